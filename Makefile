@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Linux page migration, as a series on Linux 7.3.y.  `make help` lists the
+# targets; every folder that a build writes to is outside this checkout.
+
+MAKEFLAGS += --no-print-directory
+SHELL := /bin/bash
+
+# ${XDG_CACHE_HOME:-~/.cache}; one build folder for each checkout.
+XDG_CACHE_HOME ?= $(HOME)/.cache
+CACHE := $(XDG_CACHE_HOME)/linux-page-migration
+BUILD ?= $(CACHE)/build/$(notdir $(CURDIR))-$(shell echo $(CURDIR) | cksum | cut -d' ' -f1)
+
+# make -s: results alone.
+ifneq ($(findstring s,$(firstword -$(MAKEFLAGS))),)
+QUIET := 1
+endif
+
+export XDG_CACHE_HOME BUILD QUIET KSRC
+
+# The path of the base's tree; found, or fetched, when a recipe first needs it.
+BASE = $$(scripts/base.sh)
+GUEST = BASE_SRC="$$(QUIET=1 scripts/base.sh)" scripts/guest.py
+
+.DEFAULT_GOAL := help
+
+##@ What a person types
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@printf '\nKSRC=tree-or-tarball picks the base, BUILD=folder the build folder.\n'
+
+run: kernel ## show page migration at work in a booted guest
+	@$(GUEST) run
+
+test: kernel debug-kernel ## run every suite; T=pattern for a part
+	@$(GUEST) test $(if $(T),--match '$(T)')
+
+shell: kernel ## a prompt in the guest
+	@$(GUEST) shell
+
+##@ The base and the kernels
+
+deps: ## install the Debian packages that are missing
+	@scripts/deps.sh
+
+base: deps ## find or fetch the base; its path is the last line
+	@scripts/base.sh
+
+tree: deps ## the patched tree: the base, our files, the edits of series/
+	@base=$(BASE) && scripts/series.py assemble "$$base" "$(BUILD)/src"
+
+kernel: tree ## build the patched kernel
+	@scripts/kernel.sh "$(BUILD)/src" "$(BUILD)/guest" guest series
+
+debug-kernel: tree ## build it with KASAN, lockdep, DEBUG_VM and more
+	@scripts/kernel.sh "$(BUILD)/src" "$(BUILD)/debug" guest series debug
+
+base-kernel: deps ## build the untouched base, for comparisons
+	@base=$(BASE) && scripts/kernel.sh "$$base" "$(BUILD)/base" guest
+
+test-base: base-kernel tree ## run the suites on the untouched base
+	@$(GUEST) test --kernel base $(if $(T),--match '$(T)')
+
+##@ The series
+
+series: tree ## write the numbered patches and the cover letter
+	@base=$(BASE) && scripts/series.py format "$$base" "$(BUILD)/series"
+
+series-check: tree ## git am, build at every step, checkpatch --strict
+	@base=$(BASE) && scripts/series.py check "$$base" "$(BUILD)/src" "$(BUILD)/series-check"
+
+lint: tree ## checkpatch, sparse, W=1, kernel-doc, shellcheck, pyflakes
+	@scripts/deps.sh lint
+	@scripts/lint.sh "$(BUILD)/src" "$(BUILD)/lint"
+
+clean: ## remove this checkout's build folder; the fetched base stays
+	rm -rf "$(BUILD)"
+
+.PHONY: help run test shell deps base tree kernel debug-kernel base-kernel \
+	test-base series series-check lint clean

@@ -1,0 +1,52 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# deps.sh [lint|matrix]: install the Debian packages that are missing.
+# Without root, print the command that would.
+set -eu
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+# To fetch and patch the base, to build it, to boot it, to build its tests.
+packages="
+	debian-archive-keyring dpkg xz-utils git coccinelle patch perl python3
+	gcc libc6-dev make flex bison bc libelf-dev libssl-dev ccache cpio gzip
+	qemu-system-x86 busybox-static numactl libnuma-dev libcap-dev
+	e2fsprogs xfsprogs util-linux
+"
+for extra; do
+	case $extra in
+	lint) packages="$packages sparse shellcheck pyflakes3" ;;
+	matrix) packages="$packages gcc-aarch64-linux-gnu qemu-system-arm" ;;
+	*) die "no such set of packages: $extra (known: lint, matrix)" ;;
+	esac
+done
+
+command -v dpkg-query >/dev/null ||
+	die "this is not a Debian system; install what matches these packages:$packages"
+
+missing=
+for p in $packages; do
+	state=$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null || true)
+	[ "$state" = installed ] || missing="$missing $p"
+done
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" != 0 ]; then
+	die "packages are missing; type: sudo apt-get install --no-install-recommends$missing"
+fi
+
+say "installing missing packages:$missing"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+export DEBIAN_FRONTEND=noninteractive
+install()
+{
+	# shellcheck disable=SC2086 # a list of words is meant
+	apt-get -qy install --no-install-recommends $missing >"$log" 2>&1
+}
+# Package lists may be absent or old on a machine that is new.
+if ! install; then
+	apt-get -q update >"$log" 2>&1 || { cat "$log" >&2; die "apt-get update failed"; }
+	install || { tail -n 20 "$log" >&2; die "apt-get could not install:$missing"; }
+fi

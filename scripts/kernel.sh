@@ -1,0 +1,119 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# kernel.sh SRC OUT FRAGMENT... : build the kernel in SRC, out of tree in OUT,
+# configured by allnoconfig and the named fragments of kconfig/.  A symbol that
+# a fragment asks for and that the configuration does not have stops the build.
+# TARGETS= names other targets than the kernel and its modules.
+set -eu
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+top=$(cd "$(dirname "$0")/.." && pwd)
+src=$1 out=$2
+shift 2
+log=$out.log
+
+kbuild()
+{
+	make -C "$src" O="$out" ARCH=x86_64 KBUILD_BUILD_USER=$NAME \
+		KBUILD_BUILD_HOST=$NAME KBUILD_BUILD_VERSION=1 \
+		CC="$compiler" "$@"
+}
+
+# verify: name every symbol that was asked for and is not as asked.
+verify()
+{
+	local line name bad=
+
+	while IFS= read -r line; do
+		name=${line%%=*}
+		case $line in
+		CONFIG_*=n) ! grep -q "^$name=" "$out/.config" || bad="$bad $name" ;;
+		CONFIG_*) grep -qxF "$line" "$out/.config" || bad="$bad $line" ;;
+		esac
+	done <"$out.fragment"
+	[ -z "$bad" ] || {
+		rm -f "$out.configured"
+		die "asked for in kconfig/ and not so in the configuration:$bad"
+	}
+}
+
+# configure: only when a fragment or one of the base's Kconfig files changed.
+configure()
+{
+	local f stamp
+
+	: >"$out.fragment"
+	for f; do
+		cat "$top/kconfig/$f.config" >>"$out.fragment"
+	done
+	stamp=$(cat "$out.fragment" "$src"/mm/Kconfig* "$src"/lib/Kconfig* \
+		"$src/Makefile" | sha256sum)
+	if [ -f "$out/.config" ] && [ "$stamp" = "$(cat "$out.configured" 2>/dev/null)" ]; then
+		return
+	fi
+	say "configuring $(basename "$out"): $*"
+	KCONFIG_ALLCONFIG=$out.fragment kbuild -s allnoconfig >"$log" 2>&1 || {
+		tail -n 20 "$log" >&2
+		die "configuring failed; the log is $log"
+	}
+	verify
+	echo "$stamp" >"$out.configured"
+}
+
+# progress: count what make says it makes; a line now and then, more on a terminal.
+progress()
+{
+	local tty=
+
+	if [ -t 2 ]; then
+		tty=1
+	fi
+	awk -v total="$1" -v name="$(basename "$out")" -v quiet="${QUIET:-}" \
+		-v tty="$tty" '
+	function now() { "date +%s" | getline t; close("date +%s"); return t }
+	function show(end) {
+		if (quiet)
+			return
+		printf "%s%s: %d of about %d objects, %d s%s", tty ? "\r" : "",
+			name, n, total < n ? n : total, now() - start,
+			tty && !end ? "" : "\n" > "/dev/stderr"
+		fflush("/dev/stderr")
+	}
+	BEGIN { start = now(); last = start }
+	{ print; fflush() }
+	/^  (CC|AS|HOSTCC|LD|AR)  / {
+		n++
+		if (n % 25 == 0 && now() - last >= (tty ? 1 : 20)) { last = now(); show(0) }
+	}
+	END { if (n) show(1) }' >"$log"
+}
+
+[ -f "$src/Makefile" ] || die "$src is not a kernel tree"
+compiler=gcc
+if command -v ccache >/dev/null; then
+	compiler="ccache gcc"
+	CCACHE_BASEDIR=$(dirname "$out")
+	export CCACHE_BASEDIR CCACHE_NOHASHDIR=1
+fi
+mkdir -p "$out"
+lock "$out.lock"
+configure "$@"
+total=$(cat "$out.objects" 2>/dev/null || echo 1450)
+rc=0
+# shellcheck disable=SC2086 # a list of words is meant
+kbuild -j"$(nproc)" ${TARGETS:-bzImage modules} 2>&1 9>&- | progress "$total" || rc=$?
+if [ "$rc" != 0 ]; then
+	grep -E -A3 'error|Error|undefined|No rule' "$log" | head -n 30 >&2 ||
+		tail -n 20 "$log" >&2
+	die "the build failed; the log is $log"
+fi
+if grep -q 'warning:' "$log"; then
+	grep -A3 'warning:' "$log" | head -n 30 >&2
+	die "the compiler warns; the log is $log"
+fi
+if [ -z "${TARGETS:-}" ]; then
+	find "$out" -name '*.o' | wc -l >"$out.objects"
+	say "$(basename "$out"): $out/arch/x86/boot/bzImage"
+fi

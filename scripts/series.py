@@ -1,0 +1,400 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Turn this sparse tree and the edits under series/ into a kernel, or into patches.
+
+usage: series.py assemble BASE OUT    the patched tree: BASE by hard links, ours over it
+       series.py format BASE OUT      the numbered patches, with a cover letter
+       series.py check BASE TREE OUT  git am on BASE gives TREE; build and checkpatch each
+
+A step is a folder series/NN-name, taken in order.  It holds
+  message   the commit message: subject, empty line, body
+  files     which of our files join the base at this step, a glob pattern a line
+  *.cocci   semantic patches; the first line names their files: // files: mm/a.c mm/b.c
+  *.patch   unified diffs (-p1), for what Coccinelle does not speak
+  remove    files of the base that go, a path a line
+MAINTAINERS here holds our sections alone; they are sorted into the base's file.
+"""
+
+import fnmatch
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+OVERLAY = ("mm", "include", "lib", "tools", "Documentation")
+
+
+class Failure(Exception):
+    """What the user is told, in a sentence."""
+
+
+def say(*words):
+    if not os.environ.get("QUIET"):
+        print(*words, file=sys.stderr, flush=True)
+
+
+def read(path):
+    with open(path, "rb") as f:
+        return f.read()
+
+
+def write(path, data, mode=0o644):
+    """Replace PATH as a file of its own: a hard link to the base is never written through."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    tmp = path + ".new"
+    with open(tmp, "wb") as f:
+        f.write(data)
+    os.chmod(tmp, mode)
+    os.replace(tmp, path)
+
+
+def lines_of(path):
+    if not os.path.exists(path):
+        return []
+    text = read(path).decode()
+    return [ln.strip() for ln in text.splitlines() if ln.strip() and not ln.startswith("#")]
+
+
+def overlay_files():
+    """Our files that go over the base, as paths from the root, sorted."""
+    git = subprocess.run(["git", "-C", TOP, "ls-files", "-co", "--exclude-standard", "--",
+                          *OVERLAY], capture_output=True, text=True)
+    if git.returncode == 0:
+        found = [p for p in git.stdout.splitlines() if os.path.isfile(os.path.join(TOP, p))]
+    else:
+        found = [os.path.relpath(os.path.join(d, f), TOP)
+                 for top in OVERLAY for d, _, names in os.walk(os.path.join(TOP, top))
+                 for f in names]
+    return sorted(set(found))
+
+
+class Step:
+    """One patch of the series."""
+
+    def __init__(self, name):
+        self.name = name
+        self.dir = os.path.join(TOP, "series", name)
+        self.patterns = lines_of(os.path.join(self.dir, "files"))
+        self.removed = lines_of(os.path.join(self.dir, "remove"))
+        inside = sorted(os.listdir(self.dir))
+        self.cocci = [f for f in inside if f.endswith(".cocci")]
+        self.patches = [f for f in inside if f.endswith(".patch")]
+
+    def message(self):
+        path = os.path.join(self.dir, "message")
+        if not os.path.exists(path):
+            raise Failure(f"series/{self.name} has no message")
+        return read(path).decode()
+
+    def takes(self, path):
+        return any(fnmatch.fnmatch(path, p) for p in self.patterns)
+
+    def cocci_targets(self, script):
+        first = read(os.path.join(self.dir, script)).decode().split("\n", 1)[0]
+        match = re.match(r"// files: (.+)", first)
+        if not match:
+            raise Failure(f"series/{self.name}/{script}: its first line must be '// files: ...'")
+        return match.group(1).split()
+
+    def patch_targets(self, patch):
+        text = read(os.path.join(self.dir, patch)).decode()
+        return [p for p in re.findall(r"^--- a/(\S+)", text, re.M)]
+
+    def targets(self):
+        """Files of the base that this step edits."""
+        found = [t for c in self.cocci for t in self.cocci_targets(c)]
+        found += [t for p in self.patches for t in self.patch_targets(p)]
+        return sorted(set(found))
+
+
+def steps():
+    root = os.path.join(TOP, "series")
+    names = sorted(n for n in os.listdir(root) if re.match(r"\d\d-", n))
+    return [Step(n) for n in names]
+
+
+def merge_maintainers(base, ours):
+    """Our sections sorted into the base's list; one of the same title is replaced."""
+    start = base.index(b"\n\n", base.index(b"\nMaintainers List\n")) + 2
+    head, sections = base[:start], base[start:].strip(b"\n").split(b"\n\n")
+    ours = b"\n".join(ln for ln in ours.split(b"\n") if not ln.startswith(b"#"))
+    mine = ours.strip(b"\n").split(b"\n\n")
+    titles = {s.split(b"\n", 1)[0] for s in mine}
+    found = [s for s in sections if s.split(b"\n", 1)[0] not in titles]
+    for section in mine:
+        title = section.split(b"\n", 1)[0]
+        at = next((i for i, s in enumerate(found)
+                   if re.match(rb"[A-Z0-9]", s) and s.split(b"\n", 1)[0] > title), len(found))
+        found.insert(at, section)
+    return head + b"\n\n".join(found) + b"\n"
+
+
+class Edits:
+    """The base's files as the steps change them, in memory; scratch only for the tools."""
+
+    def __init__(self, base):
+        self.base = base
+        self.now = {}
+
+    def get(self, path):
+        if path not in self.now:
+            full = os.path.join(self.base, path)
+            if not os.path.isfile(full):
+                raise Failure(f"the base has no {path}, which the series edits")
+            self.now[path] = read(full)
+        return self.now[path]
+
+    def apply(self, step, ours):
+        """Take one step; returns the paths it changed."""
+        changed = set(step.targets())
+        with tempfile.TemporaryDirectory(prefix="series-") as scratch:
+            for path in step.targets():
+                write(os.path.join(scratch, path), self.get(path))
+            for script in step.cocci:
+                self.run_cocci(step, script, scratch)
+            for patch in step.patches:
+                self.run_patch(step, patch, scratch)
+            for path in step.targets():
+                self.now[path] = read(os.path.join(scratch, path))
+        for path in step.removed:
+            self.get(path)
+            self.now[path] = None
+            changed.add(path)
+        for path in ours:
+            if step.takes(path):
+                self.now[path] = read(os.path.join(TOP, path))
+                changed.add(path)
+        if step.takes("MAINTAINERS"):
+            ours_text = read(os.path.join(TOP, "MAINTAINERS"))
+            self.now["MAINTAINERS"] = merge_maintainers(self.get("MAINTAINERS"), ours_text)
+            changed.add("MAINTAINERS")
+        return changed
+
+    def run_cocci(self, step, script, scratch):
+        for path in step.cocci_targets(script):
+            full = os.path.join(scratch, path)
+            before = read(full)
+            done = subprocess.run(["spatch", "--very-quiet", "--no-includes", "--in-place",
+                                   "--sp-file", os.path.join(step.dir, script), full],
+                                  capture_output=True, text=True)
+            if done.returncode or read(full) == before:
+                raise Failure(f"series/{step.name}/{script} no longer applies to {path}\n"
+                              + done.stderr[-2000:])
+
+    def run_patch(self, step, patch, scratch):
+        done = subprocess.run(["patch", "-p1", "--no-backup-if-mismatch", "-i",
+                               os.path.join(step.dir, patch)],
+                              cwd=scratch, capture_output=True, text=True)
+        if done.returncode:
+            names = ", ".join(step.patch_targets(patch))
+            raise Failure(f"series/{step.name}/{patch} no longer applies to {names}\n"
+                          + done.stdout[-2000:])
+
+
+def check_complete(todo, ours):
+    for path in ours:
+        owners = [s.name for s in todo if s.takes(path)]
+        if len(owners) != 1:
+            what = " and ".join(owners) or "no step"
+            raise Failure(f"{path} belongs to {what} of series/; name it in one 'files' list")
+
+
+def final_state(base):
+    """Every file that differs from the base: path to contents, None when removed."""
+    todo, ours = steps(), overlay_files()
+    check_complete(todo, ours)
+    edits = Edits(base)
+    for step in todo:
+        edits.apply(step, ours)
+    return edits.now
+
+
+def inputs_hash(base):
+    """What the outcome of the edits hangs on; our own files come from the overlay."""
+    h = hashlib.sha256(read(os.path.abspath(__file__)))
+    for step in steps():
+        for name in sorted(os.listdir(step.dir)):
+            h.update(f"{step.name}/{name}".encode() + read(os.path.join(step.dir, name)))
+        for path in step.targets():
+            full = os.path.join(base, path)
+            h.update(read(full) if os.path.exists(full) else b"-")
+    h.update("\n".join(overlay_files()).encode())
+    h.update(read(os.path.join(TOP, "MAINTAINERS")))
+    h.update(os.path.abspath(base).encode() + read(os.path.join(base, "Makefile")))
+    return h.hexdigest()
+
+
+def link_tree(base, out):
+    """A copy of BASE that costs no space: hard links, else reflinks, else a copy."""
+    say(f"linking the base into {out}")
+    tmp = out + ".tmp"
+    shutil.rmtree(tmp, ignore_errors=True)
+    shutil.rmtree(out, ignore_errors=True)
+    os.makedirs(os.path.dirname(out), exist_ok=True)
+    if subprocess.run(["cp", "-al", base, tmp], capture_output=True).returncode:
+        shutil.rmtree(tmp, ignore_errors=True)
+        subprocess.run(["cp", "-a", "--reflink=auto", base, tmp], check=True)
+    os.rename(tmp, out)
+
+
+def place(out, path, data, mode=0o644):
+    """Put DATA at PATH of the tree, only when it differs; returns whether it did."""
+    full = os.path.join(out, path)
+    if data is None:
+        if os.path.exists(full):
+            os.unlink(full)
+            return True
+        return False
+    if os.path.isfile(full) and read(full) == data:
+        return False
+    write(full, data, mode)
+    return True
+
+
+def assemble(base, out):
+    base, out = os.path.abspath(base), os.path.abspath(out)
+    state = os.path.join(out + ".state")
+    want = inputs_hash(base)
+    old = lines_of(state)
+    if not os.path.isdir(out) or not old or old[0].split()[1] != base:
+        link_tree(base, out)
+        old = []
+    placed = 0
+    names = [ln.split(" ", 1)[1] for ln in old[1:]]
+    if not old or old[0].split()[0] != want:
+        now = final_state(base)
+        for path in set(names) - set(now):
+            origin = os.path.join(base, path)
+            placed += place(out, path, read(origin) if os.path.exists(origin) else None)
+        names = sorted(now)
+        for path in names:
+            placed += place(out, path, now[path])
+    for path in overlay_files():
+        full = os.path.join(TOP, path)
+        placed += place(out, path, read(full), os.stat(full).st_mode & 0o777)
+    text = "\n".join([f"{want} {base}"] + [f"- {n}" for n in names])
+    write(state, text.encode() + b"\n")
+    say(f"patched tree: {out} ({placed} files changed)")
+
+
+def git(repo, *args, **kw):
+    who = subprocess.run(["git", "-C", TOP, "log", "-1", "--format=%an%n%ae%n%aI"],
+                         capture_output=True, text=True).stdout.split("\n")
+    env = dict(os.environ)
+    for role in ("AUTHOR", "COMMITTER"):
+        for key, value in zip(("NAME", "EMAIL", "DATE"), who):
+            env[f"GIT_{role}_{key}"] = value
+    done = subprocess.run(["git", "-C", repo, "-c", "core.compression=0", "-c",
+                           "gc.auto=0", *args], env=env, capture_output=True, text=True, **kw)
+    if done.returncode:
+        raise Failure(f"git {' '.join(args)}: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout
+
+
+def format_patches(base, out):
+    """The steps as commits over the files they touch, written by git format-patch."""
+    todo, ours = steps(), overlay_files()
+    check_complete(todo, ours)
+    shutil.rmtree(out, ignore_errors=True)
+    os.makedirs(out)
+    with tempfile.TemporaryDirectory(prefix="series-") as repo:
+        git(repo, "init", "-q", "-b", "series")
+        edits, history = Edits(base), []
+        for step in todo:
+            changed = edits.apply(step, ours)
+            history.append((step, {p: edits.now[p] for p in changed}))
+        for path in {p for _, change in history for p in change}:
+            origin = os.path.join(base, path)
+            if os.path.exists(origin):
+                write(os.path.join(repo, path), read(origin), os.stat(origin).st_mode & 0o777)
+        git(repo, "add", "-A")
+        git(repo, "commit", "-q", "--allow-empty", "-m", "base")
+        for step, change in history:
+            for path, data in change.items():
+                mode = os.path.join(TOP if path in ours else base, path)
+                place(repo, path, data, os.stat(mode).st_mode & 0o777)
+            git(repo, "add", "-A")
+            git(repo, "commit", "-q", "-m", step.message())
+        cover = read(os.path.join(TOP, "series", "cover")).decode()
+        git(repo, "config", "branch.series.description", cover)
+        git(repo, "format-patch", "-q", "--cover-letter", "--numbered", "-M",
+            "--cover-from-description=subject", "-o", os.path.abspath(out), "HEAD~%d" % len(todo))
+    say(f"{len(todo)} patches and a cover letter in {out}")
+
+
+def same_tree(left, right):
+    """Paths in which two trees differ; files that are one inode need no reading."""
+    def listing(top):
+        found = {}
+        for d, dirs, names in os.walk(top):
+            if d == top and ".git" in dirs:
+                dirs.remove(".git")
+            for n in names:
+                full = os.path.join(d, n)
+                found[os.path.relpath(full, top)] = full
+        return found
+
+    a, b = listing(left), listing(right)
+    differ = sorted(set(a) ^ set(b))
+    for path in set(a) & set(b):
+        x, y = a[path], b[path]
+        if os.path.islink(x) or os.path.islink(y):
+            if not (os.path.islink(x) and os.path.islink(y) and os.readlink(x) == os.readlink(y)):
+                differ.append(path)
+        elif not os.path.samefile(x, y) and read(x) != read(y):
+            differ.append(path)
+    return differ
+
+
+def check(base, tree, out):
+    """git am gives the patched tree; every step builds; checkpatch has nothing to say."""
+    patches = os.path.join(out, "patches")
+    format_patches(base, patches)
+    numbered = sorted(p for p in os.listdir(patches) if not p.startswith("0000"))
+    repo = os.path.join(out, "tree")
+    link_tree(base, repo)
+    say("making a repository of the base (a minute)")
+    git(repo, "init", "-q")
+    git(repo, "add", "-Af")
+    git(repo, "commit", "-q", "-m", "base")
+    findings = 0
+    for number, patch in enumerate(numbered, 1):
+        full = os.path.join(patches, patch)
+        say(f"[{number}/{len(numbered)}] {patch}")
+        git(repo, "am", "-q", full)
+        style = subprocess.run(["perl", os.path.join(repo, "scripts/checkpatch.pl"), "--strict",
+                                "--terse", "--no-summary", full], cwd=repo,
+                               capture_output=True, text=True)
+        if style.returncode:
+            print(style.stdout.strip())
+            findings += 1
+        subprocess.run([os.path.join(TOP, "scripts/kernel.sh"), repo,
+                        os.path.join(out, "build"), "guest"], check=True)
+    differ = same_tree(repo, tree)
+    if differ:
+        raise Failure("git am gives another tree than the patched one: " + " ".join(differ[:10]))
+    if findings:
+        raise Failure(f"checkpatch has something to say of {findings} patches")
+    shutil.rmtree(repo)
+    say(f"{len(numbered)} patches: each builds, together they are the patched tree")
+
+
+def main(args):
+    commands = {"assemble": (assemble, 2), "format": (format_patches, 2), "check": (check, 3)}
+    if not args or args[0] not in commands or len(args) - 1 != commands[args[0]][1]:
+        print(__doc__, file=sys.stderr)
+        return 2
+    try:
+        commands[args[0]][0](*args[1:])
+    except (Failure, subprocess.CalledProcessError) as e:
+        print(f"series: {e}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
