@@ -1,0 +1,1146 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Page table walks: what is mapped where?
+ *
+ * The first half of this file visits ranges: walk_page_range() and the other
+ * walkers check their arguments and locks, set up a struct mm_walk, and leave
+ * the rest to walk_vma_range(), or to walk_pgds() where there are no VMAs.
+ *
+ * What happens at one entry of a table is the same at every level, and is
+ * written down once, in visit_entry().  It is a template: the level in its
+ * struct walk_pos is a compile-time constant, so that the small functions
+ * above it, which say what is different about a level, melt away.
+ *
+ * The second half looks up single entries: folio_walk_start().
+ */
+#include <linux/pagewalk.h>
+#include <linux/highmem.h>
+#include <linux/hugetlb.h>
+#include <linux/leafops.h>
+#include <linux/sched.h>
+
+#include <asm/tlbflush.h>
+
+#include "internal.h"
+
+/**
+ * struct walk_pos - a place in the page tables above the PTEs
+ * @level: which kind of entry
+ * @pgd: the entry, at PGTABLE_LEVEL_PGD
+ * @p4d: the entry, at PGTABLE_LEVEL_P4D
+ * @pud: the entry, at PGTABLE_LEVEL_PUD
+ * @pmd: the entry, at PGTABLE_LEVEL_PMD
+ */
+struct walk_pos {
+	enum pgtable_level level;
+	union {
+		pgd_t *pgd;
+		p4d_t *p4d;
+		pud_t *pud;
+		pmd_t *pmd;
+	};
+};
+
+static int walk_p4ds(p4d_t *p4d, unsigned long addr, unsigned long end,
+		     struct mm_walk *walk);
+static int walk_puds(pud_t *pud, unsigned long addr, unsigned long end,
+		     struct mm_walk *walk);
+static int walk_pmds(pmd_t *pmd, unsigned long addr, unsigned long end,
+		     struct mm_walk *walk);
+static int walk_ptes(pmd_t *pmd, unsigned long addr, unsigned long end,
+		     struct mm_walk *walk);
+
+static inline bool pud_is_table(pud_t pud)
+{
+	if (!IS_ENABLED(CONFIG_PGTABLE_HAS_HUGE_LEAVES))
+		return true;
+	return pud_present(pud) && !pud_leaf(pud);
+}
+
+static inline bool pmd_is_table(pmd_t pmd)
+{
+	if (!IS_ENABLED(CONFIG_PGTABLE_HAS_HUGE_LEAVES))
+		return true;
+	return pmd_present(pmd) && !pmd_leaf(pmd);
+}
+
+/* How many entries a table of this level has; one means the level is folded. */
+static __always_inline unsigned long entries_per_table(enum pgtable_level level)
+{
+	switch (level) {
+	case PGTABLE_LEVEL_P4D:
+		return PTRS_PER_P4D;
+	case PGTABLE_LEVEL_PUD:
+		return PTRS_PER_PUD;
+	case PGTABLE_LEVEL_PMD:
+		return PTRS_PER_PMD;
+	default:
+		return PTRS_PER_PGD;
+	}
+}
+
+/*
+ * The depth of an empty entry as ->pte_hole() knows it: the entry of a folded
+ * level is in truth one of the level above.
+ */
+static __always_inline int hole_depth(enum pgtable_level level)
+{
+	while (level < PGTABLE_LEVEL_PGD && entries_per_table(level) == 1)
+		level++;
+	return PGTABLE_LEVEL_PGD - level;
+}
+
+/* Where the range of this entry ends, or @end if that comes first. */
+static __always_inline unsigned long
+entry_end(enum pgtable_level level, unsigned long addr, unsigned long end)
+{
+	switch (level) {
+	case PGTABLE_LEVEL_PGD:
+		return pgd_addr_end(addr, end);
+	case PGTABLE_LEVEL_P4D:
+		return p4d_addr_end(addr, end);
+	case PGTABLE_LEVEL_PUD:
+		return pud_addr_end(addr, end);
+	default:
+		return pmd_addr_end(addr, end);
+	}
+}
+
+static __always_inline struct walk_pos next_entry(struct walk_pos pos)
+{
+	switch (pos.level) {
+	case PGTABLE_LEVEL_PGD:
+		pos.pgd++;
+		break;
+	case PGTABLE_LEVEL_P4D:
+		pos.p4d++;
+		break;
+	case PGTABLE_LEVEL_PUD:
+		pos.pud++;
+		break;
+	default:
+		pos.pmd++;
+		break;
+	}
+	return pos;
+}
+
+/*
+ * Huge pages live in PUDs and PMDs, whose contents may look odd and change at
+ * any time; what looks odd in the levels above them is broken.
+ */
+static __always_inline bool entry_is_empty(struct walk_pos pos)
+{
+	switch (pos.level) {
+	case PGTABLE_LEVEL_PGD:
+		return pgd_none_or_clear_bad(pos.pgd);
+	case PGTABLE_LEVEL_P4D:
+		return p4d_none_or_clear_bad(pos.p4d);
+	case PGTABLE_LEVEL_PUD:
+		return pud_none(pudp_get(pos.pud));
+	default:
+		return pmd_none(pmdp_get_lockless(pos.pmd));
+	}
+}
+
+/* Let an empty entry point to a new table.  Losing a race for it is fine. */
+static __always_inline int fill_entry(struct walk_pos pos, unsigned long addr,
+				      struct mm_struct *mm)
+{
+	switch (pos.level) {
+	case PGTABLE_LEVEL_PGD:
+		return __p4d_alloc(mm, pos.pgd, addr);
+	case PGTABLE_LEVEL_P4D:
+		return __pud_alloc(mm, pos.p4d, addr);
+	case PGTABLE_LEVEL_PUD:
+		return __pmd_alloc(mm, pos.pud, addr);
+	default:
+		return __pte_alloc(mm, pos.pmd);
+	}
+}
+
+static __always_inline int show_entry(struct walk_pos pos, unsigned long addr,
+				      unsigned long next, struct mm_walk *walk)
+{
+	const struct mm_walk_ops *ops = walk->ops;
+
+	switch (pos.level) {
+	case PGTABLE_LEVEL_PGD:
+		return ops->pgd_entry ?
+			ops->pgd_entry(pos.pgd, addr, next, walk) : 0;
+	case PGTABLE_LEVEL_P4D:
+		return ops->p4d_entry ?
+			ops->p4d_entry(pos.p4d, addr, next, walk) : 0;
+	case PGTABLE_LEVEL_PUD:
+		return ops->pud_entry ?
+			ops->pud_entry(pos.pud, addr, next, walk) : 0;
+	default:
+		return ops->pmd_entry ?
+			ops->pmd_entry(pos.pmd, addr, next, walk) : 0;
+	}
+}
+
+/*
+ * Make sure that there is a table of PMDs to go to.  Once a PUD points to one
+ * it stays that way, but whatever has been split may be faulted in huge again
+ * before we look, which makes it an entry to begin anew with.
+ */
+static bool open_pud(pud_t *pud, unsigned long addr, struct mm_walk *walk)
+{
+	const struct mm_walk_ops *ops = walk->ops;
+
+	if (likely(pud_is_table(pudp_get(pud))))
+		return true;
+	/* For those who only install, nothing is missing in a huge page. */
+	if (walk->no_vma || (!ops->pmd_entry && !ops->pte_entry))
+		return false;
+
+	split_huge_pud(walk->vma, pud, addr);
+	if (pud_is_table(pudp_get(pud)))
+		return true;
+	walk->action = ACTION_AGAIN;
+	return false;
+}
+
+/*
+ * Make sure that there may be a table of PTEs to go to.  Nothing keeps it
+ * there: walk_ptes() finds out whether it still is.
+ */
+static bool open_pmd(pmd_t *pmd, unsigned long addr, struct mm_walk *walk)
+{
+	if (likely(pmd_is_table(pmdp_get_lockless(pmd))))
+		return true;
+	if (walk->no_vma || !walk->ops->pte_entry)
+		return false;
+
+	split_huge_pmd(walk->vma, pmd, addr);
+	return true;
+}
+
+/* Is there a reason to go below this entry, and a table to go to? */
+static __always_inline bool open_entry(struct walk_pos pos, unsigned long addr,
+				       struct mm_walk *walk)
+{
+	if (walk->lowest >= pos.level)
+		return false;
+
+	switch (pos.level) {
+	case PGTABLE_LEVEL_PUD:
+		return open_pud(pos.pud, addr, walk);
+	case PGTABLE_LEVEL_PMD:
+		return open_pmd(pos.pmd, addr, walk);
+	default:
+		return true;
+	}
+}
+
+static __always_inline int walk_below(struct walk_pos pos, unsigned long addr,
+				      unsigned long end, struct mm_walk *walk)
+{
+	switch (pos.level) {
+	case PGTABLE_LEVEL_PGD:
+		return walk_p4ds(p4d_offset(pos.pgd, addr), addr, end, walk);
+	case PGTABLE_LEVEL_P4D:
+		return walk_puds(pud_offset(pos.p4d, addr), addr, end, walk);
+	case PGTABLE_LEVEL_PUD:
+		return walk_pmds(pmd_offset(pos.pud, addr), addr, end, walk);
+	default:
+		return walk_ptes(pos.pmd, addr, end, walk);
+	}
+}
+
+/*
+ * One entry of any level, and all that is below it.  On return with 0,
+ * ACTION_AGAIN in walk->action says that this was in vain.
+ */
+static __always_inline int visit_entry(struct walk_pos pos, unsigned long addr,
+				       unsigned long next, struct mm_walk *walk)
+{
+	const struct mm_walk_ops *ops = walk->ops;
+	int err;
+
+	walk->action = ACTION_SUBTREE;
+	if (entry_is_empty(pos)) {
+		if (!ops->install_pte)
+			return ops->pte_hole ?
+				ops->pte_hole(addr, next, hole_depth(pos.level),
+					      walk) : 0;
+		err = fill_entry(pos, addr, walk->mm);
+		if (err)
+			return err;
+	}
+
+	err = show_entry(pos, addr, next, walk);
+	if (err || walk->action != ACTION_SUBTREE ||
+	    !open_entry(pos, addr, walk))
+		return err;
+	return walk_below(pos, addr, next, walk);
+}
+
+/* The entries of one table from @pos on, up to @end. */
+static __always_inline int walk_table(struct walk_pos pos, unsigned long addr,
+				      unsigned long end, struct mm_walk *walk)
+{
+	unsigned long next;
+	int err;
+
+	for (;;) {
+		next = entry_end(pos.level, addr, end);
+		err = visit_entry(pos, addr, next, walk);
+		if (err)
+			return err;
+		if (unlikely(walk->action == ACTION_AGAIN))
+			continue;
+		if (next == end)
+			return 0;
+		pos = next_entry(pos);
+		addr = next;
+	}
+}
+
+static int walk_pgds(unsigned long addr, unsigned long end,
+		     struct mm_walk *walk)
+{
+	struct walk_pos pos = { .level = PGTABLE_LEVEL_PGD };
+
+	if (walk->pgd)
+		pos.pgd = pgd_offset_pgd(walk->pgd, addr);
+	else
+		pos.pgd = pgd_offset(walk->mm, addr);
+	return walk_table(pos, addr, end, walk);
+}
+
+static int walk_p4ds(p4d_t *p4d, unsigned long addr, unsigned long end,
+		     struct mm_walk *walk)
+{
+	struct walk_pos pos = { .level = PGTABLE_LEVEL_P4D, .p4d = p4d };
+
+	return walk_table(pos, addr, end, walk);
+}
+
+static int walk_puds(pud_t *pud, unsigned long addr, unsigned long end,
+		     struct mm_walk *walk)
+{
+	struct walk_pos pos = { .level = PGTABLE_LEVEL_PUD, .pud = pud };
+
+	return walk_table(pos, addr, end, walk);
+}
+
+static int walk_pmds(pmd_t *pmd, unsigned long addr, unsigned long end,
+		     struct mm_walk *walk)
+{
+	struct walk_pos pos = { .level = PGTABLE_LEVEL_PMD, .pmd = pmd };
+
+	return walk_table(pos, addr, end, walk);
+}
+
+static int install_pte(pte_t *ptep, unsigned long addr, struct mm_walk *walk)
+{
+	pte_t pte;
+	int err;
+
+	err = walk->ops->install_pte(addr, addr + PAGE_SIZE, &pte, walk);
+	if (err)
+		return err;
+
+	set_pte_at(walk->mm, addr, ptep, pte);
+	/* Some architectures want to hear of it even where none was present. */
+	update_mmu_cache(walk->vma, addr, ptep);
+	return 0;
+}
+
+static int install_or_show_ptes(pte_t *pte, pte_t *stop, unsigned long addr,
+				struct mm_walk *walk)
+{
+	const struct mm_walk_ops *ops = walk->ops;
+	int err;
+
+	do {
+		err = 0;
+		if (pte_none(ptep_get(pte)))
+			err = install_pte(pte, addr, walk);
+		else if (ops->pte_entry)
+			err = ops->pte_entry(pte, addr, addr + PAGE_SIZE, walk);
+		addr += PAGE_SIZE;
+	} while (!err && ++pte != stop);
+	return err;
+}
+
+static int visit_ptes(pte_t *pte, unsigned long addr, unsigned long end,
+		      struct mm_walk *walk)
+{
+	/* Counted, because @end may be the last byte of the address space. */
+	pte_t *stop = pte + DIV_ROUND_UP(end - addr, PAGE_SIZE);
+	int err;
+
+	if (unlikely(walk->ops->install_pte))
+		return install_or_show_ptes(pte, stop, addr, walk);
+
+	do {
+		err = walk->ops->pte_entry(pte, addr, addr + PAGE_SIZE, walk);
+		addr += PAGE_SIZE;
+	} while (!err && ++pte != stop);
+	return err;
+}
+
+/*
+ * Without VMAs anything may be walked: page tables of firmware, of another mm,
+ * or those that espfix has set up in kernel space, which pte_offset_map() would
+ * take for broken ones and clear.  So that check is for user addresses only.
+ * Nor are the PTEs locked, as the lock need not exist.
+ */
+static int walk_ptes_unlocked(pmd_t *pmd, unsigned long addr,
+			      unsigned long end, struct mm_walk *walk)
+{
+	pte_t *pte;
+	int err;
+
+	if (walk->mm == &init_mm || addr >= TASK_SIZE)
+		return visit_ptes(pte_offset_kernel(pmd, addr), addr, end,
+				  walk);
+
+	pte = pte_offset_map(pmd, addr);
+	if (!pte) {
+		walk->action = ACTION_AGAIN;
+		return 0;
+	}
+	err = visit_ptes(pte, addr, end, walk);
+	pte_unmap(pte);
+	return err;
+}
+
+static int walk_ptes(pmd_t *pmd, unsigned long addr, unsigned long end,
+		     struct mm_walk *walk)
+{
+	spinlock_t *ptl;	/* keeps the PTEs as they are shown */
+	pte_t *pte;
+	int err;
+
+	if (walk->no_vma)
+		return walk_ptes_unlocked(pmd, addr, end, walk);
+
+	pte = pte_offset_map_lock(walk->mm, pmd, addr, &ptl);
+	if (unlikely(!pte)) {
+		walk->action = ACTION_AGAIN;
+		return 0;
+	}
+	err = visit_ptes(pte, addr, end, walk);
+	pte_unmap_unlock(pte, ptl);
+	return err;
+}
+
+static int walk_hugetlb_range(unsigned long addr, unsigned long end,
+			      struct mm_walk *walk)
+{
+	struct hstate *h = hstate_vma(walk->vma);
+	unsigned long hmask = huge_page_mask(h);
+	unsigned long size = huge_page_size(h);
+	unsigned long next;
+	int err = 0;
+	pte_t *pte;
+
+	hugetlb_vma_lock_read(walk->vma);
+	for (; addr != end && !err; addr = next) {
+		next = min((addr & hmask) + size, end);
+		pte = hugetlb_walk(walk->vma, addr & hmask, size);
+		if (pte)
+			err = walk->ops->hugetlb_entry(pte, hmask, addr, next,
+						       walk);
+		else if (walk->ops->pte_hole)
+			err = walk->ops->pte_hole(addr, next, -1, walk);
+	}
+	hugetlb_vma_unlock_read(walk->vma);
+	return err;
+}
+
+/*
+ * Is this VMA to be walked?  As for ->test_walk(): 0 is yes, a positive value
+ * is no, a negative value ends the walk.
+ *
+ * A PFN mapping need not have struct pages, which most operations look for.  So
+ * without ->test_walk() saying that it knows what it is about, the mapping is
+ * not walked.  Those who want each address accounted for have ->pte_hole().
+ */
+static int walk_vma_test(unsigned long start, unsigned long end,
+			 struct mm_walk *walk)
+{
+	const struct mm_walk_ops *ops = walk->ops;
+	int err = 0;
+
+	if (ops->test_walk)
+		return ops->test_walk(start, end, walk);
+	if (likely(!(walk->vma->vm_flags & VM_PFNMAP)))
+		return 0;
+	if (ops->pte_hole)
+		err = ops->pte_hole(start, end, -1, walk);
+	return err ?: 1;
+}
+
+static int walk_vma_range(unsigned long start, unsigned long end,
+			  struct mm_walk *walk)
+{
+	const struct mm_walk_ops *ops = walk->ops;
+	bool hugetlb = is_vm_hugetlb_page(walk->vma);
+	int err = 0;
+
+	if (hugetlb && ops->install_pte)
+		return -EINVAL;
+
+	if (ops->pre_vma) {
+		err = ops->pre_vma(start, end, walk);
+		if (err)
+			return err;
+	}
+
+	if (!hugetlb)
+		err = walk_pgds(start, end, walk);
+	else if (ops->hugetlb_entry)
+		err = walk_hugetlb_range(start, end, walk);
+
+	if (ops->post_vma)
+		ops->post_vma(walk);
+	return err;
+}
+
+static void assert_mm_lock(struct mm_struct *mm, enum page_walk_lock lock)
+{
+	switch (lock) {
+	case PGWALK_RDLOCK:
+		mmap_assert_locked(mm);
+		break;
+	case PGWALK_WRLOCK:
+	case PGWALK_WRLOCK_VERIFY:
+		mmap_assert_write_locked(mm);
+		break;
+	case PGWALK_VMA_RDLOCK_VERIFY:
+		break;
+	}
+}
+
+static void take_or_assert_vma_lock(struct vm_area_struct *vma,
+				    enum page_walk_lock lock)
+{
+	switch (lock) {
+	case PGWALK_RDLOCK:
+		break;
+	case PGWALK_WRLOCK:
+		vma_start_write(vma);
+		break;
+	case PGWALK_WRLOCK_VERIFY:
+		vma_assert_write_locked(vma);
+		break;
+	case PGWALK_VMA_RDLOCK_VERIFY:
+		vma_assert_locked(vma);
+		break;
+	}
+}
+
+/* The lowest level that any operation has to do with. */
+static enum pgtable_level lowest_level(const struct mm_walk_ops *ops)
+{
+	if (ops->pte_entry || ops->install_pte)
+		return PGTABLE_LEVEL_PTE;
+	if (ops->pmd_entry)
+		return PGTABLE_LEVEL_PMD;
+	if (ops->pud_entry)
+		return PGTABLE_LEVEL_PUD;
+	return ops->p4d_entry ? PGTABLE_LEVEL_P4D : PGTABLE_LEVEL_PGD;
+}
+
+static struct mm_walk init_walk(struct mm_struct *mm,
+				const struct mm_walk_ops *ops, void *private)
+{
+	return (struct mm_walk) {
+		.ops = ops,
+		.mm = mm,
+		.private = private,
+		.lowest = lowest_level(ops),
+	};
+}
+
+/*
+ * What a PTE is made of is the business of the mm core.  The walkers that
+ * everyone can call do not install any.
+ */
+static bool ops_are_safe(const struct mm_walk_ops *ops)
+{
+	return !ops->install_pte;
+}
+
+/* The part of a range that is in one VMA, walk->vma, or in none. */
+static int walk_mm_section(unsigned long start, unsigned long end,
+			   struct mm_walk *walk)
+{
+	const struct mm_walk_ops *ops = walk->ops;
+	int err;
+
+	if (!walk->vma)
+		return ops->pte_hole ? ops->pte_hole(start, end, -1, walk) : 0;
+
+	take_or_assert_vma_lock(walk->vma, ops->walk_lock);
+	err = walk_vma_test(start, end, walk);
+	if (err)
+		return min(err, 0);
+	return walk_vma_range(start, end, walk);
+}
+
+/**
+ * walk_page_range_mm_unsafe - walk_page_range() that can install PTEs
+ * @mm: whose page tables
+ * @start: first address
+ * @end: the address after the last one
+ * @ops: what to do, any operation allowed
+ * @private: for the operations
+ *
+ * For the mm core, which knows what it may put into a PTE.
+ *
+ * Context: Process context, @mm locked as @ops->walk_lock says.
+ * Return: 0, what an operation returned to end the walk, or -EINVAL for an
+ * empty range, no @mm, or an attempt to install PTEs in a hugetlb VMA.
+ */
+int walk_page_range_mm_unsafe(struct mm_struct *mm, unsigned long start,
+			      unsigned long end,
+			      const struct mm_walk_ops *ops, void *private)
+{
+	struct mm_walk walk = init_walk(mm, ops, private);
+	struct vm_area_struct *vma;
+	unsigned long next;
+	int err;
+
+	if (start >= end || !mm)
+		return -EINVAL;
+	assert_mm_lock(mm, ops->walk_lock);
+
+	vma = find_vma(mm, start);
+	for (;;) {
+		if (vma && vma->vm_start <= start) {
+			walk.vma = vma;
+			next = min(vma->vm_end, end);
+		} else {
+			walk.vma = NULL;
+			next = vma ? min(vma->vm_start, end) : end;
+		}
+
+		err = walk_mm_section(start, next, &walk);
+		if (err || next == end)
+			return err;
+		if (walk.vma)
+			vma = find_vma(mm, next);
+		start = next;
+	}
+}
+
+/**
+ * walk_page_range - visit what is mapped in a range of an address space
+ * @mm: whose page tables
+ * @start: first address
+ * @end: the address after the last one
+ * @ops: what to do, without &mm_walk_ops.install_pte
+ * @private: for the operations, as &mm_walk.private
+ *
+ * Goes through the range in ascending order, VMA by VMA, and in each VMA
+ * through the page tables from the top.  An entry is visited before what is
+ * below it.  Tables in which no operation has an interest are not read, and
+ * huge entries are split only for operations that look below them, unless the
+ * operation for the entry itself has asked for %ACTION_CONTINUE.  See
+ * &struct mm_walk_ops for each operation and what its return value does.
+ *
+ * Entries can change while they are visited, as most operations are not called
+ * with a page table lock held.  A table of PTEs that disappears sends the walk
+ * back to the entry it was below, which is then visited again.
+ *
+ * Context: Process context, @mm locked as @ops->walk_lock says; the lock has to
+ * be held until the walk is over.
+ * Return: 0 at the end of the range, whatever non-zero value an operation has
+ * returned to stop before, or -EINVAL for arguments that make no walk.
+ */
+int walk_page_range(struct mm_struct *mm, unsigned long start,
+		    unsigned long end, const struct mm_walk_ops *ops,
+		    void *private)
+{
+	if (!ops_are_safe(ops))
+		return -EINVAL;
+	return walk_page_range_mm_unsafe(mm, start, end, ops, private);
+}
+
+/* Page tables as they are, whoever may have set them up. */
+static int walk_without_vma(struct mm_walk walk, pgd_t *pgd,
+			    unsigned long start, unsigned long end)
+{
+	if (start >= end || !ops_are_safe(walk.ops))
+		return -EINVAL;
+
+	walk.pgd = pgd;
+	walk.no_vma = true;
+	return walk_pgds(start, end, &walk);
+}
+
+/**
+ * walk_kernel_page_table_range_lockless - walk kernel memory that is one's own
+ * @start: first address
+ * @end: the address after the last one
+ * @ops: what to do, without &mm_walk_ops.install_pte
+ * @pgd: top table to use instead of that of init_mm, or %NULL
+ * @private: for the operations
+ *
+ * walk_kernel_page_table_range() for callers that nobody can get in the way of,
+ * such as the owner of a vmalloc area that changes its protection.
+ *
+ * Context: Any, as far as the operations can do with it.  The caller has the
+ * range for itself.
+ * Return: See walk_page_range().
+ */
+int walk_kernel_page_table_range_lockless(unsigned long start,
+					  unsigned long end,
+					  const struct mm_walk_ops *ops,
+					  pgd_t *pgd, void *private)
+{
+	return walk_without_vma(init_walk(&init_mm, ops, private), pgd,
+				start, end);
+}
+
+/**
+ * walk_kernel_page_table_range - walk page tables of the kernel
+ * @start: first address
+ * @end: the address after the last one
+ * @ops: what to do, without &mm_walk_ops.install_pte
+ * @pgd: top table to use instead of that of init_mm, or %NULL
+ * @private: for the operations
+ *
+ * There are no VMAs here: nothing is split, huge entries are seen by the
+ * operation of their level alone, and &mm_walk_ops.pte_entry is called without
+ * the PTE lock.
+ *
+ * The kernel seldom frees page tables of its own, and the mmap lock of init_mm
+ * is enough to keep most of them.  But memory hot-remove does free them.  A
+ * caller whose range that may concern has to see to it that it does not happen.
+ *
+ * Context: Process context, with the mmap lock of init_mm held.
+ * Return: See walk_page_range().
+ */
+int walk_kernel_page_table_range(unsigned long start, unsigned long end,
+				 const struct mm_walk_ops *ops, pgd_t *pgd,
+				 void *private)
+{
+	mmap_assert_locked(&init_mm);
+	return walk_kernel_page_table_range_lockless(start, end, ops, pgd,
+						     private);
+}
+
+/**
+ * walk_page_range_debug - dump any page tables of any mm
+ * @mm: whose page tables; firmware and the kernel have an mm, too
+ * @start: first address
+ * @end: the address after the last one
+ * @ops: what to do, without &mm_walk_ops.install_pte
+ * @pgd: top table to use instead of that of @mm, or %NULL
+ * @private: for the operations
+ *
+ * Like walk_kernel_page_table_range(), but not only for the kernel.  Made for
+ * ptdump, and for debugging only.
+ *
+ * munmap() frees user page tables with the mmap lock downgraded, and mapping a
+ * huge page in vmalloc space frees the table that it replaces.  The exclusive
+ * locks keep both away, that of init_mm as well as every @mm maps the kernel.
+ *
+ * Context: Process context, with the mmap locks of @mm and of init_mm held
+ * exclusively.
+ * Return: See walk_page_range().
+ */
+int walk_page_range_debug(struct mm_struct *mm, unsigned long start,
+			  unsigned long end, const struct mm_walk_ops *ops,
+			  pgd_t *pgd, void *private)
+{
+	mmap_assert_write_locked(mm);
+	mmap_assert_write_locked(&init_mm);
+	return walk_without_vma(init_walk(mm, ops, private), pgd, start, end);
+}
+
+/**
+ * walk_page_range_vma_unsafe - walk_page_range_vma() that can install PTEs
+ * @vma: the VMA
+ * @start: first address
+ * @end: the address after the last one
+ * @ops: what to do, any operation allowed
+ * @private: for the operations
+ *
+ * For the mm core, which knows what it may put into a PTE.
+ *
+ * Context: Process context, @vma locked as @ops->walk_lock says.
+ * Return: See walk_page_range_mm_unsafe(); -EINVAL as well for a range that is
+ * not within @vma.
+ */
+int walk_page_range_vma_unsafe(struct vm_area_struct *vma,
+			       unsigned long start, unsigned long end,
+			       const struct mm_walk_ops *ops, void *private)
+{
+	struct mm_walk walk = init_walk(vma->vm_mm, ops, private);
+
+	if (start >= end || !walk.mm)
+		return -EINVAL;
+	if (start < vma->vm_start || end > vma->vm_end)
+		return -EINVAL;
+
+	assert_mm_lock(walk.mm, ops->walk_lock);
+	take_or_assert_vma_lock(vma, ops->walk_lock);
+	walk.vma = vma;
+	return walk_vma_range(start, end, &walk);
+}
+
+/**
+ * walk_page_range_vma - visit what is mapped in a part of one VMA
+ * @vma: the VMA
+ * @start: first address
+ * @end: the address after the last one
+ * @ops: what to do, without &mm_walk_ops.install_pte
+ * @private: for the operations
+ *
+ * As the caller has chosen @vma, &mm_walk_ops.test_walk is not asked, and a PFN
+ * mapping is walked like any other.
+ *
+ * Context: Process context, @vma locked as @ops->walk_lock says.
+ * Return: See walk_page_range(); -EINVAL as well for a range that is not within
+ * @vma.
+ */
+int walk_page_range_vma(struct vm_area_struct *vma, unsigned long start,
+			unsigned long end, const struct mm_walk_ops *ops,
+			void *private)
+{
+	if (!ops_are_safe(ops))
+		return -EINVAL;
+	return walk_page_range_vma_unsafe(vma, start, end, ops, private);
+}
+
+/**
+ * walk_page_vma - visit what is mapped in one VMA
+ * @vma: the VMA
+ * @ops: what to do, without &mm_walk_ops.install_pte
+ * @private: for the operations
+ *
+ * walk_page_range_vma() from one end of @vma to the other.
+ *
+ * Context: Process context, @vma locked as @ops->walk_lock says.
+ * Return: See walk_page_range().
+ */
+int walk_page_vma(struct vm_area_struct *vma, const struct mm_walk_ops *ops,
+		  void *private)
+{
+	return walk_page_range_vma(vma, vma->vm_start, vma->vm_end, ops,
+				   private);
+}
+
+/* The pages @first to @last of a file, as far as walk->vma maps them. */
+static int walk_mapped_section(pgoff_t first, pgoff_t last,
+			       struct mm_walk *walk)
+{
+	struct vm_area_struct *vma = walk->vma;
+	pgoff_t pgoff = vma_start_pgoff(vma);
+	unsigned long start, end;
+	int err;
+
+	first = max(first, pgoff);
+	last = min(last, vma_last_pgoff(vma));
+	start = vma->vm_start + ((first - pgoff) << PAGE_SHIFT);
+	end = vma->vm_start + ((last - pgoff + 1) << PAGE_SHIFT);
+
+	err = walk_vma_test(start, end, walk);
+	if (err)
+		return min(err, 0);
+	return walk_vma_range(start, end, walk);
+}
+
+/**
+ * walk_page_mapping - visit a range of a file wherever it is mapped
+ * @mapping: the file
+ * @first_index: first page
+ * @nr: how many pages
+ * @ops: what to do, without &mm_walk_ops.install_pte
+ * @private: for the operations
+ *
+ * Walks every VMA, of any mm, that maps some of the pages; of each only the
+ * part that does, though huge entries that reach beyond it are visited as well.
+ *
+ * No mmap lock can be asked for, since there are many.  That has consequences
+ * for the operations: they cannot take one either, as i_mmap_rwsem is below it
+ * in the lock order, and VMA flags may change under them unless they are among
+ * those that never do.  &mm_walk_ops.walk_lock has no effect.
+ *
+ * Context: Process context, with @mapping->i_mmap_rwsem held.
+ * Return: See walk_page_range().
+ */
+int walk_page_mapping(struct address_space *mapping, pgoff_t first_index,
+		      pgoff_t nr, const struct mm_walk_ops *ops, void *private)
+{
+	pgoff_t last_index = first_index + nr - 1;
+	struct vm_area_struct *vma;
+	int err;
+
+	if (!ops_are_safe(ops))
+		return -EINVAL;
+	lockdep_assert_held(&mapping->i_mmap_rwsem);
+	if (!nr)
+		return 0;
+
+	mapping_rmap_tree_foreach(vma, mapping, first_index, last_index) {
+		struct mm_walk walk = init_walk(vma->vm_mm, ops, private);
+
+		walk.vma = vma;
+		err = walk_mapped_section(first_index, last_index, &walk);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/*
+ * The folio walk has one function a level.  Each reads its entry, and if that
+ * is not a table, takes the lock and reads it again: now it says for certain
+ * whether there is a folio.  If it has become a table in the meantime, the
+ * answer is in there.
+ */
+enum folio_walk_step {
+	FW_STEP_NOTHING,	/* no folio, and no lock held */
+	FW_STEP_FOUND,		/* fw->folio, with fw->ptl held */
+	FW_STEP_TABLE,		/* ask the level below, no lock held */
+};
+
+/* @page is what was asked for, and is at the address asked for. */
+static enum folio_walk_step folio_walk_found(struct folio_walk *fw,
+					     struct page *page)
+{
+	fw->folio = page_folio(page);
+	fw->page = page;
+	return FW_STEP_FOUND;
+}
+
+/* The same for a zeropage, which is not to be shown. */
+static enum folio_walk_step folio_walk_found_zero(struct folio_walk *fw,
+						  unsigned long pfn)
+{
+	fw->folio = pfn_folio(pfn);
+	fw->page = NULL;
+	return FW_STEP_FOUND;
+}
+
+/* The page that is @offset bytes into what is being moved away, if anything. */
+static struct page *moving_page(softleaf_t entry, unsigned long offset)
+{
+	if (!softleaf_is_migration(entry))
+		return NULL;
+	return softleaf_to_page(entry) + (offset >> PAGE_SHIFT);
+}
+
+/*
+ * hugetlb writes its entries in one way at all levels, and each of several
+ * entries that make up one huge page refers to the start of that page.
+ */
+static struct page *moving_hugetlb_page(struct vm_area_struct *vma,
+					void *entryp, unsigned long addr)
+{
+	pte_t pte = huge_ptep_get(vma->vm_mm, addr, entryp);
+
+	return moving_page(softleaf_from_pte(pte),
+			   addr & ~huge_page_mask(hstate_vma(vma)));
+}
+
+static struct page *folio_walk_pud_page(struct folio_walk *fw,
+					struct vm_area_struct *vma,
+					unsigned long addr)
+{
+	struct page *page;
+
+	if (pud_present(fw->pud)) {
+		page = pud_leaf(fw->pud) ?
+			vm_normal_page_pud(vma, addr, fw->pud) : NULL;
+		return page ? page + ((addr & ~PUD_MASK) >> PAGE_SHIFT) : NULL;
+	}
+	if (!(fw->flags & FW_MIGRATION) || !is_vm_hugetlb_page(vma))
+		return NULL;
+	return moving_hugetlb_page(vma, fw->pudp, addr);
+}
+
+static enum folio_walk_step folio_walk_pud(struct folio_walk *fw,
+					   struct vm_area_struct *vma,
+					   pud_t *pudp, unsigned long addr)
+{
+	pud_t pud = pudp_get(pudp);
+	struct page *page;
+
+	if (pud_none(pud))
+		return FW_STEP_NOTHING;
+	if (likely(pud_is_table(pud)))
+		return FW_STEP_TABLE;
+
+	fw->ptl = pud_lock(vma->vm_mm, pudp);
+	fw->level = FW_LEVEL_PUD;
+	fw->pudp = pudp;
+	fw->pud = pudp_get(pudp);
+
+	page = folio_walk_pud_page(fw, vma, addr);
+	if (page)
+		return folio_walk_found(fw, page);
+	spin_unlock(fw->ptl);
+	return pud_is_table(fw->pud) ? FW_STEP_TABLE : FW_STEP_NOTHING;
+}
+
+static struct page *folio_walk_pmd_page(struct folio_walk *fw,
+					struct vm_area_struct *vma,
+					unsigned long addr)
+{
+	struct page *page;
+
+	if (pmd_present(fw->pmd)) {
+		page = pmd_leaf(fw->pmd) ?
+			vm_normal_page_pmd(vma, addr, fw->pmd) : NULL;
+		return page ? page + ((addr & ~PMD_MASK) >> PAGE_SHIFT) : NULL;
+	}
+	if (!(fw->flags & FW_MIGRATION))
+		return NULL;
+	if (is_vm_hugetlb_page(vma))
+		return moving_hugetlb_page(vma, fw->pmdp, addr);
+	return moving_page(softleaf_from_pmd(fw->pmd), addr & ~PMD_MASK);
+}
+
+static enum folio_walk_step folio_walk_pmd(struct folio_walk *fw,
+					   struct vm_area_struct *vma,
+					   pmd_t *pmdp, unsigned long addr)
+{
+	pmd_t pmd = pmdp_get_lockless(pmdp);
+	struct page *page;
+
+	if (pmd_none(pmd))
+		return FW_STEP_NOTHING;
+	if (likely(pmd_is_table(pmd)))
+		return FW_STEP_TABLE;
+
+	fw->ptl = pmd_lock(vma->vm_mm, pmdp);
+	fw->level = FW_LEVEL_PMD;
+	fw->pmdp = pmdp;
+	fw->pmd = pmdp_get(pmdp);
+
+	page = folio_walk_pmd_page(fw, vma, addr);
+	if (page)
+		return folio_walk_found(fw, page);
+	if ((fw->flags & FW_ZEROPAGE) && is_huge_zero_pmd(fw->pmd))
+		return folio_walk_found_zero(fw, pmd_pfn(fw->pmd));
+	spin_unlock(fw->ptl);
+	return pmd_is_table(fw->pmd) ? FW_STEP_TABLE : FW_STEP_NOTHING;
+}
+
+static struct page *folio_walk_pte_page(struct folio_walk *fw,
+					struct vm_area_struct *vma,
+					unsigned long addr)
+{
+	if (likely(pte_present(fw->pte)))
+		return vm_normal_page(vma, addr, fw->pte);
+	if (!(fw->flags & FW_MIGRATION))
+		return NULL;
+	if (is_vm_hugetlb_page(vma))
+		return moving_hugetlb_page(vma, fw->ptep, addr);
+	return moving_page(softleaf_from_pte(fw->pte), 0);
+}
+
+/* There is no level below; FW_STEP_TABLE says that the table has gone. */
+static enum folio_walk_step folio_walk_pte(struct folio_walk *fw,
+					   struct vm_area_struct *vma,
+					   pmd_t *pmdp, unsigned long addr)
+{
+	struct page *page;
+	pte_t *ptep;
+
+	ptep = pte_offset_map_lock(vma->vm_mm, pmdp, addr, &fw->ptl);
+	if (unlikely(!ptep))
+		return FW_STEP_TABLE;
+	fw->level = FW_LEVEL_PTE;
+	fw->ptep = ptep;
+	fw->pte = ptep_get(ptep);
+
+	page = folio_walk_pte_page(fw, vma, addr);
+	if (page)
+		return folio_walk_found(fw, page);
+	if ((fw->flags & FW_ZEROPAGE) && pte_present(fw->pte) &&
+	    is_zero_pfn(pte_pfn(fw->pte)))
+		return folio_walk_found_zero(fw, pte_pfn(fw->pte));
+	pte_unmap_unlock(ptep, fw->ptl);
+	return FW_STEP_NOTHING;
+}
+
+static enum folio_walk_step folio_walk_tables(struct folio_walk *fw,
+					      struct vm_area_struct *vma,
+					      unsigned long addr)
+{
+	enum folio_walk_step step;
+	pgd_t *pgd;
+	p4d_t *p4d;
+	pud_t *pud;
+	pmd_t *pmd;
+
+	if (WARN_ON_ONCE(addr < vma->vm_start || addr >= vma->vm_end))
+		return FW_STEP_NOTHING;
+	pgd = pgd_offset(vma->vm_mm, addr);
+	if (pgd_none_or_clear_bad(pgd))
+		return FW_STEP_NOTHING;
+	p4d = p4d_offset(pgd, addr);
+	if (p4d_none_or_clear_bad(p4d))
+		return FW_STEP_NOTHING;
+	pud = pud_offset(p4d, addr);
+	step = folio_walk_pud(fw, vma, pud, addr);
+	if (step != FW_STEP_TABLE)
+		return step;
+
+	/* A table of PMDs stays; a table of PTEs may become a huge page. */
+	pmd = pmd_offset(pud, addr);
+	do {
+		step = folio_walk_pmd(fw, vma, pmd, addr);
+		if (step == FW_STEP_TABLE)
+			step = folio_walk_pte(fw, vma, pmd, addr);
+	} while (unlikely(step == FW_STEP_TABLE));
+	return step;
+}
+
+/**
+ * folio_walk_start - look up the folio that is mapped at an address
+ * @fw: to be filled
+ * @vma: the VMA
+ * @addr: an address in @vma
+ * @flags: %FW_ZEROPAGE, %FW_MIGRATION, or 0
+ *
+ * Finds the page table entry for @addr, of whatever level, and returns with
+ * its lock held, so that it stays as it is until folio_walk_end().  That may be
+ * one of several entries that map the folio, and may map more of it than the
+ * page at @addr, which is in @fw->page.
+ *
+ * Only what vm_normal_page() takes for a page is found.  @flags can add the
+ * shared zeropages, for which @fw->page is %NULL, and folios that are being
+ * migrated: then the entry is not present, and nothing but that entry is held
+ * still.  See the warning at %FW_MIGRATION.
+ *
+ * This is no substitute for get_user_pages(): the entry says nothing about what
+ * its user may do with the page, and there is no protection against being
+ * copied-on-write.  Take a reference for a short time, if one at all, and never
+ * for DMA or in order to write to the page.
+ *
+ * Leave the entry alone if you can.  In a hugetlb VMA changing it needs more
+ * than this function gives: the table may be shared with others, a huge page
+ * may be made of several entries that must change together, and @fw may point
+ * to any one of those.
+ *
+ * Context: The mmap lock of the mm is held.  May sleep before it returns, for
+ * the hugetlb VMA lock, which then is held until folio_walk_end().  The caller
+ * is in atomic context from a success to folio_walk_end().
+ * Return: The folio, or %NULL if there is none or none of the kind asked for.
+ * There is nothing to end after %NULL.
+ */
+struct folio *folio_walk_start(struct folio_walk *fw,
+			       struct vm_area_struct *vma, unsigned long addr,
+			       folio_walk_flags_t flags)
+{
+	mmap_assert_locked(vma->vm_mm);
+
+	fw->flags = flags;
+	vma_pgtable_walk_begin(vma);
+	if (folio_walk_tables(fw, vma, addr) == FW_STEP_FOUND)
+		return fw->folio;
+	vma_pgtable_walk_end(vma);
+	return NULL;
+}
