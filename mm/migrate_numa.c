@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A folio that sits on the wrong node for its user: what a NUMA hinting fault
+ * does about it.
+ *
+ * This is a favour done while somebody waits for a page fault. It must not
+ * wait, not reclaim and not split, and gives up at the first sign of trouble.
+ */
+#include <linux/gfp.h>
+#include <linux/memcontrol.h>
+#include <linux/memory-tiers.h>
+#include <linux/mm_inline.h>
+#include <linux/rmap.h>
+#include <linux/sched/sysctl.h>
+#include <linux/swap.h>
+#include <linux/vmstat.h>
+
+#include "internal.h"
+#include "migrate.h"
+#include "page_alloc.h"
+
+static bool numa_tiering(void)
+{
+	return sysctl_numa_balancing_mode & NUMA_BALANCING_MEMORY_TIERING;
+}
+
+static struct zone *numa_next_zone_down(pg_data_t *pgdat, struct zone *zone)
+{
+	while (zone > pgdat->node_zones)
+		if (managed_zone(--zone))
+			return zone;
+	return NULL;
+}
+
+static struct zone *numa_top_zone(pg_data_t *pgdat)
+{
+	return numa_next_zone_down(pgdat, pgdat->node_zones + pgdat->nr_zones);
+}
+
+/* Room for @nr_pages above the high watermark, so that kswapd may sleep on? */
+static bool numa_node_has_room(pg_data_t *pgdat, long nr_pages)
+{
+	struct zone *zone;
+
+	for (zone = numa_top_zone(pgdat); zone;
+	     zone = numa_next_zone_down(pgdat, zone))
+		if (zone_watermark_ok(zone, 0, high_wmark_pages(zone) + nr_pages,
+				      ZONE_MOVABLE, ALLOC_CMA))
+			return true;
+	return false;
+}
+
+/* Between tiers it is worth making room: promotion needs demotion. */
+static void numa_ask_for_room(pg_data_t *pgdat, unsigned int order)
+{
+	struct zone *zone = numa_tiering() ? numa_top_zone(pgdat) : NULL;
+
+	if (zone)
+		wakeup_kswapd(zone, 0, order, ZONE_MOVABLE);
+}
+
+/*
+ * Some file folios are better left alone: what several processes execute is
+ * probably a library that everybody uses from everywhere, and a dirty one
+ * cannot be moved by many file systems without waiting.
+ */
+static int numa_file_folio_movable(struct folio *folio,
+				   const struct vm_area_struct *vma)
+{
+	if ((vma->vm_flags & VM_EXEC) && folio_maybe_mapped_shared(folio))
+		return -EACCES;
+	return folio_test_dirty(folio) ? -EAGAIN : 0;
+}
+
+/**
+ * migrate_misplaced_folio_prepare - isolate a folio that may change its node
+ * @folio: The folio that the fault has found.
+ * @vma: Where it is mapped.
+ * @node: The node where it should be.
+ *
+ * On success the caller must call migrate_misplaced_folio().
+ *
+ * Context: Under the page table lock that protects the mapping of @folio. Does
+ * not sleep.
+ * Return: 0 with @folio isolated and counted as isolated, -EACCES if @folio
+ * should stay where it is, -EAGAIN if this is not the moment.
+ */
+int migrate_misplaced_folio_prepare(struct folio *folio,
+				    struct vm_area_struct *vma, int node)
+{
+	const int is_file = folio_is_file_lru(folio);
+	const long nr_pages = folio_nr_pages(folio);
+	int err;
+
+	if (is_file) {
+		err = numa_file_folio_movable(folio, vma);
+		if (err)
+			return err;
+	}
+
+	if (!numa_node_has_room(NODE_DATA(node), nr_pages)) {
+		numa_ask_for_room(NODE_DATA(node), folio_order(folio));
+		return -EAGAIN;
+	}
+
+	if (!folio_isolate_lru(folio))
+		return -EAGAIN;
+	node_stat_mod_folio(folio, NR_ISOLATED_ANON + is_file, nr_pages);
+	return 0;
+}
+
+/* From the very node or not at all, and without any effort. */
+static struct folio *numa_alloc_target(struct folio *src, unsigned long node)
+{
+	gfp_t gfp = GFP_TRANSHUGE_LIGHT;
+
+	if (!folio_test_large(src))
+		gfp = (GFP_HIGHUSER_MOVABLE & ~__GFP_RECLAIM) | __GFP_NORETRY |
+		      __GFP_NOMEMALLOC | __GFP_NOWARN;
+	return __folio_alloc_node(gfp | __GFP_THISNODE, folio_order(src), node);
+}
+
+static void numa_count_migrated(struct mem_cgroup *memcg, int from, int to,
+				unsigned int nr_pages)
+{
+	count_vm_numa_events(NUMA_PAGE_MIGRATE, nr_pages);
+	count_memcg_events(memcg, NUMA_PAGE_MIGRATE, nr_pages);
+	if (numa_tiering() && node_is_toptier(to) && !node_is_toptier(from))
+		mod_lruvec_state(mem_cgroup_lruvec(memcg, NODE_DATA(to)),
+				 PGPROMOTE_SUCCESS, nr_pages);
+}
+
+/**
+ * migrate_misplaced_folio - bring a folio to the node of its user
+ * @folio: Folio isolated by migrate_misplaced_folio_prepare(). Whatever the
+ *	result, it is not isolated any more and may not be touched.
+ * @node: The node where it should be.
+ *
+ * Context: May sleep, but does not wait for locks or I/O.
+ * Return: 0 if it is there now, or -EAGAIN.
+ */
+int migrate_misplaced_folio(struct folio *folio, int node)
+{
+	/* Both are gone with the folio, and wanted for the books. */
+	struct mem_cgroup *memcg = get_mem_cgroup_from_folio(folio);
+	const int from = folio_nid(folio);
+	unsigned int nr_succeeded;
+	LIST_HEAD(list);
+	int nr_failed;
+
+	list_add(&folio->lru, &list);
+	nr_failed = migrate_pages(&list, numa_alloc_target, NULL, node,
+				  MIGRATE_ASYNC, MR_NUMA_MISPLACED,
+				  &nr_succeeded);
+	putback_movable_pages(&list);
+
+	if (nr_succeeded)
+		numa_count_migrated(memcg, from, node, nr_succeeded);
+	mem_cgroup_put(memcg);
+	return nr_failed ? -EAGAIN : 0;
+}

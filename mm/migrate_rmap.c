@@ -1,0 +1,1334 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * How page tables let go of a folio and take the new one.
+ *
+ * Runs
+ * ----
+ * A large folio is usually mapped by neighbouring entries of one page table.
+ * Taking them one by one means an atomic operation on the mapcount, one on the
+ * references, a note for the TLB flush and a step of the page table walk for
+ * each of them, and it has a lasting effect: between the first page and the
+ * last one the rmap sees an anonymous folio that is mapped in part, and queues
+ * it to be split. So this file works on runs.
+ *
+ * A run is a number of neighbouring entries in one page table and one VMA that
+ * map neighbouring pages of the folio. Nothing else about them has to agree:
+ * every entry is read, translated and written by itself, and its young, dirty,
+ * write, exclusive, soft-dirty and userfaultfd state comes back as it was. What
+ * is paid once a run is everything around the entries: the flush, the
+ * references, the rmap, the counters of the mm.
+ *
+ * page_vma_mapped_walk() finds the first entry of a run and takes the locks.
+ * The run is followed from there, and the walk goes on behind it.
+ *
+ * Unmapping a run, under the page table lock:
+ *
+ *  1. Clear every entry and keep the old values.
+ *  2. Ask whether the folio may be pinned, and if it is not, take the exclusive
+ *     marks off. This is the only step that can fail. It fails for the run as a
+ *     whole, which then gets its old values back.
+ *  3. Write the migration entries.
+ *  4. Flush the TLB, or note that a flush is due. The entries are in place by
+ *     then: somebody who faults finds an entry to wait for, and not a hole
+ *     through which to take a reference to the folio.
+ *
+ * The contents are copied only after the flush. With %TTU_BATCH_FLUSH it is the
+ * caller who has to see to that.
+ *
+ * Mappings owed to the rmap
+ * -------------------------
+ * One folio can be mapped by several runs even though all of it is mapped: it
+ * lies across two page tables, mprotect() has cut the VMA through the middle of
+ * it, or it is larger than what is handled at once. The rmap would see a
+ * partially mapped folio between one piece and the next. So a piece is not
+ * reported yet, but owed (&struct migrate_debt), until the neighbouring pieces
+ * of the same mm have arrived and the whole can be reported at once.
+ *
+ * After fork() one mm may map the whole folio and another one some pages of it
+ * only. A part that remains when the whole is gone looks the same, so one
+ * mapping of the whole is owed to the end, and the pieces are paid before it.
+ *
+ * While a mapping is owed, mapcount and references of the folio are too high,
+ * which is the safe direction. The VMA and the mm of the debt stay, because
+ * exit_mmap() and everything else that frees or moves a VMA needs the rmap lock
+ * for writing, and that is held for reading until all debts are paid.
+ *
+ * Locks
+ * -----
+ * folio lock of the source, in restoring of the target too
+ *   anon_vma or i_mmap lock, for reading; for writing with hugetlb files
+ *     page table lock
+ *
+ * Migration entries belong to the holder of the folio lock of the source. They
+ * may be copied by fork(), moved by mremap() and dropped by munmap() in the
+ * meantime, but nobody else puts something usable in their place.
+ */
+
+#include <linux/mm.h>
+#include <linux/huge_mm.h>
+#include <linux/hugetlb.h>
+#include <linux/leafops.h>
+#include <linux/migrate.h>
+#include <linux/mm_inline.h>
+#include <linux/mmu_notifier.h>
+#include <linux/pagemap.h>
+#include <linux/rmap.h>
+#include <linux/swapops.h>
+#include <linux/userfaultfd_k.h>
+
+#include <asm/tlb.h>
+
+#include <trace/events/migrate.h>
+
+#include "internal.h"
+
+/*
+ * Entries handled at once. The old values are kept on the stack, and the bits
+ * of one u64 tell which of them are special.
+ */
+#define MIGRATE_RUN_MAX		64
+
+/*
+ * Pieces that can be owed at the same time. They arrive in the order of their
+ * addresses, so one per mm is enough where there is no gap.
+ */
+#define MIGRATE_PIECES_MAX	4
+
+/**
+ * struct migrate_debt - mappings that the rmap has not been told about
+ * @vma: A VMA of the mm that had the mappings; a mlocked one, if there is one.
+ * @first: The first page within the folio that is concerned.
+ * @nr: The number of pages.
+ *
+ * The entries in the page tables are gone already. The references and the
+ * mapcounts that belong to them are not.
+ */
+struct migrate_debt {
+	struct vm_area_struct *vma;
+	unsigned long first;
+	unsigned long nr;
+};
+
+/**
+ * struct migrate_unmap - one call of try_to_migrate()
+ * @folio: The folio.
+ * @flags: What the caller asked for.
+ * @whole: A mapping of the whole folio that is owed; with no pages if there is
+ *	none.
+ * @nr_pieces: The number of elements in use of @piece.
+ * @piece: Mappings of parts of the folio that are owed.
+ *
+ * The rmap lock protects all of it.
+ */
+struct migrate_unmap {
+	struct folio *folio;
+	enum ttu_flags flags;
+	struct migrate_debt whole;
+	unsigned int nr_pieces;
+	struct migrate_debt piece[MIGRATE_PIECES_MAX];
+};
+
+/**
+ * struct migrate_ptes - a run of entries that is being unmapped
+ * @folio: The folio.
+ * @vma: Where it is mapped.
+ * @addr: The address of the first entry.
+ * @ptep: The first entry.
+ * @page: The page that it maps.
+ * @nr: The number of entries, and of pages.
+ * @flush: A value out of the run that the TLB may know, with the dirty bit set
+ *	if any of them is dirty. Valid if @may_be_cached.
+ * @may_be_cached: Some value of the run may be in the TLB.
+ * @dirty: Some value of the run is dirty.
+ * @exclusive: The pages that are exclusive to this mm.
+ * @poisoned: The pages that are poisoned.
+ * @unused: The pages whose contents nobody needs.
+ * @old: The values of the entries before they were cleared.
+ *
+ * A page is in one of @exclusive, @poisoned and @unused at most. Protected by the
+ * page table lock.
+ */
+struct migrate_ptes {
+	struct folio *folio;
+	struct vm_area_struct *vma;
+	unsigned long addr;
+	pte_t *ptep;
+	struct page *page;
+	unsigned int nr;
+	pte_t flush;
+	bool may_be_cached;
+	bool dirty;
+	u64 exclusive;
+	u64 poisoned;
+	u64 unused;
+	pte_t old[MIGRATE_RUN_MAX];
+};
+
+/* The number of entries that a run can have at most if it begins with page @first. */
+static unsigned int migrate_run_limit(struct folio *folio, unsigned long first,
+				      unsigned long addr, unsigned long end)
+{
+	return min3((pmd_addr_end(addr, end) - addr) >> PAGE_SHIFT,
+		    folio_nr_pages(folio) - first, (unsigned long)MIGRATE_RUN_MAX);
+}
+
+/*
+ * PageAnonExclusive() without the search for the head of a hugetlb folio, which
+ * is not what is handled here.
+ */
+static __always_inline bool migrate_page_exclusive(const struct page *page)
+{
+	VM_WARN_ON_ONCE_PAGE(PageHuge(page), page);
+	return test_bit(PG_anon_exclusive, &page->flags.f);
+}
+
+/*
+ * The migration entry for @page, which was mapped by @old. What mapped it may
+ * have been a device-private or a device-exclusive entry.
+ */
+static __always_inline swp_entry_t migrate_encode(struct page *page, pte_t old,
+						  bool exclusive)
+{
+	const unsigned long pfn = page_to_pfn(page);
+	const bool present = pte_present(old);
+	swp_entry_t entry;
+	bool write;
+
+	if (likely(present))
+		write = pte_write(old);
+	else
+		write = softleaf_is_device_private_write(softleaf_from_pte(old));
+	VM_WARN_ON_ONCE_PAGE(write && !exclusive && PageAnon(page), page);
+
+	if (write)
+		entry = make_writable_migration_entry(pfn);
+	else if (exclusive)
+		entry = make_readable_exclusive_migration_entry(pfn);
+	else
+		entry = make_readable_migration_entry(pfn);
+	if (present && pte_young(old))
+		entry = make_migration_entry_young(entry);
+	if (present && pte_dirty(old))
+		entry = make_migration_entry_dirty(entry);
+	return entry;
+}
+
+/* @entry as a PTE, with the marks of @old that have bits of their own. */
+static __always_inline pte_t migrate_entry_pte(swp_entry_t entry, pte_t old)
+{
+	const bool present = pte_present(old);
+	pte_t pte = softleaf_to_pte(entry);
+
+	if (present ? pte_soft_dirty(old) : pte_swp_soft_dirty(old))
+		pte = pte_swp_mksoft_dirty(pte);
+	if (present ? pte_uffd(old) : pte_swp_uffd(old))
+		pte = pte_swp_mkuffd(pte);
+	return pte;
+}
+
+/*
+ * Tell the rmap about mappings that are gone, and give up their references.
+ * Somebody else holds one more reference, so the folio stays.
+ */
+static __always_inline void migrate_drop_mappings(struct folio *folio,
+						  const struct migrate_debt *debt)
+{
+	folio_remove_rmap_ptes(folio, folio_page(folio, debt->first), debt->nr,
+			       debt->vma);
+	if (debt->vma->vm_flags & VM_LOCKED)
+		mlock_drain_local();
+	folio_put_refs(folio, debt->nr);
+}
+
+static void migrate_pay_pieces(struct migrate_unmap *mu)
+{
+	while (mu->nr_pieces)
+		migrate_drop_mappings(mu->folio, &mu->piece[--mu->nr_pieces]);
+}
+
+/* The pieces come first: they do not matter while the whole is mapped. */
+static void migrate_pay_debts(struct migrate_unmap *mu)
+{
+	migrate_pay_pieces(mu);
+	if (!mu->whole.nr)
+		return;
+
+	migrate_drop_mappings(mu->folio, &mu->whole);
+	mu->whole.nr = 0;
+}
+
+/* Add the pages of @new to the piece that they continue, or to an empty one. */
+static struct migrate_debt *migrate_add_piece(struct migrate_unmap *mu,
+					      const struct migrate_debt *new)
+{
+	struct migrate_debt *piece;
+
+	for (piece = mu->piece; piece < mu->piece + mu->nr_pieces; piece++) {
+		if (piece->vma->vm_mm == new->vma->vm_mm &&
+		    piece->first + piece->nr == new->first) {
+			piece->nr += new->nr;
+			if (new->vma->vm_flags & VM_LOCKED)
+				piece->vma = new->vma;
+			return piece;
+		}
+	}
+
+	if (mu->nr_pieces == MIGRATE_PIECES_MAX)
+		migrate_pay_pieces(mu);
+	piece = &mu->piece[mu->nr_pieces++];
+	*piece = *new;
+	return piece;
+}
+
+/* One mapping of the whole folio is enough to be kept to the end. */
+static void migrate_add_whole(struct migrate_unmap *mu, const struct migrate_debt *whole)
+{
+	if (mu->whole.nr)
+		migrate_drop_mappings(mu->folio, whole);
+	else
+		mu->whole = *whole;
+}
+
+/* Is nothing left that maps the folio? */
+static bool migrate_owes_all(const struct migrate_unmap *mu)
+{
+	unsigned long nr = mu->whole.nr;
+	unsigned int i;
+
+	for (i = 0; i < mu->nr_pieces; i++)
+		nr += mu->piece[i].nr;
+	return nr == folio_mapcount(mu->folio);
+}
+
+/* The page tables do not map the pages of @new any more. */
+static void migrate_owe(struct migrate_unmap *mu, const struct migrate_debt *new)
+{
+	const unsigned long nr_pages = folio_nr_pages(mu->folio);
+	struct migrate_debt *piece;
+
+	if (new->nr == nr_pages) {
+		migrate_add_whole(mu, new);
+	} else {
+		piece = migrate_add_piece(mu, new);
+		if (piece->nr == nr_pages) {
+			migrate_add_whole(mu, piece);
+			*piece = mu->piece[--mu->nr_pieces];
+		}
+	}
+
+	if (migrate_owes_all(mu))
+		migrate_pay_debts(mu);
+}
+
+/* Keep in mind what the flush and the folio have to know about one old value. */
+static __always_inline void migrate_run_note(struct migrate_ptes *run, pte_t pte)
+{
+	if (pte_accessible(run->vma->vm_mm, pte)) {
+		run->may_be_cached = true;
+		run->flush = pte;
+	}
+	run->dirty |= pte_dirty(pte);
+}
+
+/*
+ * Clear the entries from the first one of @run on, up to the first one that does
+ * not map the next page, and @max at most.
+ *
+ * The number of entries that the hint of the architecture takes together share
+ * their bits, so that the merged value stands for each of them.
+ */
+static __always_inline void migrate_run_clear(struct migrate_ptes *run, unsigned int max)
+{
+	struct mm_struct *mm = run->vma->vm_mm;
+	const unsigned long pfn = page_to_pfn(run->page);
+	unsigned int nr = 0, step, i;
+	unsigned long addr;
+	pte_t pte;
+
+	flush_cache_range(run->vma, run->addr, run->addr + max * PAGE_SIZE);
+	pte = ptep_get(run->ptep);
+	do {
+		addr = run->addr + nr * PAGE_SIZE;
+		step = pte_batch_hint(run->ptep + nr, pte);
+		if (step > 1) {
+			step = min(step, max - nr);
+			pte = get_and_clear_ptes(mm, addr, run->ptep + nr, step);
+		} else {
+			pte = ptep_get_and_clear(mm, addr, run->ptep + nr);
+		}
+		migrate_run_note(run, pte);
+		for (i = 0; i < step; i++)
+			run->old[nr + i] = pte_advance_pfn(pte, i);
+
+		nr += step;
+		if (nr == max)
+			break;
+		pte = ptep_get(run->ptep + nr);
+	} while (pte_present(pte) && pte_pfn(pte) == pfn + nr);
+
+	run->nr = nr;
+	if (run->dirty)
+		run->flush = pte_mkdirty(run->flush);
+}
+
+/* A device-private or device-exclusive entry is a run of its own. */
+static __always_inline void migrate_run_clear_softleaf(struct migrate_ptes *run, pte_t pte)
+{
+	pte_clear(run->vma->vm_mm, run->addr, run->ptep);
+	run->old[0] = pte;
+	run->nr = 1;
+}
+
+/* Sort the pages of @run by what happens to their entries. */
+static __always_inline void migrate_run_sort(struct migrate_ptes *run)
+{
+	const bool anon = folio_test_anon(run->folio);
+	const bool keep_unused = userfaultfd_armed(run->vma);
+	unsigned int i;
+
+	for (i = 0; i < run->nr; i++) {
+		struct page *page = run->page + i;
+		pte_t old = run->old[i];
+
+		if (PageHWPoison(page))
+			run->poisoned |= BIT_ULL(i);
+		else if (pte_present(old) && pte_unused(old) && !keep_unused)
+			run->unused |= BIT_ULL(i);
+		else if (anon && migrate_page_exclusive(page))
+			run->exclusive |= BIT_ULL(i);
+	}
+}
+
+/*
+ * Take the exclusive marks off the pages of @run, unless the folio may be
+ * pinned. Whether it is does not depend on the page, and all entries are clear
+ * by now: so the first page asks, with the barriers that this takes against
+ * GUP-fast, and the answer holds for the others. They need one more barrier
+ * between their marks and the entries that follow.
+ */
+static __always_inline bool migrate_run_share(struct migrate_ptes *run)
+{
+	u64 others = run->exclusive & (run->exclusive - 1);
+
+	if (!run->exclusive)
+		return true;
+	if (folio_try_share_anon_rmap_pte(run->folio,
+					  run->page + __ffs64(run->exclusive)))
+		return false;
+	if (!others)
+		return true;
+
+	for (; others; others &= others - 1)
+		ClearPageAnonExclusive(run->page + __ffs64(others));
+	if (IS_ENABLED(CONFIG_HAVE_GUP_FAST)) {
+		/* Pairs with smp_rmb() in gup_must_unshare(). */
+		smp_mb__after_atomic();
+	}
+	return true;
+}
+
+/* Let the architecture save what it keeps beside the entries. */
+static __always_inline bool migrate_run_unmap_arch(struct migrate_ptes *run)
+{
+	const u64 skip = run->poisoned | run->unused;
+	unsigned int i;
+
+	for (i = 0; i < run->nr; i++) {
+		if (pte_present(run->old[i]) && !(skip & BIT_ULL(i)) &&
+		    arch_unmap_one(run->vma->vm_mm, run->vma,
+				   run->addr + i * PAGE_SIZE, run->old[i]) < 0)
+			return false;
+	}
+	return true;
+}
+
+/* Put the old values of @run back. */
+static void migrate_run_undo(struct migrate_ptes *run)
+{
+	unsigned int i;
+
+	for (i = 0; i < run->nr; i++)
+		set_pte_at(run->vma->vm_mm, run->addr + i * PAGE_SIZE,
+			   run->ptep + i, run->old[i]);
+}
+
+/* Does the entry at @i differ from the one before it in nothing but the page? */
+static __always_inline bool migrate_run_goes_on(const struct migrate_ptes *run,
+						unsigned int i)
+{
+	const u64 exclusive = run->exclusive >> (i - 1);
+
+	return (exclusive & 1) == (exclusive >> 1 & 1) &&
+	       pte_same(pte_advance_pfn(run->old[i - 1], 1), run->old[i]);
+}
+
+/*
+ * Write the migration entries of @run. Most often one differs from the next in
+ * nothing but the page, and then counting up is enough.
+ */
+static __always_inline void migrate_run_install(struct migrate_ptes *run)
+{
+	const u64 skip = run->poisoned | run->unused;
+	const int order = folio_order(run->folio);
+	unsigned long addr = run->addr;
+	bool counting = false;
+	swp_entry_t entry;
+	unsigned int i;
+	pte_t pte;
+
+	for (i = 0; i < run->nr; i++, addr += PAGE_SIZE) {
+		if (unlikely(skip & BIT_ULL(i))) {
+			counting = false;
+			continue;
+		}
+		if (counting && migrate_run_goes_on(run, i))
+			entry.val++;
+		else
+			entry = migrate_encode(run->page + i, run->old[i],
+					       run->exclusive & BIT_ULL(i));
+		counting = true;
+
+		pte = migrate_entry_pte(entry, run->old[i]);
+		set_pte_at(run->vma->vm_mm, addr, run->ptep + i, pte);
+		trace_set_migration_pte(addr, pte_val(pte), order);
+	}
+}
+
+/*
+ * The mappings of @run that do not come back: pages that are poisoned leave an
+ * entry that says so. Pages that a guest does not need leave nothing, and fault
+ * in as zero pages if they are needed after all. With userfaultfd that would be
+ * a fault its user does not expect, so there they are kept.
+ */
+static __always_inline void migrate_run_discard(struct migrate_ptes *run)
+{
+	struct mm_struct *mm = run->vma->vm_mm;
+	const u64 gone = run->poisoned | run->unused;
+	u64 poisoned;
+
+	if (likely(!gone))
+		return;
+
+	update_hiwater_rss(mm);
+	add_mm_counter(mm, mm_counter(run->folio), -(long)hweight64(gone));
+
+	for (poisoned = run->poisoned; poisoned; poisoned &= poisoned - 1) {
+		const unsigned int i = __ffs64(poisoned);
+		struct page *page = run->page + i;
+
+		VM_WARN_ON_ONCE_FOLIO(folio_is_device_private(run->folio),
+				      run->folio);
+		set_pte_at(mm, run->addr + i * PAGE_SIZE, run->ptep + i,
+			   swp_entry_to_pte(make_hwpoison_entry(page)));
+	}
+}
+
+/*
+ * Nobody may reach the old pages through the TLB when the contents are copied.
+ * A clean entry cannot become dirty in between: the architecture has to look at
+ * the page table for that, and finds the migration entry.
+ */
+static __always_inline void migrate_run_flush(struct migrate_ptes *run, enum ttu_flags flags)
+{
+	const unsigned long end = run->addr + run->nr * PAGE_SIZE;
+	struct mm_struct *mm = run->vma->vm_mm;
+
+	if (!run->may_be_cached)
+		return;
+	if (should_defer_flush(mm, flags))
+		set_tlb_ubc_flush_pending(mm, run->flush, run->addr, end);
+	else
+		flush_tlb_range(run->vma, run->addr, end);
+}
+
+/* Replace the entries of @run, or none of them. */
+static __always_inline bool migrate_run_replace(struct migrate_ptes *run, enum ttu_flags flags)
+{
+	bool ok;
+
+	migrate_run_sort(run);
+	ok = migrate_run_unmap_arch(run) && migrate_run_share(run);
+	if (likely(ok)) {
+		if (run->dirty)
+			folio_mark_dirty(run->folio);
+		migrate_run_install(run);
+		migrate_run_discard(run);
+	} else {
+		migrate_run_undo(run);
+	}
+	migrate_run_flush(run, flags);
+	return ok;
+}
+
+/*
+ * Unmap the run that begins with @page where @pvmw stands, of @max entries at
+ * most. Returns how many it has, 0 if they cannot be replaced.
+ */
+static __always_inline unsigned int migrate_unmap_run(struct migrate_unmap *mu,
+						      struct page_vma_mapped_walk *pvmw,
+						      struct page *page, unsigned int max)
+{
+	const pte_t first = ptep_get(pvmw->pte);
+	struct migrate_ptes run __uninitialized;
+
+	run.folio = mu->folio;
+	run.vma = pvmw->vma;
+	run.addr = pvmw->address;
+	run.ptep = pvmw->pte;
+	run.page = page;
+	run.flush = first;
+	run.may_be_cached = false;
+	run.dirty = false;
+	run.exclusive = 0;
+	run.poisoned = 0;
+	run.unused = 0;
+
+	if (likely(pte_present(first)))
+		migrate_run_clear(&run, max);
+	else
+		migrate_run_clear_softleaf(&run, first);
+	return migrate_run_replace(&run, mu->flags) ? run.nr : 0;
+}
+
+/*
+ * A small folio: the same with one entry, which the compiler makes much shorter.
+ * Most folios are small, and most of them are mapped once.
+ */
+static bool migrate_unmap_small(struct migrate_unmap *mu, struct page_vma_mapped_walk *pvmw)
+{
+	const struct migrate_debt piece = { .vma = pvmw->vma, .nr = 1 };
+
+	if (!migrate_unmap_run(mu, pvmw, &mu->folio->page, 1))
+		return false;
+	migrate_drop_mappings(mu->folio, &piece);
+	return true;
+}
+
+/*
+ * A large folio: unmap the run that begins where @pvmw stands, and move @pvmw to
+ * its last entry. @end is where the folio ends in this VMA.
+ */
+static bool migrate_unmap_large(struct migrate_unmap *mu, struct page_vma_mapped_walk *pvmw,
+				unsigned long end)
+{
+	const pte_t first = ptep_get(pvmw->pte);
+	struct migrate_debt piece = { .vma = pvmw->vma };
+	unsigned long pfn;
+	struct page *page;
+
+	if (likely(pte_present(first)))
+		pfn = pte_pfn(first);
+	else
+		pfn = softleaf_to_pfn(softleaf_from_pte(first));
+
+	piece.first = pfn - folio_pfn(mu->folio);
+	page = folio_page(mu->folio, piece.first);
+	piece.nr = migrate_unmap_run(mu, pvmw, page,
+				     migrate_run_limit(mu->folio, piece.first,
+						       pvmw->address, end));
+	if (!piece.nr)
+		return false;
+
+	migrate_owe(mu, &piece);
+	pvmw->address += (piece.nr - 1) * PAGE_SIZE;
+	pvmw->pte += piece.nr - 1;
+	return true;
+}
+
+#ifdef CONFIG_ARCH_HAS_PMD_SOFTLEAVES
+static bool migrate_unmap_pmd(struct folio *folio, struct page_vma_mapped_walk *pvmw)
+{
+	const pmd_t pmd = pmdp_get(pvmw->pmd);
+	unsigned long pfn;
+
+	if (likely(pmd_present(pmd)))
+		pfn = pmd_pfn(pmd);
+	else
+		pfn = softleaf_to_pfn(softleaf_from_pmd(pmd));
+
+	return !set_pmd_migration_entry(pvmw, folio_page(folio, pfn - folio_pfn(folio)));
+}
+
+static void migrate_restore_pmd(struct folio *dst, struct page_vma_mapped_walk *pvmw)
+{
+	VM_WARN_ON_ONCE_FOLIO(!folio_test_pmd_mappable(dst), dst);
+	remove_migration_pmd(pvmw, dst);
+}
+#else
+static bool migrate_unmap_pmd(struct folio *folio, struct page_vma_mapped_walk *pvmw)
+{
+	VM_WARN_ON_ONCE_FOLIO(1, folio);
+	return false;
+}
+
+static void migrate_restore_pmd(struct folio *dst, struct page_vma_mapped_walk *pvmw)
+{
+	VM_WARN_ON_ONCE_FOLIO(1, dst);
+}
+#endif
+
+/* Unmap what @pvmw has found. */
+static bool migrate_unmap_found(struct migrate_unmap *mu, struct page_vma_mapped_walk *pvmw,
+				unsigned long end)
+{
+	if (likely(pvmw->pte)) {
+		if (folio_test_large(mu->folio))
+			return migrate_unmap_large(mu, pvmw, end);
+		return migrate_unmap_small(mu, pvmw);
+	}
+
+	/* Beside a PMD that goes, what is owed looks like a part that stays. */
+	migrate_pay_debts(mu);
+	return migrate_unmap_pmd(mu->folio, pvmw);
+}
+
+/* Unmap everything that @pvmw finds, up to @end. */
+static bool migrate_unmap_walk(struct migrate_unmap *mu, struct page_vma_mapped_walk *pvmw,
+			       unsigned long end)
+{
+	bool split = mu->flags & TTU_SPLIT_HUGE_PMD;
+	bool ok = true;
+
+	while (page_vma_mapped_walk(pvmw)) {
+		if (!pvmw->pte && split) {
+			/* It may be mapped by PTEs then, being pinned: look again. */
+			migrate_pay_debts(mu);
+			split_huge_pmd_locked(pvmw->vma, pvmw->address, pvmw->pmd,
+					      /* freeze = */ true);
+			page_vma_mapped_walk_restart(pvmw);
+			split = false;
+			continue;
+		}
+
+		ok = migrate_unmap_found(mu, pvmw, end);
+		if (!ok || (pvmw->pte && pvmw->address + PAGE_SIZE >= end)) {
+			page_vma_mapped_walk_done(pvmw);
+			break;
+		}
+	}
+	return ok;
+}
+
+/* An &rmap_walk_control.rmap_one: replace what maps @folio in @vma. */
+static bool migrate_unmap_vma(struct folio *folio, struct vm_area_struct *vma,
+			      unsigned long addr, void *arg)
+{
+	struct migrate_unmap *mu = arg;
+	DEFINE_FOLIO_VMA_WALK(pvmw, folio, vma, addr,
+			      mu->flags & TTU_SYNC ? PVMW_SYNC : 0);
+	struct mmu_notifier_range range;
+	bool ok;
+
+	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, vma->vm_mm, addr,
+				vma_address_end(&pvmw));
+	mmu_notifier_invalidate_range_start(&range);
+	ok = migrate_unmap_walk(mu, &pvmw, range.end);
+	mmu_notifier_invalidate_range_end(&range);
+
+	/* Only anonymous folios get split for being mapped in part. */
+	if (!folio_test_anon(folio))
+		migrate_pay_debts(mu);
+	return ok;
+}
+
+/**
+ * enum migrate_unshare - what became of a page table that several mms share
+ * @MIGRATE_UNSHARE_NONE: It was not shared, and maps the folio.
+ * @MIGRATE_UNSHARE_GONE: This mm does not use it any more.
+ * @MIGRATE_UNSHARE_BUSY: The lock could not be had.
+ */
+enum migrate_unshare {
+	MIGRATE_UNSHARE_NONE,
+	MIGRATE_UNSHARE_GONE,
+	MIGRATE_UNSHARE_BUSY,
+};
+
+/*
+ * A page table of a hugetlb file may be shared. Whoever lets go of it holds the
+ * i_mmap lock for writing, as the caller does, and the lock of the VMA. That one
+ * comes before the i_mmap lock, so it can only be tried.
+ */
+static enum migrate_unshare migrate_hugetlb_unshare(struct folio *folio,
+						    struct page_vma_mapped_walk *pvmw)
+{
+	struct vm_area_struct *vma = pvmw->vma;
+	struct mmu_gather tlb;
+	bool gone;
+
+	if (folio_test_anon(folio))
+		return MIGRATE_UNSHARE_NONE;
+	if (!hugetlb_vma_trylock_write(vma))
+		return MIGRATE_UNSHARE_BUSY;
+
+	tlb_gather_mmu_vma(&tlb, vma);
+	gone = huge_pmd_unshare(&tlb, vma, pvmw->address, pvmw->pte);
+	hugetlb_vma_unlock_write(vma);
+	if (gone)
+		huge_pmd_unshare_flush(&tlb, vma);
+	tlb_finish_mmu(&tlb);
+	return gone ? MIGRATE_UNSHARE_GONE : MIGRATE_UNSHARE_NONE;
+}
+
+/* Replace the one entry that maps a hugetlb folio. */
+static bool migrate_hugetlb_replace(struct folio *folio, struct page_vma_mapped_walk *pvmw)
+{
+	struct vm_area_struct *vma = pvmw->vma;
+	const unsigned long size = huge_page_size(hstate_vma(vma));
+	const unsigned long addr = pvmw->address;
+	struct mm_struct *mm = vma->vm_mm;
+	struct page *page = &folio->page;
+	bool exclusive, poisoned;
+	pte_t old, pte;
+
+	exclusive = folio_test_anon(folio) && PageAnonExclusive(page);
+	old = huge_ptep_clear_flush(vma, addr, pvmw->pte);
+	if (pte_dirty(old))
+		folio_mark_dirty(folio);
+
+	poisoned = folio_test_hwpoison(folio);
+	if (!poisoned && (arch_unmap_one(mm, vma, addr, old) < 0 ||
+			  (exclusive && hugetlb_try_share_anon_rmap(folio)))) {
+		set_huge_pte_at(mm, addr, pvmw->pte, old, size);
+		return false;
+	}
+
+	if (unlikely(poisoned)) {
+		hugetlb_count_sub(folio_nr_pages(folio), mm);
+		pte = swp_entry_to_pte(make_hwpoison_entry(page));
+	} else {
+		pte = migrate_entry_pte(migrate_encode(page, old, exclusive), old);
+		trace_set_migration_pte(addr, pte_val(pte), folio_order(folio));
+	}
+	set_huge_pte_at(mm, addr, pvmw->pte, pte, size);
+	hugetlb_remove_rmap(folio);
+	folio_put(folio);
+	return true;
+}
+
+/* An &rmap_walk_control.rmap_one for hugetlb, which has one entry a VMA. */
+static bool migrate_unmap_hugetlb(struct folio *folio, struct vm_area_struct *vma,
+				  unsigned long addr, void *arg)
+{
+	const struct migrate_unmap *mu = arg;
+	DEFINE_FOLIO_VMA_WALK(pvmw, folio, vma, addr,
+			      mu->flags & TTU_SYNC ? PVMW_SYNC : 0);
+	enum migrate_unshare unshare;
+	struct mmu_notifier_range range;
+	bool ok = true;
+
+	VM_WARN_ON_ONCE_FOLIO(!folio_test_anon(folio) &&
+			      !(mu->flags & TTU_RMAP_LOCKED), folio);
+
+	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, vma->vm_mm, addr,
+				vma_address_end(&pvmw));
+	adjust_range_if_pmd_sharing_possible(vma, &range.start, &range.end);
+	mmu_notifier_invalidate_range_start(&range);
+
+	if (page_vma_mapped_walk(&pvmw)) {
+		/* Losing a shared table unmaps all that it covers. */
+		flush_cache_range(vma, range.start, range.end);
+		unshare = migrate_hugetlb_unshare(folio, &pvmw);
+		if (unshare == MIGRATE_UNSHARE_NONE)
+			ok = migrate_hugetlb_replace(folio, &pvmw);
+		else
+			ok = unshare == MIGRATE_UNSHARE_GONE;
+		page_vma_mapped_walk_done(&pvmw);
+	}
+
+	mmu_notifier_invalidate_range_end(&range);
+	return ok;
+}
+
+static int migrate_unmap_done(struct folio *folio)
+{
+	return !folio_mapped(folio);
+}
+
+/*
+ * exec() moves its temporary stack: the VMA under the anon_vma lock, the page
+ * tables without it. Migration entries there might not be found again.
+ */
+static bool migrate_skip_vma(struct vm_area_struct *vma, void *arg)
+{
+	return vma_is_temporary_stack(vma);
+}
+
+/* Walk, and pay what is owed while the lock that protects the debts is held. */
+static void migrate_unmap_anon_large(struct folio *folio, struct rmap_walk_control *rwc)
+{
+	struct migrate_unmap *mu = rwc->arg;
+	struct anon_vma *anon_vma = NULL;
+
+	if (!(mu->flags & TTU_RMAP_LOCKED)) {
+		anon_vma = folio_lock_anon_vma_read(folio, rwc);
+		if (!anon_vma)
+			return;
+	}
+
+	rmap_walk_locked(folio, rwc);
+	migrate_pay_debts(mu);
+	if (anon_vma)
+		anon_vma_unlock_read(anon_vma);
+}
+
+/**
+ * try_to_migrate() - replace what maps a folio by migration entries
+ * @folio: The folio.
+ * @flags: %TTU_RMAP_LOCKED, the caller holds the rmap lock;
+ *	%TTU_SPLIT_HUGE_PMD, split a PMD that maps the folio;
+ *	%TTU_SYNC, wait for those who are zapping the folio right now, so that
+ *	folio_mapped() can be relied on afterwards;
+ *	%TTU_BATCH_FLUSH, the caller is going to flush by try_to_unmap_flush().
+ *	No other flag is allowed.
+ *
+ * The folio may remain mapped, wholly or in part: because it is pinned, because
+ * a lock could not be had, or because the VMA does not allow it. The caller
+ * looks at folio_mapped(), and calls remove_migration_ptes() to go back.
+ *
+ * A large folio that was mapped as a whole is not marked as partially mapped on
+ * the way.
+ *
+ * Context: Takes the rmap lock unless %TTU_RMAP_LOCKED is given, may sleep. The
+ * folio is locked, and the caller has a reference to it.
+ */
+void try_to_migrate(struct folio *folio, enum ttu_flags flags)
+{
+	struct migrate_unmap mu __uninitialized;
+	struct rmap_walk_control rwc = {
+		.arg = &mu,
+		.rmap_one = migrate_unmap_vma,
+		.done = migrate_unmap_done,
+		.anon_lock = folio_lock_anon_vma_read,
+	};
+
+	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
+	if (WARN_ON_ONCE(flags & ~(TTU_RMAP_LOCKED | TTU_SPLIT_HUGE_PMD |
+				   TTU_SYNC | TTU_BATCH_FLUSH)))
+		return;
+
+	/* Of the memory of devices, only two kinds have struct folio in full. */
+	if (folio_is_zone_device(folio) && !folio_is_device_private(folio) &&
+	    !folio_is_device_coherent(folio))
+		return;
+
+	mu.folio = folio;
+	mu.flags = flags;
+	mu.whole.nr = 0;
+	mu.nr_pieces = 0;
+	if (folio_test_hugetlb(folio))
+		rwc.rmap_one = migrate_unmap_hugetlb;
+	if (folio_test_anon(folio) && !folio_test_ksm(folio))
+		rwc.invalid_vma = migrate_skip_vma;
+
+	if (folio_test_large(folio) && folio_test_anon(folio))
+		migrate_unmap_anon_large(folio, &rwc);
+	else if (flags & TTU_RMAP_LOCKED)
+		rmap_walk_locked(folio, &rwc);
+	else
+		rmap_walk(folio, &rwc);
+}
+
+/**
+ * struct migrate_restore - one call of remove_migration_ptes()
+ * @src: The folio that the entries are about.
+ * @zeropage: Map the zero page instead of pages that hold nothing but zeroes.
+ */
+struct migrate_restore {
+	struct folio *src;
+	bool zeropage;
+};
+
+/*
+ * An access to a VMA that userfaultfd protects from reading as well traps, and
+ * the mark alone does not make it trap.
+ */
+static pte_t migrate_restore_uffd(struct vm_area_struct *vma, pte_t pte)
+{
+	pte = pte_mkuffd(pte);
+	if (userfaultfd_rwp(vma))
+		pte = pte_modify(pte, PAGE_NONE);
+	return pte;
+}
+
+/* The entry that maps @page where @old stood for it. */
+static __always_inline pte_t migrate_decode(struct vm_area_struct *vma, struct folio *dst,
+					    struct page *page, pte_t old)
+{
+	const softleaf_t entry = softleaf_from_pte(old);
+	pte_t pte = mk_pte(page, READ_ONCE(vma->vm_page_prot));
+
+	if (!softleaf_is_migration_young(entry))
+		pte = pte_mkold(pte);
+	if (softleaf_is_migration_dirty(entry) && folio_test_dirty(dst))
+		pte = pte_mkdirty(pte);
+	pte = pte_swp_soft_dirty(old) ? pte_mksoft_dirty(pte) :
+					pte_clear_soft_dirty(pte);
+	if (pte_swp_uffd(old))
+		return migrate_restore_uffd(vma, pte);
+	if (softleaf_is_migration_write(entry))
+		pte = pte_mkwrite(pte, vma);
+	return pte;
+}
+
+/* Likewise for memory of a device that the CPU cannot reach. */
+static pte_t migrate_decode_device(struct page *page, pte_t old)
+{
+	const unsigned long pfn = page_to_pfn(page);
+	softleaf_t entry;
+	pte_t pte;
+
+	if (softleaf_is_migration_write(softleaf_from_pte(old)))
+		entry = make_writable_device_private_entry(pfn);
+	else
+		entry = make_readable_device_private_entry(pfn);
+
+	pte = softleaf_to_pte(entry);
+	if (pte_swp_soft_dirty(old))
+		pte = pte_swp_mksoft_dirty(pte);
+	if (pte_swp_uffd(old))
+		pte = pte_swp_mkuffd(pte);
+	return pte;
+}
+
+/* The number of entries, @max at most, that differ in nothing but the page. */
+static __always_inline unsigned int migrate_count_alike(pte_t *ptep, unsigned int max)
+{
+	const pte_t first = ptep_get(ptep);
+	softleaf_t entry = softleaf_from_pte(first);
+	unsigned int nr;
+
+	for (nr = 1; nr < max; nr++) {
+		entry.val++;
+		if (!pte_same(migrate_entry_pte(entry, first), ptep_get(ptep + nr)))
+			break;
+	}
+	return nr;
+}
+
+/* Is @pte the migration entry for @pfn? */
+static bool migrate_entry_is_for(pte_t pte, unsigned long pfn)
+{
+	const softleaf_t entry = softleaf_from_pte(pte);
+
+	return softleaf_is_migration(entry) && softleaf_to_pfn(entry) == pfn;
+}
+
+/*
+ * Map @nr pages of @dst from @page on in place of as many entries that are
+ * alike. References and rmap know about it already.
+ */
+static __always_inline void migrate_restore_alike(struct folio *dst,
+						  struct page_vma_mapped_walk *pvmw,
+						  struct page *page, unsigned int nr)
+{
+	struct vm_area_struct *vma = pvmw->vma;
+	const pte_t old = ptep_get(pvmw->pte);
+	unsigned int i;
+	pte_t pte;
+
+	if (folio_test_anon(dst) && !softleaf_is_migration_read(softleaf_from_pte(old))) {
+		for (i = 0; i < nr; i++)
+			SetPageAnonExclusive(page + i);
+	}
+
+	if (unlikely(folio_is_device_private(dst)))
+		pte = migrate_decode_device(page, old);
+	else
+		pte = migrate_decode(vma, dst, page, old);
+	set_ptes(vma->vm_mm, pvmw->address, pvmw->pte, pte, nr);
+
+	if (trace_remove_migration_pte_enabled()) {
+		for (i = 0; i < nr; i++)
+			trace_remove_migration_pte(pvmw->address + i * PAGE_SIZE,
+						   pte_val(ptep_get(pvmw->pte + i)),
+						   folio_order(dst));
+	}
+
+	/* Nothing was there before that a TLB could know. */
+	update_mmu_cache_range(NULL, vma, pvmw->address, pvmw->pte, nr);
+}
+
+/* References and rmap for @nr pages of @dst that are about to be mapped. */
+static __always_inline void migrate_add_mappings(struct folio *dst,
+						 struct page_vma_mapped_walk *pvmw,
+						 struct page *page, unsigned int nr)
+{
+	folio_ref_add(dst, nr);
+	if (folio_test_anon(dst))
+		folio_add_anon_rmap_ptes(dst, page, nr, pvmw->vma, pvmw->address,
+					 RMAP_NONE);
+	else
+		folio_add_file_rmap_ptes(dst, page, nr, pvmw->vma);
+}
+
+/* Map a small folio where @pvmw stands. */
+static void migrate_restore_small(struct folio *dst, struct page_vma_mapped_walk *pvmw)
+{
+	migrate_add_mappings(dst, pvmw, &dst->page, 1);
+	migrate_restore_alike(dst, pvmw, &dst->page, 1);
+}
+
+/*
+ * Map the run of pages of a large folio whose entries begin where @pvmw stands,
+ * and move @pvmw to the last one of them.
+ */
+static void migrate_restore_large(struct folio *dst, struct page_vma_mapped_walk *pvmw,
+				  unsigned long end)
+{
+	const unsigned long pfn = softleaf_to_pfn(softleaf_from_pte(ptep_get(pvmw->pte)));
+	struct page *page = folio_page(dst, pfn - pvmw->pfn);
+	unsigned int max = 1, alike, nr;
+
+	/* set_ptes() writes several entries only if they are present ones. */
+	if (!folio_is_device_private(dst))
+		max = migrate_run_limit(dst, pfn - pvmw->pfn, pvmw->address, end);
+
+	alike = migrate_count_alike(pvmw->pte, max);
+	for (nr = alike; nr < max; nr++) {
+		if (!migrate_entry_is_for(ptep_get(pvmw->pte + nr), pfn + nr))
+			break;
+	}
+
+	migrate_add_mappings(dst, pvmw, page, nr);
+	for (;;) {
+		migrate_restore_alike(dst, pvmw, page, alike);
+		nr -= alike;
+		page += alike;
+		pvmw->address += (alike - !nr) * PAGE_SIZE;
+		pvmw->pte += alike - !nr;
+		if (!nr)
+			break;
+		alike = migrate_count_alike(pvmw->pte, nr);
+	}
+}
+
+/*
+ * A piece of a split folio that nobody wrote to need not stay: map the zero page
+ * where @pvmw stands. The reference and the rmap of the piece are gone already.
+ */
+static bool migrate_restore_zeropage(struct folio *folio, struct page_vma_mapped_walk *pvmw)
+{
+	struct vm_area_struct *vma = pvmw->vma;
+	struct mm_struct *mm = vma->vm_mm;
+	pte_t old, pte;
+
+	VM_WARN_ON_ONCE_FOLIO(!folio_test_anon(folio), folio);
+	VM_WARN_ON_ONCE_FOLIO(folio_is_device_private(folio), folio);
+
+	if (folio_test_hwpoison(folio) || folio_test_mlocked(folio) ||
+	    vma->vm_flags & VM_LOCKED || mm_forbids_zeropage(mm))
+		return false;
+	/* Unmapped and flushed: the contents do not change any more. */
+	if (!pages_identical(&folio->page, ZERO_PAGE(0)))
+		return false;
+
+	old = ptep_get(pvmw->pte);
+	pte = pte_mkspecial(pfn_pte(zero_pfn(pvmw->address), vma->vm_page_prot));
+	if (pte_swp_soft_dirty(old))
+		pte = pte_mksoft_dirty(pte);
+	if (pte_swp_uffd(old))
+		pte = migrate_restore_uffd(vma, pte);
+	set_pte_at(mm, pvmw->address, pvmw->pte, pte);
+	dec_mm_counter(mm, mm_counter(folio));
+	return true;
+}
+
+/* Map @dst where @pvmw has found entries for the source. */
+static void migrate_restore_found(struct folio *dst, struct page_vma_mapped_walk *pvmw,
+				  const struct migrate_restore *mr, unsigned long end)
+{
+	if (unlikely(!pvmw->pte))
+		migrate_restore_pmd(dst, pvmw);
+	else if (folio_test_large(dst))
+		migrate_restore_large(dst, pvmw, end);
+	else if (!mr->zeropage || !migrate_restore_zeropage(dst, pvmw))
+		migrate_restore_small(dst, pvmw);
+}
+
+/* An &rmap_walk_control.rmap_one: map @dst where entries for the source are. */
+static bool migrate_restore_vma(struct folio *dst, struct vm_area_struct *vma,
+				unsigned long addr, void *arg)
+{
+	const struct migrate_restore *mr = arg;
+	DEFINE_FOLIO_VMA_WALK(pvmw, dst, vma, addr, PVMW_SYNC | PVMW_MIGRATION);
+	const unsigned long end = vma_address_end(&pvmw);
+
+	/* The place is that of the target, the entries are those of the source. */
+	pvmw.pfn = folio_pfn(mr->src);
+	while (page_vma_mapped_walk(&pvmw)) {
+		migrate_restore_found(dst, &pvmw, mr, end);
+		if (pvmw.pte && pvmw.address + PAGE_SIZE >= end) {
+			page_vma_mapped_walk_done(&pvmw);
+			break;
+		}
+	}
+
+	if (READ_ONCE(vma->vm_flags) & VM_LOCKED)
+		mlock_drain_local();
+	return true;
+}
+
+#ifdef CONFIG_HUGETLB_PAGE
+/* An &rmap_walk_control.rmap_one for hugetlb. */
+static bool migrate_restore_hugetlb(struct folio *dst, struct vm_area_struct *vma,
+				    unsigned long addr, void *arg)
+{
+	const struct migrate_restore *mr = arg;
+	DEFINE_FOLIO_VMA_WALK(pvmw, dst, vma, addr, PVMW_SYNC | PVMW_MIGRATION);
+	struct hstate *h = hstate_vma(vma);
+	pte_t old, pte;
+	rmap_t flags;
+
+	pvmw.pfn = folio_pfn(mr->src);
+	if (!page_vma_mapped_walk(&pvmw))
+		return true;
+
+	old = huge_ptep_get(vma->vm_mm, pvmw.address, pvmw.pte);
+	flags = softleaf_is_migration_read(softleaf_from_pte(old)) ? RMAP_NONE :
+								     RMAP_EXCLUSIVE;
+	folio_get(dst);
+	if (folio_test_anon(dst))
+		hugetlb_add_anon_rmap(dst, vma, pvmw.address, flags);
+	else
+		hugetlb_add_file_rmap(dst);
+
+	pte = migrate_decode(vma, dst, &dst->page, old);
+	pte = arch_make_huge_pte(pte, huge_page_shift(h), vma->vm_flags);
+	set_huge_pte_at(vma->vm_mm, pvmw.address, pvmw.pte, pte, huge_page_size(h));
+	trace_remove_migration_pte(pvmw.address, pte_val(pte), folio_order(dst));
+	update_mmu_cache(vma, pvmw.address, pvmw.pte);
+	page_vma_mapped_walk_done(&pvmw);
+	return true;
+}
+#else
+static bool migrate_restore_hugetlb(struct folio *dst, struct vm_area_struct *vma,
+				    unsigned long addr, void *arg)
+{
+	VM_WARN_ON_ONCE_FOLIO(1, dst);
+	return false;
+}
+#endif
+
+/**
+ * remove_migration_ptes() - map a folio where migration entries are
+ * @src: The folio that the migration entries are about.
+ * @dst: The folio to be mapped, of the same size, and in the place of @src as
+ *	far as its mapping is concerned. @src itself in order to go back.
+ * @flags: %TTU_RMAP_LOCKED, the caller holds the rmap lock;
+ *	%TTU_USE_SHARED_ZEROPAGE, map the zero page where a page holds only
+ *	zeroes, which @dst being @src is the condition for.
+ *
+ * Those who wait for the entries wake up when @src gets unlocked, and find what
+ * has been mapped here.
+ *
+ * Context: Takes the rmap lock unless %TTU_RMAP_LOCKED is given, may sleep. Both
+ * folios are locked, and the caller has references to both.
+ */
+void remove_migration_ptes(struct folio *src, struct folio *dst, enum ttu_flags flags)
+{
+	struct migrate_restore mr = {
+		.src = src,
+		.zeropage = flags & TTU_USE_SHARED_ZEROPAGE,
+	};
+	struct rmap_walk_control rwc = {
+		.arg = &mr,
+		.rmap_one = migrate_restore_vma,
+	};
+
+	VM_WARN_ON_ONCE_FOLIO(mr.zeropage && src != dst, src);
+	if (folio_test_hugetlb(dst))
+		rwc.rmap_one = migrate_restore_hugetlb;
+	if (flags & TTU_RMAP_LOCKED)
+		rmap_walk_locked(dst, &rwc);
+	else
+		rmap_walk(dst, &rwc);
+}
+
+/*
+ * Wait for the folio of a migration entry, or go if @entry is none. Releases @ptl.
+ *
+ * The waiter is in the queue of the folio lock before @ptl is released, and the
+ * entry cannot be removed before that: so neither can the folio be unlocked
+ * unnoticed nor its memory be gone.
+ */
+static void migrate_wait_entry(softleaf_t entry, spinlock_t *ptl)
+	__releases(ptl)
+{
+	if (softleaf_is_migration(entry))
+		softleaf_entry_wait_on_locked(entry, ptl);
+	else
+		spin_unlock(ptl);
+}
+
+/**
+ * migration_entry_wait() - wait until the migration of a page has ended
+ * @mm: Whose page table it is.
+ * @pmd: The entry that refers to the page table.
+ * @address: The address that faulted.
+ *
+ * Returns at once if the page table holds no migration entry for @address. The
+ * caller has to look again in any case.
+ *
+ * Context: Takes and releases the page table lock, sleeps.
+ */
+void migration_entry_wait(struct mm_struct *mm, pmd_t *pmd, unsigned long address)
+{
+	softleaf_t entry;
+	spinlock_t *ptl;
+	pte_t *ptep;
+
+	ptep = pte_offset_map_lock(mm, pmd, address, &ptl);
+	if (!ptep)
+		return;
+
+	/* Without the map, as the wait may take long; the lock is kept. */
+	entry = softleaf_from_pte(ptep_get(ptep));
+	pte_unmap(ptep);
+	migrate_wait_entry(entry, ptl);
+}
+
+#ifdef CONFIG_HUGETLB_PAGE
+/**
+ * migration_entry_wait_huge() - wait until the migration of a hugetlb page has ended
+ * @vma: The VMA.
+ * @addr: The address that faulted.
+ * @ptep: Its entry.
+ *
+ * Context: The caller holds the hugetlb lock of @vma for reading, which keeps
+ * the page table in existence. It is released here, before sleeping: from then
+ * on the page table lock does, and after that nobody looks at the table again.
+ */
+void migration_entry_wait_huge(struct vm_area_struct *vma, unsigned long addr, pte_t *ptep)
+{
+	spinlock_t *ptl;
+	pte_t pte;
+
+	hugetlb_vma_assert_locked(vma);
+	ptl = huge_pte_lock(hstate_vma(vma), vma->vm_mm, ptep);
+	pte = huge_ptep_get(vma->vm_mm, addr, ptep);
+	if (huge_pte_none(pte) || !softleaf_is_migration(softleaf_from_pte(pte))) {
+		spin_unlock(ptl);
+		hugetlb_vma_unlock_read(vma);
+		return;
+	}
+
+	hugetlb_vma_unlock_read(vma);
+	softleaf_entry_wait_on_locked(softleaf_from_pte(pte), ptl);
+}
+#endif
+
+#ifdef CONFIG_ARCH_HAS_PMD_SOFTLEAVES
+/**
+ * pmd_migration_entry_wait() - wait until the migration of a PMD mapped folio has ended
+ * @mm: Whose page table it is.
+ * @pmd: The entry.
+ *
+ * Context: Takes and releases the lock of the PMD, sleeps.
+ */
+void pmd_migration_entry_wait(struct mm_struct *mm, pmd_t *pmd)
+{
+	spinlock_t *ptl = pmd_lock(mm, pmd);
+
+	migrate_wait_entry(softleaf_from_pmd(pmdp_get(pmd)), ptl);
+}
+#endif

@@ -1,0 +1,860 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * move_pages(2): which node is each of these pages on, and move them there.
+ *
+ * The user's arrays are worked off in chunks. User memory is touched between
+ * chunks only, with no lock held. The addresses of a chunk are looked up under
+ * one hold of the mmap lock, and for as long as they come from one page table
+ * also under one hold of its lock. One pass serves one target node and takes
+ * along all addresses of the chunk that go there, in whichever order they are.
+ *
+ * While a chunk is worked on, the status of an address says how far it has come:
+ *
+ *	MOVE_TODO ---> MOVE_QUEUED ---> node, or -errno
+ *	    |                             ^
+ *	    +-----------------------------+
+ *
+ * An address whose folio cannot be isolated stays MOVE_TODO until the queue has
+ * moved: the folio may have been on it, by another address. Only if that was
+ * not it, the caches that keep folios off the LRU are drained, those of this
+ * CPU first.
+ */
+
+#include <linux/capability.h>
+#include <linux/compat.h>
+#include <linux/cpuset.h>
+#include <linux/hugetlb.h>
+#include <linux/leafops.h>
+#include <linux/mempolicy.h>
+#include <linux/migrate.h>
+#include <linux/mm.h>
+#include <linux/mm_inline.h>
+#include <linux/nodemask.h>
+#include <linux/pagewalk.h>
+#include <linux/ptrace.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/task.h>
+#include <linux/security.h>
+#include <linux/slab.h>
+#include <linux/swap.h>
+#include <linux/syscalls.h>
+#include <linux/uaccess.h>
+
+#include "internal.h"
+
+/*
+ * How many addresses are worked on at a time: base pages for about what the
+ * engine unmaps at a time, and few enough to be on the stack if there are no
+ * more than that.
+ */
+#define MOVE_CHUNK		512
+#define MOVE_CHUNK_SMALL	16
+
+/* Memory that an address needs: itself, its node and its status. */
+#define MOVE_SLOT		(sizeof(unsigned long) + 2 * sizeof(int))
+
+/* A status that is neither a node nor an error. */
+enum {
+	MOVE_TODO = MAX_NUMNODES,	/* not looked at, or cannot be isolated */
+	MOVE_QUEUED,			/* its folio is on one of the queues */
+};
+
+/**
+ * struct move_chunk - the part of the user's arrays that is being worked on
+ * @max: How many addresses there is room for.
+ * @nr: Number of addresses.
+ * @addr: What the user calls the pages.
+ * @node: Where they are to go.
+ * @status: What became of them.
+ * @addr32: Where the addresses of a 32-bit caller land before they become
+ *	@addr. No status exists before that.
+ * @small: Room for a few.
+ */
+struct move_chunk {
+	unsigned int max;
+	unsigned int nr;
+	unsigned long *addr;
+	int *node;
+	union {
+		int *status;
+		compat_uptr_t *addr32;
+	};
+	unsigned long small[MOVE_CHUNK_SMALL * MOVE_SLOT / sizeof(long)];
+};
+
+/**
+ * struct move_walk - look-up of one address after the other
+ * @mm: The address space, with the mmap lock held for reading.
+ * @migratable: Take the memory of VMAs that cannot be migrated for a mistake.
+ * @vma: The VMA of the last address, NULL if there was none.
+ * @fw: The page table walk that led to @folio.
+ * @table: Page table that @fw holds, if its level is that of PTEs.
+ * @start: First address for which the lock that @fw holds is the right one.
+ * @end: End of these addresses, which may be none; 0 if nothing is held.
+ * @folio: The folio of the last address, NULL if there was none. Cannot go away
+ *	before the next address is looked up.
+ * @moving: Somebody is migrating @folio: no page table maps it for now, and all
+ *	that may be asked is which node it is still on.
+ */
+struct move_walk {
+	struct mm_struct *mm;
+	bool migratable;
+	struct vm_area_struct *vma;
+	struct folio_walk fw;
+	pte_t *table;
+	unsigned long start;
+	unsigned long end;
+	struct folio *folio;
+	bool moving;
+};
+
+/**
+ * enum move_drained - which caches may still keep folios off the LRU
+ * @MOVE_DRAINED_NONE: Those of all CPUs.
+ * @MOVE_DRAINED_LOCAL: Those of the other CPUs, as long as the pass lasts.
+ * @MOVE_DRAINED_ALL: None, as long as the call lasts.
+ */
+enum move_drained {
+	MOVE_DRAINED_NONE,
+	MOVE_DRAINED_LOCAL,
+	MOVE_DRAINED_ALL,
+};
+
+/**
+ * struct move_queue - isolated folios that are to be moved next
+ * @list: The folios.
+ * @err: What has kept some of them from being moved, 0 if nothing.
+ */
+struct move_queue {
+	struct list_head list;
+	int err;
+};
+
+/*
+ * hugetlb has its own reserves of memory. That they are used up says nothing
+ * about other folios, which therefore have a queue of their own.
+ */
+enum {
+	MOVE_FOLIOS,
+	MOVE_HUGETLBS,
+	MOVE_NR_QUEUES,
+};
+
+/**
+ * struct move_run - one call that moves pages
+ * @walk: Finds the pages.
+ * @chunk: The addresses at hand.
+ * @allowed: Nodes that the owner of the memory may use.
+ * @full: Nodes that had no memory for a folio.
+ * @shared: Move also what other processes map.
+ * @drained: How far the search for folios off the LRU has gone.
+ * @queue: What this pass is going to move.
+ * @failed: Isolated folios that have been tried. They stay isolated until the
+ *	pass is over, so that no second address of theirs queues them again.
+ * @last: The folio that was queued last, NULL once the queues are empty.
+ * @nr_todo: Addresses that the pass could not decide.
+ * @may_drain: Draining could help at least one of them.
+ * @nr_failed: Number of -EBUSY among the statuses.
+ * @err: Error that does not keep the remaining pages from being tried.
+ */
+struct move_run {
+	struct move_walk walk;
+	struct move_chunk chunk;
+	nodemask_t allowed;
+	nodemask_t full;
+	bool shared;
+	enum move_drained drained;
+	struct move_queue queue[MOVE_NR_QUEUES];
+	struct list_head failed;
+	struct folio *last;
+	unsigned int nr_todo;
+	bool may_drain;
+	unsigned long nr_failed;
+	int err;
+};
+
+/**
+ * struct move_args - the user's arrays
+ * @nr: Number of elements in each of them.
+ * @pages: Addresses, each the size of a pointer of the caller's.
+ * @nodes: Target nodes, NULL to ask where the pages are.
+ * @status: Where to put the answers.
+ */
+struct move_args {
+	unsigned long nr;
+	const void __user * __user *pages;
+	const int __user *nodes;
+	int __user *status;
+};
+
+static void move_walk_release(struct move_walk *walk)
+{
+	if (walk->end)
+		folio_walk_end(&walk->fw, walk->vma);
+	walk->end = 0;
+	walk->folio = NULL;
+}
+
+static int move_walk_begin(struct move_walk *walk)
+{
+	return mmap_read_lock_killable(walk->mm);
+}
+
+static void move_walk_end(struct move_walk *walk)
+{
+	move_walk_release(walk);
+	walk->vma = NULL;
+	mmap_read_unlock(walk->mm);
+}
+
+/* Find the VMA of @addr. Most often it is the one of the address before. */
+static bool move_walk_vma(struct move_walk *walk, unsigned long addr)
+{
+	struct vm_area_struct *vma = walk->vma;
+
+	if (vma && addr >= vma->vm_start && addr < vma->vm_end)
+		return true;
+
+	move_walk_release(walk);
+	vma = vma_lookup(walk->mm, addr);
+	if (vma && walk->migratable && !vma_migratable(vma))
+		vma = NULL;
+	walk->vma = vma;
+	return vma;
+}
+
+/*
+ * A walk that found something holds a lock, and that lock is good for more than
+ * one address: a huge entry for all that it maps, that of a page table for all
+ * its entries. Not so with hugetlb, which has a notion of its own of what an
+ * entry is and of what locks it.
+ */
+static void move_walk_range(struct move_walk *walk, unsigned long addr)
+{
+	struct vm_area_struct *vma = walk->vma;
+	unsigned long size = PMD_SIZE;
+
+	if (is_vm_hugetlb_page(vma)) {
+		walk->start = vma->vm_end;
+		walk->end = vma->vm_end;
+		return;
+	}
+	if (walk->fw.level == FW_LEVEL_PUD)
+		size = PUD_SIZE;
+	if (walk->fw.level == FW_LEVEL_PTE)
+		walk->table = walk->fw.ptep - pte_index(addr);
+
+	walk->start = max(addr & ~(size - 1), vma->vm_start);
+	walk->end = min((addr & ~(size - 1)) + size - 1, vma->vm_end - 1) + 1;
+}
+
+static bool move_walk_present(const struct folio_walk *fw)
+{
+	switch (fw->level) {
+	case FW_LEVEL_PUD:
+		return pud_present(fw->pud);
+	case FW_LEVEL_PMD:
+		return pmd_present(fw->pmd);
+	default:
+		return pte_present(fw->pte);
+	}
+}
+
+/* What folio_walk_start() would find in a page table that is held already. */
+static struct folio *move_walk_pte(struct move_walk *walk, unsigned long addr)
+{
+	const pte_t pte = ptep_get(walk->table + pte_index(addr));
+	struct page *page;
+
+	if (likely(pte_present(pte))) {
+		walk->moving = false;
+		page = vm_normal_page(walk->vma, addr, pte);
+		if (!page && is_zero_pfn(pte_pfn(pte)))
+			page = pte_page(pte);
+		return page ? page_folio(page) : NULL;
+	}
+
+	if (!softleaf_is_migration(softleaf_from_pte(pte)))
+		return NULL;
+	walk->moving = true;
+	return softleaf_to_folio(softleaf_from_pte(pte));
+}
+
+/* Find the folio at @addr, which is within the VMA. */
+static struct folio *move_walk_folio(struct move_walk *walk, unsigned long addr)
+{
+	if (addr >= walk->start && addr < walk->end) {
+		if (walk->fw.level == FW_LEVEL_PTE)
+			walk->folio = move_walk_pte(walk, addr);
+		return walk->folio;
+	}
+
+	move_walk_release(walk);
+	walk->folio = folio_walk_start(&walk->fw, walk->vma, addr,
+				       FW_ZEROPAGE | FW_MIGRATION);
+	if (walk->folio) {
+		walk->moving = !move_walk_present(&walk->fw);
+		move_walk_range(walk, addr);
+	}
+	return walk->folio;
+}
+
+/*
+ * The node that the page at @addr is on, with the page locked in its place by
+ * the page table lock. -EFAULT if there can be none or it is the zeropage,
+ * -ENOENT if there is none, or none that is the kernel's to move. A page that
+ * somebody is moving has not left its node yet.
+ */
+static int move_walk_node(struct move_walk *walk, unsigned long addr)
+{
+	struct folio *folio;
+
+	addr = untagged_addr_remote(walk->mm, addr);
+	if (!move_walk_vma(walk, addr))
+		return -EFAULT;
+
+	folio = move_walk_folio(walk, addr);
+	if (!folio)
+		return -ENOENT;
+	if (is_zero_folio(folio) || is_huge_zero_folio(folio))
+		return -EFAULT;
+	if (folio_is_zone_device(folio))
+		return -ENOENT;
+	return folio_nid(folio);
+}
+
+/*
+ * Whether a cache of a CPU may hold a reference to @folio, apart from @isolated
+ * ones. The count is racy, and other references are as good as one of a cache.
+ */
+static bool move_maybe_cached(struct folio *folio, int isolated)
+{
+	if (!folio_may_be_lru_cached(folio) || folio_maybe_dma_pinned(folio))
+		return false;
+	return folio_ref_count(folio) > folio_expected_ref_count(folio) + isolated;
+}
+
+/*
+ * Drain more caches than before. With none left to drain, return false. Those of
+ * the other CPUs cost much, so this is done for good: nothing goes into a cache
+ * any more, on any CPU, while the call lasts.
+ */
+static bool move_drain(struct move_run *run)
+{
+	switch (run->drained) {
+	case MOVE_DRAINED_NONE:
+		lru_add_drain();
+		run->drained = MOVE_DRAINED_LOCAL;
+		return true;
+	case MOVE_DRAINED_LOCAL:
+		lru_cache_disable();
+		run->drained = MOVE_DRAINED_ALL;
+		return true;
+	case MOVE_DRAINED_ALL:
+		break;
+	}
+	return false;
+}
+
+static bool move_isolate(struct move_run *run, struct folio *folio)
+{
+	if (folio_test_hugetlb(folio))
+		return folio_isolate_hugetlb(folio,
+					     &run->queue[MOVE_HUGETLBS].list);
+
+	if (!folio_isolate_lru(folio))
+		return false;
+
+	list_add_tail(&folio->lru, &run->queue[MOVE_FOLIOS].list);
+	node_stat_add_folio(folio, NR_ISOLATED_ANON + folio_is_file_lru(folio));
+	return true;
+}
+
+/* See later about this page. With @may_drain, drained caches could help it. */
+static int move_postpone(struct move_run *run, bool may_drain)
+{
+	run->nr_todo++;
+	run->may_drain |= may_drain;
+	return MOVE_TODO;
+}
+
+/* Decide what to do about the page at @addr, and return its status. */
+static int move_queue(struct move_run *run, unsigned long addr, int node)
+{
+	const int nid = move_walk_node(&run->walk, addr);
+	struct folio *folio = run->walk.folio;
+
+	if (nid < 0)
+		return nid;
+	if (run->walk.moving)
+		return move_postpone(run, false);
+	if (nid == node)
+		return nid;
+	if (folio == run->last)
+		return MOVE_QUEUED;
+	if (!run->shared && folio_maybe_mapped_shared(folio))
+		return -EACCES;
+	if (node_isset(node, run->full) && !folio_test_hugetlb(folio))
+		return -ENOMEM;
+
+	if (move_isolate(run, folio)) {
+		run->last = folio;
+		return MOVE_QUEUED;
+	}
+
+	return move_postpone(run, move_maybe_cached(folio, 0));
+}
+
+/* Look at what is left of the chunk from @first on and goes to the same node. */
+static int move_gather(struct move_run *run, unsigned int first)
+{
+	struct move_chunk *chunk = &run->chunk;
+	const int node = chunk->node[first];
+	unsigned int i;
+	int err;
+
+	run->nr_todo = 0;
+	run->may_drain = false;
+
+	err = move_walk_begin(&run->walk);
+	if (err)
+		return err;
+
+	for (i = first; i < chunk->nr; i++) {
+		if (chunk->node[i] == node && chunk->status[i] == MOVE_TODO)
+			chunk->status[i] = move_queue(run, chunk->addr[i], node);
+	}
+	move_walk_end(&run->walk);
+	return 0;
+}
+
+static int move_migrate(struct list_head *list, int node)
+{
+	struct migration_target_control mtc = {
+		.nid = node,
+		.gfp_mask = GFP_HIGHUSER_MOVABLE | __GFP_THISNODE,
+		.reason = MR_SYSCALL,
+	};
+
+	if (list_empty(list))
+		return 0;
+
+	return migrate_pages(list, alloc_migration_target, NULL,
+			     (unsigned long)&mtc, MIGRATE_SYNC, MR_SYSCALL, NULL);
+}
+
+/* Some folios on the list could not be moved. Would they if caches let go? */
+static bool move_retry(struct move_run *run, struct list_head *list)
+{
+	struct folio *folio;
+
+	list_for_each_entry(folio, list, lru) {
+		if (move_maybe_cached(folio, 1))
+			return move_drain(run);
+	}
+	return false;
+}
+
+/* Move the folios of one queue and keep those that do not want to. */
+static void move_flush_queue(struct move_run *run, struct move_queue *queue,
+			     int node)
+{
+	int err;
+
+	do {
+		err = move_migrate(&queue->list, node);
+	} while (err > 0 && move_retry(run, &queue->list));
+
+	queue->err = err > 0 ? -EBUSY : err;
+	list_splice_tail_init(&queue->list, &run->failed);
+}
+
+/* The status of a page that was queued for @node, now that it has been tried. */
+static int move_outcome(struct move_run *run, unsigned long addr, int node)
+{
+	const int nid = move_walk_node(&run->walk, addr);
+	int err;
+
+	/* It has arrived, or is gone meanwhile. */
+	if (nid == node || nid < 0)
+		return nid;
+
+	err = run->queue[folio_test_hugetlb(run->walk.folio)].err;
+	if (!err)
+		return nid;	/* it did arrive, but somebody moved it on */
+
+	if (err == -EBUSY)
+		run->nr_failed++;
+	else
+		run->err = err;
+	return err;
+}
+
+/* Some have not been moved. Look where each of them is. */
+static void move_settle_each(struct move_run *run, unsigned int first)
+{
+	struct move_chunk *chunk = &run->chunk;
+	const int node = chunk->node[first];
+	unsigned int i;
+
+	/* Nobody will read the status of a process that is killed. */
+	if (move_walk_begin(&run->walk))
+		return;
+
+	for (i = first; i < chunk->nr; i++) {
+		if (chunk->status[i] == MOVE_QUEUED)
+			chunk->status[i] = move_outcome(run, chunk->addr[i], node);
+	}
+	move_walk_end(&run->walk);
+}
+
+/* Give status @to to all that go to @node and are in state @from; how many? */
+static unsigned int move_settle(struct move_chunk *chunk, int node, int from,
+				int to)
+{
+	unsigned int i, nr = 0;
+
+	for (i = 0; i < chunk->nr; i++) {
+		if (chunk->status[i] == from && chunk->node[i] == node) {
+			chunk->status[i] = to;
+			nr++;
+		}
+	}
+	return nr;
+}
+
+/* Move what is queued. Returns false if there was nothing to move. */
+static bool move_flush(struct move_run *run, unsigned int first)
+{
+	struct move_queue *folios = &run->queue[MOVE_FOLIOS];
+	struct move_queue *hugetlbs = &run->queue[MOVE_HUGETLBS];
+	const int node = run->chunk.node[first];
+
+	if (!run->last)
+		return false;
+	run->last = NULL;
+
+	move_flush_queue(run, hugetlbs, node);
+	move_flush_queue(run, folios, node);
+	if (folios->err == -ENOMEM)
+		node_set(node, run->full);
+
+	if (folios->err || hugetlbs->err)
+		move_settle_each(run, first);
+	else
+		move_settle(&run->chunk, node, MOVE_QUEUED, node);
+	return true;
+}
+
+/*
+ * Serve all addresses from @first on that go to the same node. Every round but
+ * the last has either taken folios off the LRU, which stay off it while they are
+ * on their old node, or drained caches, of which there are two kinds: it ends.
+ */
+static void move_pass(struct move_run *run, unsigned int first)
+{
+	const int node = run->chunk.node[first];
+	bool progress;
+
+	/* What the last pass moved is now in a cache of this CPU. */
+	if (run->drained == MOVE_DRAINED_LOCAL)
+		run->drained = MOVE_DRAINED_NONE;
+
+	do {
+		if (move_gather(run, first))
+			break;
+		progress = move_flush(run, first);
+		if (run->nr_todo && !progress && run->may_drain)
+			progress = move_drain(run);
+	} while (run->nr_todo && progress);
+
+	run->nr_failed += move_settle(&run->chunk, node, MOVE_TODO, -EBUSY);
+	run->nr_failed += move_settle(&run->chunk, node, MOVE_QUEUED, -EBUSY);
+	putback_movable_pages(&run->failed);
+}
+
+static void move_chunk(struct move_run *run)
+{
+	struct move_chunk *chunk = &run->chunk;
+	unsigned int i;
+
+	for (i = 0; i < chunk->nr; i++)
+		chunk->status[i] = MOVE_TODO;
+
+	for (i = 0; i < chunk->nr; i++) {
+		if (chunk->status[i] == MOVE_TODO)
+			move_pass(run, i);
+	}
+}
+
+/* Without memory for more, the few that there is always room for will do. */
+static void move_chunk_init(struct move_chunk *chunk, unsigned long nr)
+{
+	void *room = NULL;
+
+	if (nr > MOVE_CHUNK_SMALL)
+		room = kmalloc(MOVE_CHUNK * MOVE_SLOT, GFP_KERNEL | __GFP_NOWARN);
+
+	chunk->max = room ? MOVE_CHUNK : MOVE_CHUNK_SMALL;
+	chunk->addr = room ?: chunk->small;
+	chunk->node = (int *)(chunk->addr + chunk->max);
+	chunk->status = chunk->node + chunk->max;
+}
+
+static void move_chunk_free(struct move_chunk *chunk)
+{
+	if (chunk->addr != chunk->small)
+		kfree(chunk->addr);
+}
+
+/* Copy @nr elements from user space, and return how many could be read. */
+static unsigned int move_read(void *to, const void __user *from,
+			      unsigned int nr, size_t size)
+{
+	return nr - DIV_ROUND_UP(copy_from_user(to, from, nr * size), size);
+}
+
+/* Read the addresses from @pos on, as many as fit and can be read. */
+static int move_read_pages(struct move_chunk *chunk, const struct move_args *args,
+			   unsigned long pos)
+{
+	const unsigned int nr = min(args->nr - pos, chunk->max);
+	const compat_uptr_t __user *pages32;
+	unsigned int i;
+
+	if (!in_compat_syscall()) {
+		chunk->nr = move_read(chunk->addr, args->pages + pos, nr,
+				      sizeof(*chunk->addr));
+	} else {
+		pages32 = (const compat_uptr_t __user *)args->pages;
+		chunk->nr = move_read(chunk->addr32, pages32 + pos, nr,
+				      sizeof(*chunk->addr32));
+		for (i = 0; i < chunk->nr; i++)
+			chunk->addr[i] = (unsigned long)compat_ptr(chunk->addr32[i]);
+	}
+	return chunk->nr < nr ? -EFAULT : 0;
+}
+
+static int move_check_node(const struct move_run *run, int node)
+{
+	if (node < 0 || node >= MAX_NUMNODES || !node_state(node, N_MEMORY))
+		return -ENODEV;
+	return node_isset(node, run->allowed) ? 0 : -EACCES;
+}
+
+/* Read the nodes and check them; the chunk ends before the first bad one. */
+static int move_read_nodes(struct move_run *run, const struct move_args *args,
+			   unsigned long pos)
+{
+	struct move_chunk *chunk = &run->chunk;
+	const unsigned int nr = chunk->nr;
+	unsigned int i;
+	int err;
+
+	chunk->nr = move_read(chunk->node, args->nodes + pos, nr,
+			      sizeof(*chunk->node));
+	for (i = 0; i < chunk->nr; i++) {
+		err = move_check_node(run, chunk->node[i]);
+		if (err) {
+			chunk->nr = i;
+			return err;
+		}
+	}
+	return chunk->nr < nr ? -EFAULT : 0;
+}
+
+/* An error is that of the first element which is not in the chunk any more. */
+static int move_read_chunk(struct move_run *run, const struct move_args *args,
+			   unsigned long pos)
+{
+	const int err = move_read_pages(&run->chunk, args, pos);
+
+	return move_read_nodes(run, args, pos) ?: err;
+}
+
+static int move_write_status(const struct move_chunk *chunk,
+			     const struct move_args *args, unsigned long pos)
+{
+	if (copy_to_user(args->status + pos, chunk->status,
+			 chunk->nr * sizeof(*chunk->status)))
+		return -EFAULT;
+	return 0;
+}
+
+/*
+ * An error in the arguments ends the call, but what comes before it in the
+ * arrays is moved. Other errors do not keep anything from being tried.
+ */
+static int move_all(struct move_run *run, const struct move_args *args)
+{
+	unsigned long pos;
+	int err, err_write;
+
+	for (pos = 0; pos < args->nr; pos += run->chunk.nr) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+
+		err = move_read_chunk(run, args, pos);
+		move_chunk(run);
+		err_write = move_write_status(&run->chunk, args, pos);
+		if (err || err_write)
+			return err ?: err_write;
+		cond_resched();
+	}
+	return run->err;
+}
+
+/*
+ * A positive return value is the number of pages that were busy. What else may
+ * be wrong with a page, only its status tells.
+ */
+static long move_pages_to_nodes(struct mm_struct *mm, const nodemask_t *allowed,
+				const struct move_args *args, bool shared)
+{
+	struct move_run run = {
+		.walk = { .mm = mm, .migratable = true },
+		.allowed = *allowed,
+		.shared = shared,
+		.failed = LIST_HEAD_INIT(run.failed),
+	};
+	int err;
+
+	INIT_LIST_HEAD(&run.queue[MOVE_FOLIOS].list);
+	INIT_LIST_HEAD(&run.queue[MOVE_HUGETLBS].list);
+
+	move_chunk_init(&run.chunk, args->nr);
+	err = move_all(&run, args);
+	if (run.drained == MOVE_DRAINED_ALL)
+		lru_cache_enable();
+	move_chunk_free(&run.chunk);
+
+	return err ?: run.nr_failed;
+}
+
+static int move_query_chunk(struct move_walk *walk, struct move_chunk *chunk)
+{
+	unsigned int i;
+	int err;
+
+	err = move_walk_begin(walk);
+	if (err)
+		return err;
+
+	for (i = 0; i < chunk->nr; i++)
+		chunk->status[i] = move_walk_node(walk, chunk->addr[i]);
+	move_walk_end(walk);
+	return 0;
+}
+
+static int move_query_all(struct move_walk *walk, struct move_chunk *chunk,
+			  const struct move_args *args)
+{
+	unsigned long pos;
+	int err, err_read;
+
+	for (pos = 0; pos < args->nr; pos += chunk->nr) {
+		err_read = move_read_pages(chunk, args, pos);
+		err = move_query_chunk(walk, chunk);
+		if (!err)
+			err = move_write_status(chunk, args, pos);
+		if (err || err_read)
+			return err ?: err_read;
+		cond_resched();
+	}
+	return 0;
+}
+
+static int move_pages_query(struct mm_struct *mm, const struct move_args *args)
+{
+	struct move_walk walk = { .mm = mm };
+	struct move_chunk chunk;
+	int err;
+
+	move_chunk_init(&chunk, args->nr);
+	err = move_query_all(&walk, &chunk, args);
+	move_chunk_free(&chunk);
+	return err;
+}
+
+/* May the caller move the memory of @task, and where to? */
+static struct mm_struct *move_task_mm(struct task_struct *task,
+				      nodemask_t *allowed)
+{
+	int err;
+
+	if (!ptrace_may_access(task, PTRACE_MODE_READ_REALCREDS))
+		return ERR_PTR(-EPERM);
+	err = security_task_movememory(task);
+	if (err)
+		return ERR_PTR(err);
+
+	*allowed = cpuset_mems_allowed(task);
+	return get_task_mm(task) ?: ERR_PTR(-EINVAL);
+}
+
+/*
+ * Find the memory to be moved and take a reference to it. An exec that changes
+ * the credentials cannot come between the check and that.
+ */
+static struct mm_struct *move_find_mm(pid_t pid, nodemask_t *allowed)
+{
+	struct task_struct *task __free(put_task) = NULL;
+	struct mm_struct *mm;
+
+	if (!pid) {
+		*allowed = cpuset_mems_allowed(current);
+		mmget(current->mm);
+		return current->mm;
+	}
+
+	task = find_get_task_by_vpid(pid);
+	if (!task)
+		return ERR_PTR(-ESRCH);
+
+	if (down_read_killable(&task->signal->exec_update_lock))
+		return ERR_PTR(-EINTR);
+	mm = move_task_mm(task, allowed);
+	up_read(&task->signal->exec_update_lock);
+	return mm;
+}
+
+static long kernel_move_pages(pid_t pid, const struct move_args *args, int flags)
+{
+	struct mm_struct *mm;
+	nodemask_t allowed;
+	long ret;
+
+	if (flags & ~(MPOL_MF_MOVE | MPOL_MF_MOVE_ALL))
+		return -EINVAL;
+	if ((flags & MPOL_MF_MOVE_ALL) && !capable(CAP_SYS_NICE))
+		return -EPERM;
+
+	mm = move_find_mm(pid, &allowed);
+	if (IS_ERR(mm))
+		return PTR_ERR(mm);
+
+	if (args->nodes)
+		ret = move_pages_to_nodes(mm, &allowed, args,
+					  flags & MPOL_MF_MOVE_ALL);
+	else
+		ret = move_pages_query(mm, args);
+
+	mmput(mm);
+	return ret;
+}
+
+SYSCALL_DEFINE6(move_pages, pid_t, pid, unsigned long, nr_pages,
+		const void __user * __user *, pages,
+		const int __user *, nodes,
+		int __user *, status, int, flags)
+{
+	const struct move_args args = {
+		.nr = nr_pages,
+		.pages = pages,
+		.nodes = nodes,
+		.status = status,
+	};
+
+	return kernel_move_pages(pid, &args, flags);
+}

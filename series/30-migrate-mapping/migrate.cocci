@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// files: mm/migrate.c
+// mm/migrate.c: what lets a new folio take the place of an old one moves to
+// mm/migrate_mapping.c, folios with buffer heads to mm/migrate_buffer.c.
+
+@@
+declarer name EXPORT_SYMBOL;
+@@
+(
+-EXPORT_SYMBOL(folio_migrate_mapping);
+|
+-EXPORT_SYMBOL(folio_migrate_flags);
+|
+-EXPORT_SYMBOL(migrate_folio);
+|
+-EXPORT_SYMBOL(buffer_migrate_folio);
+)
+
+@@
+declarer name EXPORT_SYMBOL_GPL;
+@@
+(
+-EXPORT_SYMBOL_GPL(buffer_migrate_folio_norefs);
+|
+-EXPORT_SYMBOL_GPL(filemap_migrate_folio);
+)
+
+@@
+identifier fn = {
+	__folio_migrate_mapping, folio_migrate_mapping,
+	migrate_huge_page_move_mapping, __migrate_folio, migrate_folio,
+	__buffer_migrate_folio, buffer_migrate_folio,
+	buffer_migrate_folio_norefs, filemap_migrate_folio,
+	fallback_migrate_folio, move_to_new_folio
+};
+@@
+-int fn(...)
+-{ ... }
+
+@@
+@@
+-void folio_migrate_flags(...)
+-{ ... }
+
+@@
+typedef bool;
+@@
+-static bool buffer_migrate_lock_buffers(...)
+-{ ... }
+
+@@
+expression src, dst, mode;
+@@
+-move_to_new_folio(dst, src, mode)
++migrate_folio_switch(src, dst, mode)
+
+@@
+@@
+ #include "internal.h"
++
++int migrate_folio_switch(struct folio *src, struct folio *dst,
++			 enum migrate_mode mode);
