@@ -1,0 +1,888 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Tests of mm/migrate_device.c with a driver that can be told how to answer.
+ *
+ * The first half is that driver. It is as small as a driver for device-private
+ * memory can be, and Documentation/mm/migrate_device.rst shows its functions:
+ * what stands between the marks "example:" and "end of example" is the text of
+ * that page, so what it shows works. The device's memory is system memory that
+ * the driver keeps behind its back.
+ *
+ * The second half moves memory to it and back, in an mm of its own, and lets
+ * the driver leave out answers, answer huge entries with small pages, give up
+ * half-way, and run out of memory.
+ */
+#include <kunit/test.h>
+#include <linux/bitmap.h>
+#include <linux/highmem.h>
+#include <linux/huge_mm.h>
+#include <linux/ioport.h>
+#include <linux/memremap.h>
+#include <linux/migrate.h>
+#include <linux/mm.h>
+#include <linux/mman.h>
+#include <linux/pagemap.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <linux/vmalloc.h>
+
+/* Huge pages of a device that the tests use at most. */
+#define TOY_HUGE	4
+
+/**
+ * struct toy_device - a device with memory that only it can reach
+ * @pagemap: its memory, as the kernel sees it
+ * @first: frame number of the first page
+ * @nr: number of pages
+ * @backing: the page behind each of them, allocated while it is in use
+ * @lock: protects @used
+ * @used: which pages are in use
+ * @refuse_huge: pretend that huge pages have run out, here and in the system
+ * @refuse_every: pretend that every so manieth allocation of one page fails
+ * @asked: allocations of one page, for @refuse_every
+ * @faults: faults served
+ */
+struct toy_device {
+	struct dev_pagemap pagemap;
+	unsigned long first;
+	unsigned long nr;
+	struct page **backing;
+	spinlock_t lock; /* @used */
+	unsigned long *used;
+	bool refuse_huge;
+	unsigned int refuse_every;
+	unsigned int asked;
+	unsigned int faults;
+};
+
+/* Fault injection: does this allocation fail? */
+static bool toy_refuses(struct toy_device *toy, unsigned long nr)
+{
+	if (nr > 1)
+		return toy->refuse_huge;
+	return toy->refuse_every && ++toy->asked % toy->refuse_every == 0;
+}
+
+/* The memory behind a page of the device. */
+static struct page *toy_backing(const struct page *page)
+{
+	struct toy_device *toy = page_pgmap(page)->owner;
+
+	return toy->backing[page_to_pfn(page) - toy->first];
+}
+
+static void toy_free_backing(struct toy_device *toy, unsigned long i,
+			     unsigned long nr)
+{
+	while (nr--)
+		__free_page(toy->backing[i + nr]);
+}
+
+static bool toy_alloc_backing(struct toy_device *toy, unsigned long i,
+			      unsigned long nr)
+{
+	unsigned long j;
+
+	for (j = 0; j < nr; j++) {
+		toy->backing[i + j] = alloc_page(GFP_HIGHUSER | __GFP_NOWARN);
+		if (!toy->backing[i + j]) {
+			toy_free_backing(toy, i, j);
+			return false;
+		}
+	}
+	return true;
+}
+
+/* example: pages of the device */
+static struct folio *toy_alloc(struct toy_device *toy, unsigned long nr)
+{
+	struct folio *folio;
+	unsigned long i;
+
+	if (toy_refuses(toy, nr))
+		return NULL;
+
+	spin_lock(&toy->lock);
+	i = bitmap_find_next_zero_area(toy->used, toy->nr, 0, nr, nr - 1);
+	if (i + nr <= toy->nr)
+		bitmap_set(toy->used, i, nr);
+	spin_unlock(&toy->lock);
+	if (i + nr > toy->nr)
+		return NULL;
+
+	if (!toy_alloc_backing(toy, i, nr)) {
+		spin_lock(&toy->lock);
+		bitmap_clear(toy->used, i, nr);
+		spin_unlock(&toy->lock);
+		return NULL;
+	}
+
+	/*
+	 * No page_folio() here: the page may still look like a tail of the
+	 * folio that it was part of last time. This makes it a new one, locked
+	 * and with one reference.
+	 */
+	folio = (struct folio *)pfn_to_page(toy->first + i);
+	zone_device_folio_init(folio, &toy->pagemap, ilog2(nr));
+	return folio;
+}
+
+static void toy_folio_free(struct folio *folio)
+{
+	struct toy_device *toy = folio->pgmap->owner;
+	unsigned long i = folio_pfn(folio) - toy->first;
+	unsigned long nr = folio_nr_pages(folio);
+
+	/* As soon as the pages are free, another CPU may use them: do it last. */
+	toy_free_backing(toy, i, nr);
+	spin_lock(&toy->lock);
+	bitmap_clear(toy->used, i, nr);
+	spin_unlock(&toy->lock);
+}
+
+/* end of example */
+
+/* example: to the device */
+/* Answer one entry, or part of one, with @nr pages of the device. */
+static bool toy_bring_device(struct toy_device *toy, struct page *src,
+			     unsigned long *dst, unsigned long nr)
+{
+	struct folio *folio = toy_alloc(toy, nr);
+	unsigned long i;
+
+	if (!folio)
+		return false;
+
+	for (i = 0; i < nr; i++) {
+		struct page *to = toy_backing(folio_page(folio, i));
+
+		if (src)
+			copy_highpage(to, src + i);
+		else
+			clear_highpage(to);
+	}
+	*dst = migrate_pfn(folio_pfn(folio));
+	if (nr > 1)
+		*dst |= MIGRATE_PFN_COMPOUND;
+	return true;
+}
+
+static void toy_answer_device(struct toy_device *toy, struct migrate_vma *args)
+{
+	unsigned long i, j, nr;
+
+	for (i = 0; i < args->npages; i += nr) {
+		struct page *src = migrate_pfn_to_page(args->src[i]);
+
+		nr = args->src[i] & MIGRATE_PFN_COMPOUND ? HPAGE_PMD_NR : 1;
+		if (!(args->src[i] & MIGRATE_PFN_MIGRATE))
+			continue;
+		if (toy_bring_device(toy, src, args->dst + i, nr))
+			continue;
+
+		/* No huge page: as many small ones as there are. */
+		for (j = 0; nr > 1 && j < nr; j++)
+			toy_bring_device(toy, src ? src + j : NULL,
+					 args->dst + i + j, 1);
+	}
+}
+
+static int toy_pull(struct toy_device *toy, struct mm_struct *mm,
+		    unsigned long start, unsigned long nr)
+{
+	struct migrate_vma args = {
+		.start = start,
+		.end = start + (nr << PAGE_SHIFT),
+		.pgmap_owner = toy,
+		.flags = MIGRATE_VMA_SELECT_SYSTEM | MIGRATE_VMA_SELECT_COMPOUND,
+	};
+	int ret = -ENOMEM;
+
+	args.src = kvcalloc(nr, sizeof(*args.src), GFP_KERNEL);
+	args.dst = kvcalloc(nr, sizeof(*args.dst), GFP_KERNEL);
+	if (!args.src || !args.dst)
+		goto out_free;
+
+	mmap_read_lock(mm);
+	args.vma = vma_lookup(mm, start);
+	ret = migrate_vma_setup(&args);
+	if (!ret && args.cpages) {
+		toy_answer_device(toy, &args);
+		migrate_vma_pages(&args);
+		/* Here a real driver maps what moved into its page tables. */
+		migrate_vma_finalize(&args);
+	}
+	mmap_read_unlock(mm);
+out_free:
+	kvfree(args.dst);
+	kvfree(args.src);
+	return ret;
+}
+
+/* end of example */
+
+/* example: to the system */
+/* Answer one entry, or part of one, with @nr pages of the system. */
+static bool toy_bring_system(struct page *src, unsigned long *dst,
+			     unsigned long nr)
+{
+	struct toy_device *toy = page_pgmap(src)->owner;
+	struct folio *folio = NULL;
+	unsigned long i;
+
+	if (!toy_refuses(toy, nr))
+		folio = folio_alloc(GFP_HIGHUSER_MOVABLE | __GFP_NOWARN, ilog2(nr));
+	if (!folio)
+		return false;
+
+	for (i = 0; i < nr; i++)
+		copy_highpage(folio_page(folio, i), toy_backing(src + i));
+	folio_lock(folio);
+	*dst = migrate_pfn(folio_pfn(folio));
+	if (nr > 1)
+		*dst |= MIGRATE_PFN_COMPOUND;
+	return true;
+}
+
+static void toy_answer_system(const unsigned long *src, unsigned long *dst,
+			      unsigned long npages)
+{
+	unsigned long i, j, nr;
+
+	for (i = 0; i < npages; i += nr) {
+		struct page *page = migrate_pfn_to_page(src[i]);
+
+		nr = 1;
+		if (!page || !(src[i] & MIGRATE_PFN_MIGRATE))
+			continue;
+
+		nr = folio_nr_pages(page_folio(page));
+		if (toy_bring_system(page, dst + i, nr))
+			continue;
+		for (j = 0; nr > 1 && j < nr; j++)
+			toy_bring_system(page + j, dst + i + j, 1);
+	}
+}
+
+/* end of example */
+
+/* example: the fault handler */
+/* If the @i-th page was collected, alone or with all, is there an answer? */
+static bool toy_answered(const struct migrate_vma *args, unsigned long i)
+{
+	if (!((args->src[0] | args->src[i]) & MIGRATE_PFN_MIGRATE))
+		return true;
+	return args->dst[0] & MIGRATE_PFN_COMPOUND || args->dst[i];
+}
+
+static vm_fault_t toy_migrate_to_ram(struct vm_fault *vmf)
+{
+	struct toy_device *toy = page_pgmap(vmf->page)->owner;
+	unsigned long nr = 1;
+	vm_fault_t ret = 0;
+	struct migrate_vma args = {
+		.vma = vmf->vma,
+		.pgmap_owner = toy,
+		.flags = MIGRATE_VMA_SELECT_DEVICE_PRIVATE |
+			 MIGRATE_VMA_SELECT_COMPOUND,
+		.fault_page = vmf->page,
+	};
+
+	/* With a PTE, only that page is known to be mapped here. */
+	if (!vmf->pte)
+		nr = folio_nr_pages(page_folio(vmf->page));
+	args.start = ALIGN_DOWN(vmf->address, nr << PAGE_SHIFT);
+	args.end = args.start + (nr << PAGE_SHIFT);
+
+	toy->faults++;
+	args.src = kcalloc(nr, sizeof(*args.src), GFP_KERNEL);
+	args.dst = kcalloc(nr, sizeof(*args.dst), GFP_KERNEL);
+	if (!args.src || !args.dst)
+		ret = VM_FAULT_OOM;
+	else if (migrate_vma_setup(&args))
+		ret = VM_FAULT_SIGBUS;
+
+	if (!ret && args.cpages) {
+		toy_answer_system(args.src, args.dst, nr);
+		if (!toy_answered(&args, (vmf->address - args.start) >> PAGE_SHIFT))
+			ret = VM_FAULT_OOM;
+		migrate_vma_pages(&args);
+		migrate_vma_finalize(&args);
+	}
+	kfree(args.dst);
+	kfree(args.src);
+	return ret;
+}
+
+/* end of example */
+
+/* example: eviction */
+static int toy_evict(struct toy_device *toy, unsigned long first,
+		     unsigned long npages)
+{
+	unsigned long *src, *dst;
+	int ret = -ENOMEM;
+
+	src = kvcalloc(npages, sizeof(*src), GFP_KERNEL);
+	dst = kvcalloc(npages, sizeof(*dst), GFP_KERNEL);
+	if (src && dst) {
+		migrate_device_range(src, first, npages);
+		toy_answer_system(src, dst, npages);
+		migrate_device_pages(src, dst, npages);
+		migrate_device_finalize(src, dst, npages);
+		ret = 0;
+	}
+	kvfree(dst);
+	kvfree(src);
+	return ret;
+}
+
+/* end of example */
+
+static const struct dev_pagemap_ops toy_ops = {
+	.folio_free = toy_folio_free,
+	.migrate_to_ram = toy_migrate_to_ram,
+};
+
+static void toy_destroy(struct toy_device *toy)
+{
+	kvfree(toy->backing);
+	bitmap_free(toy->used);
+	kfree(toy);
+}
+
+static struct toy_device *toy_create(void)
+{
+	struct toy_device *toy = kzalloc_obj(*toy);
+	struct resource *res;
+
+	if (!toy)
+		return NULL;
+	spin_lock_init(&toy->lock);
+	toy->nr = (1UL << PA_SECTION_SHIFT) >> PAGE_SHIFT;
+	toy->used = bitmap_zalloc(toy->nr, GFP_KERNEL);
+	toy->backing = kvcalloc(toy->nr, sizeof(*toy->backing), GFP_KERNEL);
+	if (!toy->used || !toy->backing)
+		goto out_destroy;
+
+	res = request_free_mem_region(&iomem_resource,
+				      toy->nr << PAGE_SHIFT, "toy");
+	if (IS_ERR(res))
+		goto out_destroy;
+	toy->first = PHYS_PFN(res->start);
+	toy->pagemap.type = MEMORY_DEVICE_PRIVATE;
+	toy->pagemap.range.start = res->start;
+	toy->pagemap.range.end = res->end;
+	toy->pagemap.nr_range = 1;
+	toy->pagemap.ops = &toy_ops;
+	toy->pagemap.owner = toy;
+	if (!IS_ERR(memremap_pages(&toy->pagemap, numa_mem_id())))
+		return toy;
+
+	release_mem_region(res->start, resource_size(res));
+out_destroy:
+	toy_destroy(toy);
+	return NULL;
+}
+
+/* Waits for the last page of the device to be free. */
+static void toy_remove(struct toy_device *toy)
+{
+	memunmap_pages(&toy->pagemap);
+	release_mem_region(toy->first << PAGE_SHIFT, toy->nr << PAGE_SHIFT);
+	toy_destroy(toy);
+}
+
+/*
+ * Tests
+ */
+
+/**
+ * struct toy_test - what a test works with
+ * @test: the test
+ * @toy: the device
+ * @addr: memory of TOY_HUGE huge pages, aligned to them
+ * @mapped: where the mapping that @addr lies in begins
+ */
+struct toy_test {
+	struct kunit *test;
+	struct toy_device *toy;
+	unsigned long addr;
+	unsigned long mapped;
+};
+
+#define TOY_LEN		(TOY_HUGE * PMD_SIZE)
+#define TOY_MAPPED	(TOY_LEN + PMD_SIZE)
+#define TOY_NR		(PMD_SIZE >> PAGE_SHIFT)
+
+/* Sets @t up for this test. Nothing may be asserted until toy_end(). */
+static bool toy_begin(struct kunit *test, struct toy_test *t, bool huge)
+{
+	t->test = test;
+	if (huge && !thp_migration_supported()) {
+		kunit_mark_skipped(test, "no huge migration entries");
+		return false;
+	}
+
+	t->mapped = kunit_vm_mmap(test, NULL, 0, TOY_MAPPED,
+				  PROT_READ | PROT_WRITE,
+				  MAP_ANONYMOUS | MAP_PRIVATE, 0);
+	if (!t->mapped || IS_ERR_VALUE(t->mapped)) {
+		kunit_mark_skipped(test, "no address space");
+		return false;
+	}
+	t->addr = ALIGN(t->mapped, PMD_SIZE);
+	do_madvise(current->mm, t->mapped, TOY_MAPPED,
+		   huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+
+	t->toy = toy_create();
+	if (!t->toy)
+		kunit_mark_skipped(test, "no device memory");
+	return t->toy;
+}
+
+/*
+ * Everything must have found its way home. If not, the device is left alone: to
+ * remove it would wait for ever.
+ */
+static void toy_end(struct toy_test *t)
+{
+	bool empty;
+
+	vm_munmap(t->mapped, TOY_MAPPED);
+	empty = bitmap_empty(t->toy->used, t->toy->nr);
+	KUNIT_EXPECT_TRUE(t->test, empty);
+	if (empty)
+		toy_remove(t->toy);
+}
+
+static unsigned long toy_page_addr(const struct toy_test *t, unsigned long i)
+{
+	return t->addr + (i << PAGE_SHIFT);
+}
+
+/* Write a different number to each page. */
+static void toy_fill(struct toy_test *t, unsigned long nr)
+{
+	unsigned long i, bad = 0;
+
+	for (i = 0; i < nr; i++)
+		bad += put_user(i + 1, (unsigned long __user *)toy_page_addr(t, i));
+	KUNIT_EXPECT_EQ(t->test, bad, 0);
+}
+
+/* Read the numbers again: @first, @first + @step, ... */
+static void toy_check(struct toy_test *t, unsigned long nr, unsigned long first,
+		      unsigned long step)
+{
+	unsigned long i, value, bad = 0;
+
+	for (i = 0; i < nr; i++) {
+		if (get_user(value, (unsigned long __user *)toy_page_addr(t, i)) ||
+		    value != first + i * step)
+			bad++;
+	}
+	KUNIT_EXPECT_EQ(t->test, bad, 0);
+}
+
+static void toy_check_filled(struct toy_test *t, unsigned long nr)
+{
+	toy_check(t, nr, 1, 1);
+}
+
+static void toy_check_zero(struct toy_test *t, unsigned long nr)
+{
+	toy_check(t, nr, 0, 0);
+}
+
+static unsigned long toy_held(const struct toy_test *t)
+{
+	return bitmap_weight(t->toy->used, t->toy->nr);
+}
+
+static void toy_pull_all(struct toy_test *t, unsigned long nr)
+{
+	KUNIT_EXPECT_EQ(t->test, toy_pull(t->toy, current->mm, t->addr, nr), 0);
+}
+
+/* There, and back by faults: one a page, or one a huge page. */
+static void toy_there_and_back(struct kunit *test, bool huge)
+{
+	struct toy_test t;
+
+	if (!toy_begin(test, &t, huge))
+		return;
+	toy_fill(&t, TOY_HUGE * TOY_NR);
+	toy_pull_all(&t, TOY_HUGE * TOY_NR);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), TOY_HUGE * TOY_NR);
+	toy_check_filled(&t, TOY_HUGE * TOY_NR);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), 0);
+	KUNIT_EXPECT_EQ(test, t.toy->faults,
+			huge ? TOY_HUGE : TOY_HUGE * TOY_NR);
+	toy_end(&t);
+}
+
+static void there_and_back_small(struct kunit *test)
+{
+	toy_there_and_back(test, false);
+}
+
+static void there_and_back_huge(struct kunit *test)
+{
+	toy_there_and_back(test, true);
+}
+
+/* The driver has no page for every third entry: these stay. */
+static void some_answers_missing(struct kunit *test)
+{
+	struct toy_test t;
+
+	if (!toy_begin(test, &t, /* huge = */ false))
+		return;
+	toy_fill(&t, 99);
+	t.toy->refuse_every = 3;
+	toy_pull_all(&t, 99);
+	t.toy->refuse_every = 0;
+	KUNIT_EXPECT_EQ(test, toy_held(&t), 66);
+	toy_check_filled(&t, 99);
+	toy_end(&t);
+}
+
+/* A huge entry, and small pages for two thirds of it. */
+static void huge_answered_in_part(struct kunit *test)
+{
+	struct toy_test t;
+
+	if (!toy_begin(test, &t, /* huge = */ true))
+		return;
+	toy_fill(&t, TOY_NR);
+	t.toy->refuse_huge = true;
+	t.toy->refuse_every = 3;
+	toy_pull_all(&t, TOY_NR);
+	t.toy->refuse_every = 0;
+	KUNIT_EXPECT_EQ(test, toy_held(&t), TOY_NR - TOY_NR / 3);
+	toy_check_filled(&t, TOY_NR);
+	toy_end(&t);
+}
+
+/* The same, but the first slot is among those that stay empty. */
+static void huge_first_answer_missing(struct kunit *test)
+{
+	struct toy_test t;
+
+	if (!toy_begin(test, &t, /* huge = */ true))
+		return;
+	toy_fill(&t, TOY_NR);
+	t.toy->refuse_huge = true;
+	t.toy->refuse_every = 2;
+	t.toy->asked = 1;
+	toy_pull_all(&t, TOY_NR);
+	t.toy->refuse_every = 0;
+	KUNIT_EXPECT_EQ(test, toy_held(&t), TOY_NR / 2);
+	toy_check_filled(&t, TOY_NR);
+	toy_end(&t);
+}
+
+/* No answer at all. */
+static void huge_not_answered(struct kunit *test)
+{
+	struct toy_test t;
+
+	if (!toy_begin(test, &t, /* huge = */ true))
+		return;
+	toy_fill(&t, TOY_NR);
+	t.toy->refuse_huge = true;
+	t.toy->refuse_every = 1;
+	toy_pull_all(&t, TOY_NR);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), 0);
+	toy_check_filled(&t, TOY_NR);
+	toy_end(&t);
+}
+
+/* Holes, of which there are many in a row, become zeroes on the device. */
+static void holes_filled(struct kunit *test)
+{
+	struct toy_test t;
+
+	if (!toy_begin(test, &t, /* huge = */ true))
+		return;
+	toy_pull_all(&t, TOY_HUGE * TOY_NR);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), TOY_HUGE * TOY_NR);
+	toy_check_zero(&t, TOY_HUGE * TOY_NR);
+	KUNIT_EXPECT_EQ(test, t.toy->faults, TOY_HUGE);
+	toy_end(&t);
+}
+
+/* A huge hole, and small pages for some of it. */
+static void huge_hole_filled_in_part(struct kunit *test)
+{
+	struct toy_test t;
+
+	if (!toy_begin(test, &t, /* huge = */ true))
+		return;
+	t.toy->refuse_huge = true;
+	t.toy->refuse_every = 3;
+	toy_pull_all(&t, TOY_NR);
+	t.toy->refuse_every = 0;
+	KUNIT_EXPECT_EQ(test, toy_held(&t), TOY_NR - TOY_NR / 3);
+	toy_check_zero(&t, TOY_NR);
+	toy_end(&t);
+}
+
+/* The huge zero page makes way for a huge page, or for small ones. */
+static void huge_zero_page_replaced(struct kunit *test)
+{
+	struct toy_test t;
+
+	if (!toy_begin(test, &t, /* huge = */ true))
+		return;
+	toy_check_zero(&t, 2 * TOY_NR);
+	toy_pull_all(&t, TOY_NR);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), TOY_NR);
+	t.toy->refuse_huge = true;
+	KUNIT_EXPECT_EQ(test, toy_pull(t.toy, current->mm,
+				       t.addr + PMD_SIZE, TOY_NR), 0);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), 2 * TOY_NR);
+	toy_check_zero(&t, 2 * TOY_NR);
+	toy_end(&t);
+}
+
+/* The system has no huge page for the fault: small ones will do. */
+static void fault_answered_small(struct kunit *test)
+{
+	struct toy_test t;
+
+	if (!toy_begin(test, &t, /* huge = */ true))
+		return;
+	toy_fill(&t, TOY_NR);
+	toy_pull_all(&t, TOY_NR);
+	t.toy->refuse_huge = true;
+	toy_check_filled(&t, 1);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), 0);
+	KUNIT_EXPECT_EQ(test, t.toy->faults, 1);
+	toy_check_filled(&t, TOY_NR);
+	toy_end(&t);
+}
+
+/* The fault gets small pages for some of a huge page, the rest comes later. */
+static void fault_answered_in_part(struct kunit *test)
+{
+	struct toy_test t;
+
+	if (!toy_begin(test, &t, /* huge = */ true))
+		return;
+	toy_fill(&t, TOY_NR);
+	toy_pull_all(&t, TOY_NR);
+	t.toy->refuse_huge = true;
+	t.toy->refuse_every = 3;
+	toy_check_filled(&t, 1);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), TOY_NR / 3);
+	t.toy->refuse_every = 0;
+	toy_check_filled(&t, TOY_NR);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), 0);
+	toy_end(&t);
+}
+
+static void toy_evict_all(struct toy_test *t)
+{
+	KUNIT_EXPECT_EQ(t->test, toy_evict(t->toy, t->toy->first, t->toy->nr), 0);
+}
+
+static void toy_there_and_evicted(struct kunit *test, bool huge, bool divide)
+{
+	struct toy_test t;
+
+	if (!toy_begin(test, &t, huge))
+		return;
+	toy_fill(&t, TOY_HUGE * TOY_NR);
+	toy_pull_all(&t, TOY_HUGE * TOY_NR);
+	t.toy->refuse_huge = divide;
+	toy_evict_all(&t);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), 0);
+	KUNIT_EXPECT_EQ(test, t.toy->faults, 0);
+	toy_check_filled(&t, TOY_HUGE * TOY_NR);
+	KUNIT_EXPECT_EQ(test, t.toy->faults, 0);
+	toy_end(&t);
+}
+
+static void evicted_small(struct kunit *test)
+{
+	toy_there_and_evicted(test, /* huge = */ false, /* divide = */ false);
+}
+
+static void evicted_huge(struct kunit *test)
+{
+	toy_there_and_evicted(test, /* huge = */ true, /* divide = */ false);
+}
+
+static void evicted_divided(struct kunit *test)
+{
+	toy_there_and_evicted(test, /* huge = */ true, /* divide = */ true);
+}
+
+/* The range to evict ends, or begins, in the middle of a huge page. */
+static void evicted_range_cuts_huge(struct kunit *test)
+{
+	struct toy_test t;
+
+	if (!toy_begin(test, &t, /* huge = */ true))
+		return;
+	toy_fill(&t, 2 * TOY_NR);
+	toy_pull_all(&t, 2 * TOY_NR);
+	KUNIT_EXPECT_EQ(test, toy_evict(t.toy, t.toy->first, TOY_NR / 2), 0);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), 2 * TOY_NR);
+	KUNIT_EXPECT_EQ(test, toy_evict(t.toy, t.toy->first + TOY_NR / 2,
+					2 * TOY_NR), 0);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), TOY_NR);
+	toy_check_filled(&t, 2 * TOY_NR);
+	toy_end(&t);
+}
+
+/* The driver collects, fills in its answers, and gives up. */
+static void toy_give_up(struct toy_test *t, unsigned long nr)
+{
+	struct migrate_vma args = {
+		.start = t->addr,
+		.end = toy_page_addr(t, nr),
+		.pgmap_owner = t->toy,
+		.flags = MIGRATE_VMA_SELECT_SYSTEM | MIGRATE_VMA_SELECT_COMPOUND,
+		.src = kunit_kcalloc(t->test, nr, sizeof(long), GFP_KERNEL),
+		.dst = kunit_kcalloc(t->test, nr, sizeof(long), GFP_KERNEL),
+	};
+
+	mmap_read_lock(current->mm);
+	args.vma = vma_lookup(current->mm, t->addr);
+	KUNIT_EXPECT_EQ(t->test, migrate_vma_setup(&args), 0);
+	toy_answer_device(t->toy, &args);
+	migrate_vma_finalize(&args);
+	mmap_read_unlock(current->mm);
+}
+
+static void given_up(struct kunit *test)
+{
+	struct toy_test t;
+
+	if (!toy_begin(test, &t, /* huge = */ true))
+		return;
+	toy_fill(&t, 2 * TOY_NR);
+	toy_give_up(&t, 2 * TOY_NR);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), 0);
+	t.toy->refuse_huge = true;
+	toy_give_up(&t, 2 * TOY_NR);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), 0);
+	toy_check_filled(&t, 2 * TOY_NR);
+	toy_end(&t);
+}
+
+/* Collect with these flags and for this owner; how many entries are there? */
+static unsigned long toy_collected(struct toy_test *t, unsigned long flags,
+				   void *owner)
+{
+	unsigned long src[8], dst[8];
+	struct migrate_vma args = {
+		.start = t->addr,
+		.end = toy_page_addr(t, ARRAY_SIZE(src)),
+		.pgmap_owner = owner,
+		.flags = flags,
+		.src = src,
+		.dst = dst,
+	};
+
+	mmap_read_lock(current->mm);
+	args.vma = vma_lookup(current->mm, t->addr);
+	KUNIT_EXPECT_EQ(t->test, migrate_vma_setup(&args), 0);
+	migrate_vma_pages(&args);
+	migrate_vma_finalize(&args);
+	mmap_read_unlock(current->mm);
+	return args.cpages;
+}
+
+/* Nothing is collected that the driver has not asked for, or does not own. */
+static void selection(struct kunit *test)
+{
+	const unsigned long system = MIGRATE_VMA_SELECT_SYSTEM;
+	const unsigned long private = MIGRATE_VMA_SELECT_DEVICE_PRIVATE;
+	const unsigned long coherent = MIGRATE_VMA_SELECT_DEVICE_COHERENT;
+	struct toy_test t;
+
+	if (!toy_begin(test, &t, /* huge = */ false))
+		return;
+	toy_fill(&t, 8);
+	KUNIT_EXPECT_EQ(test, toy_collected(&t, system, t.toy), 8);
+	KUNIT_EXPECT_EQ(test, toy_collected(&t, private | coherent, t.toy), 0);
+	toy_pull_all(&t, 4);
+	KUNIT_EXPECT_EQ(test, toy_collected(&t, system, t.toy), 4);
+	KUNIT_EXPECT_EQ(test, toy_collected(&t, private, t.toy), 4);
+	KUNIT_EXPECT_EQ(test, toy_collected(&t, private, test), 0);
+	KUNIT_EXPECT_EQ(test, toy_collected(&t, coherent, t.toy), 0);
+	KUNIT_EXPECT_EQ(test, toy_collected(&t, system | private, t.toy), 8);
+	toy_check_filled(&t, 8);
+	toy_end(&t);
+}
+
+/* What is no range to migrate is refused, and nothing is written. */
+static void invalid_arguments(struct kunit *test)
+{
+	unsigned long src = 1, dst = 1;
+	struct migrate_vma args = {
+		.flags = MIGRATE_VMA_SELECT_SYSTEM,
+		.src = &src,
+		.dst = &dst,
+	};
+	struct toy_test t;
+
+	if (!toy_begin(test, &t, /* huge = */ false))
+		return;
+	mmap_read_lock(current->mm);
+	args.start = t.addr;
+	args.end = toy_page_addr(&t, 1);
+	KUNIT_EXPECT_EQ(test, migrate_vma_setup(&args), -EINVAL);
+	args.vma = vma_lookup(current->mm, t.addr);
+	args.end = t.addr;
+	KUNIT_EXPECT_EQ(test, migrate_vma_setup(&args), -EINVAL);
+	args.start = args.vma->vm_end;
+	args.end = args.start + PAGE_SIZE;
+	KUNIT_EXPECT_EQ(test, migrate_vma_setup(&args), -EINVAL);
+	args.start = t.addr;
+	args.end = toy_page_addr(&t, 1);
+	args.dst = NULL;
+	KUNIT_EXPECT_EQ(test, migrate_vma_setup(&args), -EINVAL);
+	args.dst = &dst;
+	args.fault_page = ZERO_PAGE(t.addr);
+	KUNIT_EXPECT_EQ(test, migrate_vma_setup(&args), -EINVAL);
+	mmap_read_unlock(current->mm);
+	KUNIT_EXPECT_EQ(test, src, 1);
+	KUNIT_EXPECT_EQ(test, dst, 1);
+	toy_end(&t);
+}
+
+static struct kunit_case migrate_device_cases[] = {
+	KUNIT_CASE(there_and_back_small),
+	KUNIT_CASE(there_and_back_huge),
+	KUNIT_CASE(some_answers_missing),
+	KUNIT_CASE(huge_answered_in_part),
+	KUNIT_CASE(huge_first_answer_missing),
+	KUNIT_CASE(huge_not_answered),
+	KUNIT_CASE(holes_filled),
+	KUNIT_CASE(huge_hole_filled_in_part),
+	KUNIT_CASE(huge_zero_page_replaced),
+	KUNIT_CASE(fault_answered_small),
+	KUNIT_CASE(fault_answered_in_part),
+	KUNIT_CASE(evicted_small),
+	KUNIT_CASE(evicted_huge),
+	KUNIT_CASE(evicted_divided),
+	KUNIT_CASE(evicted_range_cuts_huge),
+	KUNIT_CASE(given_up),
+	KUNIT_CASE(selection),
+	KUNIT_CASE(invalid_arguments),
+	{}
+};
+
+static struct kunit_suite migrate_device_suite = {
+	.name = "migrate_device",
+	.test_cases = migrate_device_cases,
+};
+kunit_test_suite(migrate_device_suite);
+
+MODULE_DESCRIPTION("KUnit tests of device migration");
+MODULE_LICENSE("GPL");

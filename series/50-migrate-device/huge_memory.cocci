@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// files: mm/huge_memory.c
+// mm/huge_memory.c: two places where a huge entry of device memory is taken for
+// what it is not.
+
+// A huge migration entry may refer to the memory of a device, too: it holds no
+// mapping and no reference that could be dropped. Only a device-private entry
+// does. Ask the entry, not the folio.
+@@
+identifier zap = zap_huge_pmd_folio;
+identifier pmdval, folio, private;
+type T;
+@@
+ zap(..., pmd_t pmdval, struct folio *folio, ...)
+ {
+ ...
+-	T private = folio_is_device_private(folio);
++	T private = pmd_is_device_private_entry(pmdval);
+ ...
+ }
+
+// A fault that finds the folio locked sleeps until it is unlocked, as for small
+// entries. To return and fault again would spin, and may keep the CPU from
+// whoever has to unlock it.
+@@
+identifier fault = do_huge_pmd_device_private;
+identifier entry, ptl;
+@@
+ fault(...)
+ {
+ ...
+ entry = softleaf_from_pmd(...);
+ ...
+ if (...) { ... }
+ else {
+-	spin_unlock(ptl);
++	softleaf_entry_wait_on_locked(entry, ptl);
+ }
+ ...
+ }
