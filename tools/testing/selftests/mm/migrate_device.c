@@ -1,0 +1,952 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Device migration where it gets crowded: ranges of which only a part can move,
+ * processes that fork, unmap, protect and discard memory while a device holds
+ * it, many threads that want one huge page back, eviction, and two devices.
+ *
+ * The device is that of lib/test_hmm.c; see test_hmm.sh for how to load it.
+ * Every page carries a pattern of its own, so that a page that turns up in the
+ * wrong place is noticed, and each test ends with taking the devices' memory
+ * away from them, which blocks if a reference to any of it has been lost.
+ */
+#define _GNU_SOURCE
+#include "kselftest_harness.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <linux/userfaultfd.h>
+#include <lib/test_hmm_uapi.h>
+
+#include "vm_util.h"
+
+#define DEVICES		2
+#define THREADS		4
+#define ROUNDS		8
+#define STRESS_SECONDS	3
+
+/* The part of a snapshot that says where a page is. */
+#define PLACE_MASK	0xf0
+
+FIXTURE(migrate_device)
+{
+	int dev[DEVICES];
+	int pagemap;
+	size_t page;
+	size_t pmd;
+	unsigned long nr;	/* pages in a huge page */
+	char *map;		/* the whole mapping */
+	size_t map_len;
+	char *mem;		/* two huge pages in it, aligned */
+};
+
+FIXTURE_VARIANT(migrate_device)
+{
+	bool huge;
+};
+
+FIXTURE_VARIANT_ADD(migrate_device, small)
+{
+	.huge = false,
+};
+
+FIXTURE_VARIANT_ADD(migrate_device, huge)
+{
+	.huge = true,
+};
+
+static int device_open(int nr)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/dev/hmm_dmirror%d", nr);
+	return open(path, O_RDWR);
+}
+
+/* Returns 0 or a negative error; pages that did not move are -ENOENT. */
+static int device_cmd(int fd, unsigned long request, void *addr,
+		      unsigned long npages, void *ptr)
+{
+	struct hmm_dmirror_cmd cmd = {
+		.addr = (uintptr_t)addr,
+		.ptr = (uintptr_t)ptr,
+		.npages = npages,
+	};
+
+	while (ioctl(fd, request, &cmd)) {
+		if (errno != EINTR)
+			return -errno;
+	}
+	return 0;
+}
+
+static int device_pull(int fd, void *addr, unsigned long npages)
+{
+	void *copy = malloc(npages * getpagesize());
+	int ret = -ENOMEM;
+
+	if (copy)
+		ret = device_cmd(fd, HMM_DMIRROR_MIGRATE_TO_DEV, addr, npages, copy);
+	free(copy);
+	return ret;
+}
+
+static int device_push(int fd, void *addr, unsigned long npages)
+{
+	return device_cmd(fd, HMM_DMIRROR_MIGRATE_TO_SYS, addr, npages, NULL);
+}
+
+/* The next huge page that the device allocates is not to be had. */
+static int device_fail_next(int fd, void *addr)
+{
+	return device_cmd(fd, HMM_DMIRROR_FLAGS, addr,
+			  HMM_DMIRROR_FLAG_FAIL_ALLOC, NULL);
+}
+
+/* How many of these pages does the device hold? Negative on error. */
+static long device_holds(int fd, void *addr, unsigned long npages)
+{
+	unsigned char *place = malloc(npages);
+	long ret, n = 0;
+
+	if (!place)
+		return -ENOMEM;
+	ret = device_cmd(fd, HMM_DMIRROR_SNAPSHOT, addr, npages, place);
+	for (unsigned long i = 0; !ret && i < npages; i++)
+		n += (place[i] & PLACE_MASK) == HMM_DMIRROR_PROT_DEV_PRIVATE_LOCAL;
+	free(place);
+	return ret ? ret : n;
+}
+
+/* Another process-wide handle that is closed again: the device evicts all. */
+static int device_evict(int nr)
+{
+	int fd = device_open(nr);
+
+	return fd < 0 ? -errno : close(fd);
+}
+
+static uint64_t stamp(unsigned long page, unsigned long word, uint64_t seed)
+{
+	return (seed << 48) | ((uint64_t)page << 16) | word;
+}
+
+static void fill(char *mem, unsigned long first, unsigned long npages,
+		 size_t page, uint64_t seed)
+{
+	for (unsigned long p = first; p < first + npages; p++) {
+		uint64_t *word = (uint64_t *)(mem + p * page);
+
+		for (unsigned long w = 0; w < page / sizeof(*word); w++)
+			word[w] = stamp(p, w, seed);
+	}
+}
+
+/* Returns the number of pages that are not as fill() has left them. */
+static long differing(char *mem, unsigned long first, unsigned long npages,
+		      size_t page, uint64_t seed)
+{
+	long bad = 0;
+
+	for (unsigned long p = first; p < first + npages; p++) {
+		const uint64_t *word = (void *)(mem + p * page);
+		unsigned long w = 0;
+
+		while (w < page / sizeof(*word) && word[w] == stamp(p, w, seed))
+			w++;
+		bad += w < page / sizeof(*word);
+	}
+	return bad;
+}
+
+/* Returns the number of pages that are not all zeroes. */
+static long dirty_pages(char *mem, unsigned long first, unsigned long npages,
+			size_t page)
+{
+	long bad = 0;
+
+	for (unsigned long p = first; p < first + npages; p++) {
+		const uint64_t *word = (void *)(mem + p * page);
+		unsigned long w = 0;
+
+		while (w < page / sizeof(*word) && !word[w])
+			w++;
+		bad += w < page / sizeof(*word);
+	}
+	return bad;
+}
+
+static sigjmp_buf fault_jump;
+
+static void fault_handler(int sig)
+{
+	siglongjmp(fault_jump, sig);
+}
+
+/* Write, if that is allowed. */
+static bool try_write(uint64_t *addr, uint64_t value)
+{
+	struct sigaction act = { .sa_handler = fault_handler }, old;
+
+	sigaction(SIGSEGV, &act, &old);
+	if (sigsetjmp(fault_jump, 1)) {
+		sigaction(SIGSEGV, &old, NULL);
+		return false;
+	}
+	__atomic_store_n(addr, value, __ATOMIC_RELAXED);
+	sigaction(SIGSEGV, &old, NULL);
+	return true;
+}
+
+/* Write to the first word of a page what fill() has written there. */
+static bool write_is_refused(char *mem, unsigned long p, size_t page,
+			     uint64_t seed)
+{
+	return !try_write((uint64_t *)(mem + p * page), stamp(p, 0, seed));
+}
+
+/* Keep a reference to a page for as long as the pipe exists. */
+static int page_hold(int pipefd[2], void *addr)
+{
+	struct iovec iov = { .iov_base = addr, .iov_len = getpagesize() };
+
+	if (pipe(pipefd))
+		return -1;
+	return vmsplice(pipefd[1], &iov, 1, 0) == getpagesize() ? 0 : -1;
+}
+
+static void page_let_go(int pipefd[2])
+{
+	close(pipefd[0]);
+	close(pipefd[1]);
+}
+
+/* Run @fn in a child; it returns the number of things that were wrong. */
+static pid_t child_start(long (*fn)(char *mem, unsigned long nr, size_t page),
+			 char *mem, unsigned long nr, size_t page)
+{
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(!!fn(mem, nr, page));
+	return pid;
+}
+
+static int child_status(pid_t pid)
+{
+	int status;
+
+	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
+		return -1;
+	return WEXITSTATUS(status);
+}
+
+FIXTURE_SETUP(migrate_device)
+{
+	self->map = MAP_FAILED;
+	self->page = getpagesize();
+	self->pmd = read_pmd_pagesize();
+	for (int i = 0; i < DEVICES; i++) {
+		self->dev[i] = device_open(i);
+		if (self->dev[i] < 0)
+			SKIP(return, "no /dev/hmm_dmirror%d: load test_hmm", i);
+	}
+	if (!self->pmd)
+		SKIP(return, "no huge pages");
+	self->nr = self->pmd / self->page;
+	self->pagemap = open("/proc/self/pagemap", O_RDONLY);
+	ASSERT_GE(self->pagemap, 0);
+
+	self->map_len = 3 * self->pmd;
+	self->map = mmap(NULL, self->map_len, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(self->map, MAP_FAILED);
+	self->mem = (char *)(((uintptr_t)self->map + self->pmd - 1) &
+			     ~(self->pmd - 1));
+	ASSERT_EQ(madvise(self->map, self->map_len,
+			  variant->huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE), 0);
+}
+
+FIXTURE_TEARDOWN(migrate_device)
+{
+	if (self->map != MAP_FAILED)
+		munmap(self->map, self->map_len);
+	for (int i = 0; i < DEVICES; i++) {
+		if (self->dev[i] < 0)
+			continue;
+		EXPECT_EQ(device_cmd(self->dev[i], HMM_DMIRROR_RELEASE,
+				     (void *)self->page, 1, NULL), 0);
+		close(self->dev[i]);
+	}
+}
+
+/* Written, read only and never touched, all in one range, and back again. */
+TEST_F(migrate_device, mixed_entries)
+{
+	const unsigned long third = self->nr / 3;
+	char *mem = self->mem;
+
+	fill(mem, 0, third, self->page, 1);
+	for (unsigned long p = third; p < 2 * third; p++)
+		FORCE_READ(mem[p * self->page]);
+
+	ASSERT_EQ(device_pull(self->dev[0], mem, self->nr), 0);
+	ASSERT_EQ(device_holds(self->dev[0], mem, self->nr), self->nr);
+
+	EXPECT_EQ(differing(mem, 0, third, self->page, 1), 0);
+	EXPECT_EQ(dirty_pages(mem, third, self->nr - third, self->page), 0);
+	EXPECT_EQ(device_holds(self->dev[0], mem, self->nr), 0);
+}
+
+/* A range that begins and ends in the middle of huge pages. */
+TEST_F(migrate_device, unaligned_range)
+{
+	const unsigned long first = self->nr / 4, count = self->nr;
+	char *mem = self->mem;
+
+	fill(mem, 0, 2 * self->nr, self->page, 2);
+	ASSERT_EQ(device_pull(self->dev[0], mem + first * self->page, count), 0);
+	EXPECT_EQ(device_holds(self->dev[0], mem, 2 * self->nr), count);
+	EXPECT_EQ(device_holds(self->dev[0], mem + first * self->page, count),
+		  count);
+	EXPECT_EQ(differing(mem, 0, 2 * self->nr, self->page, 2), 0);
+}
+
+/* Two huge pages in one go, and then only the middle of them back. */
+TEST_F(migrate_device, partial_return)
+{
+	const unsigned long first = self->nr / 2, count = self->nr;
+	char *mem = self->mem;
+
+	fill(mem, 0, 2 * self->nr, self->page, 3);
+	ASSERT_EQ(device_pull(self->dev[0], mem, 2 * self->nr), 0);
+	ASSERT_EQ(device_holds(self->dev[0], mem, 2 * self->nr), 2 * self->nr);
+
+	ASSERT_EQ(device_push(self->dev[0], mem + first * self->page, count), 0);
+	EXPECT_EQ(device_holds(self->dev[0], mem, 2 * self->nr), count);
+	EXPECT_EQ(device_holds(self->dev[0], mem + first * self->page, count), 0);
+	EXPECT_EQ(differing(mem, 0, 2 * self->nr, self->page, 3), 0);
+}
+
+/* One page is held by somebody else: it stays, and its huge page with it. */
+TEST_F(migrate_device, held_page_stays)
+{
+	const unsigned long held = self->nr / 2 + 3;
+	long stays = variant->huge ? self->nr : 1;
+	char *mem = self->mem;
+	int pipefd[2];
+
+	fill(mem, 0, 2 * self->nr, self->page, 4);
+	ASSERT_EQ(page_hold(pipefd, mem + held * self->page), 0);
+
+	EXPECT_EQ(device_pull(self->dev[0], mem, 2 * self->nr), -ENOENT);
+	EXPECT_EQ(device_holds(self->dev[0], mem, 2 * self->nr),
+		  2 * self->nr - stays);
+	EXPECT_EQ(device_holds(self->dev[0], mem + held * self->page, 1), 0);
+	EXPECT_EQ(differing(mem, 0, 2 * self->nr, self->page, 4), 0);
+
+	page_let_go(pipefd);
+	EXPECT_EQ(device_pull(self->dev[0], mem, 2 * self->nr), 0);
+	EXPECT_EQ(device_holds(self->dev[0], mem, 2 * self->nr), 2 * self->nr);
+	EXPECT_EQ(differing(mem, 0, 2 * self->nr, self->page, 4), 0);
+}
+
+/* No huge page for the device: small ones take the place of all of it. */
+TEST_F(migrate_device, divided_on_the_way_there)
+{
+	char *mem = self->mem;
+
+	fill(mem, 0, self->nr, self->page, 5);
+	ASSERT_EQ(device_fail_next(self->dev[0], mem), 0);
+	ASSERT_EQ(device_pull(self->dev[0], mem, self->nr),
+		  variant->huge ? 0 : -ENOENT);
+	EXPECT_EQ(device_holds(self->dev[0], mem, self->nr),
+		  variant->huge ? self->nr : self->nr - 1);
+	EXPECT_EQ(differing(mem, 0, self->nr, self->page, 5), 0);
+}
+
+/* No huge page for the fault either: it is served with small ones. */
+TEST_F(migrate_device, divided_by_a_fault)
+{
+	char *mem = self->mem;
+
+	if (!variant->huge)
+		SKIP(return, "nothing to divide");
+	fill(mem, 0, self->nr, self->page, 6);
+	ASSERT_EQ(device_pull(self->dev[0], mem, self->nr), 0);
+	ASSERT_EQ(device_fail_next(self->dev[0], mem), 0);
+
+	EXPECT_EQ(differing(mem, self->nr / 2, 1, self->page, 6), 0);
+	EXPECT_EQ(device_holds(self->dev[0], mem, self->nr), 0);
+	EXPECT_EQ(differing(mem, 0, self->nr, self->page, 6), 0);
+}
+
+/* A huge hole that is filled with small pages, at least in part. */
+TEST_F(migrate_device, divided_hole)
+{
+	char *mem = self->mem;
+
+	if (!variant->huge)
+		SKIP(return, "nothing to divide");
+	ASSERT_EQ(device_fail_next(self->dev[0], mem), 0);
+	ASSERT_EQ(device_pull(self->dev[0], mem, self->nr), 0);
+	EXPECT_EQ(device_holds(self->dev[0], mem, self->nr), self->nr);
+	EXPECT_EQ(dirty_pages(mem, 0, self->nr, self->page), 0);
+}
+
+static long child_reads(char *mem, unsigned long nr, size_t page)
+{
+	return differing(mem, 0, nr, page, 7);
+}
+
+static long child_writes(char *mem, unsigned long nr, size_t page)
+{
+	long bad = differing(mem, 0, nr, page, 7);
+
+	fill(mem, 0, nr, page, 8);
+	return bad + differing(mem, 0, nr, page, 8);
+}
+
+/* Parent and child share what the device holds, until one of them writes. */
+TEST_F(migrate_device, fork_on_device)
+{
+	char *mem = self->mem;
+	pid_t pid[2];
+
+	fill(mem, 0, self->nr, self->page, 7);
+	ASSERT_EQ(device_pull(self->dev[0], mem, self->nr), 0);
+	pid[0] = child_start(child_reads, mem, self->nr, self->page);
+	pid[1] = child_start(child_writes, mem, self->nr, self->page);
+	EXPECT_EQ(child_status(pid[0]), 0);
+	EXPECT_EQ(child_status(pid[1]), 0);
+	EXPECT_EQ(differing(mem, 0, self->nr, self->page, 7), 0);
+
+	/* The other way round: the parent writes while children look. */
+	ASSERT_EQ(device_pull(self->dev[0], mem, self->nr), 0);
+	pid[0] = child_start(child_reads, mem, self->nr, self->page);
+	fill(mem, 0, self->nr, self->page, 9);
+	EXPECT_EQ(child_status(pid[0]), 0);
+	EXPECT_EQ(differing(mem, 0, self->nr, self->page, 9), 0);
+}
+
+static long child_waits(char *mem, unsigned long nr, size_t page)
+{
+	raise(SIGSTOP);
+	return differing(mem, 0, nr, page, 10);
+}
+
+/* Memory that a child has mapped as well goes to the device under both. */
+TEST_F(migrate_device, fork_before_device)
+{
+	char *mem = self->mem;
+	int status;
+	pid_t pid;
+
+	fill(mem, 0, self->nr, self->page, 10);
+	pid = child_start(child_waits, mem, self->nr, self->page);
+	ASSERT_EQ(waitpid(pid, &status, WUNTRACED), pid);
+
+	ASSERT_EQ(device_pull(self->dev[0], mem, self->nr), 0);
+	EXPECT_EQ(device_holds(self->dev[0], mem, self->nr), self->nr);
+	kill(pid, SIGCONT);
+	EXPECT_EQ(child_status(pid), 0);
+	EXPECT_EQ(differing(mem, 0, self->nr, self->page, 10), 0);
+}
+
+/* Parts go away, at the ends and in the middle, while the device holds all. */
+TEST_F(migrate_device, munmap_on_device)
+{
+	const unsigned long part = self->nr / 8;
+	char *mem = self->mem;
+
+	fill(mem, 0, 2 * self->nr, self->page, 11);
+	ASSERT_EQ(device_pull(self->dev[0], mem, 2 * self->nr), 0);
+
+	ASSERT_EQ(munmap(mem + 3 * part * self->page, part * self->page), 0);
+	EXPECT_EQ(differing(mem, 0, 3 * part, self->page, 11), 0);
+	ASSERT_EQ(munmap(mem + self->pmd, part * self->page), 0);
+	EXPECT_EQ(differing(mem, 4 * part, 4 * part, self->page, 11), 0);
+	EXPECT_EQ(differing(mem, 9 * part, 7 * part, self->page, 11), 0);
+
+	/* Go once more with what is left, and let all of it go at once. */
+	EXPECT_EQ(device_pull(self->dev[0], mem, 3 * part), 0);
+	EXPECT_EQ(device_holds(self->dev[0], mem, 3 * part), 3 * part);
+}
+
+/* A protection that changes at any time is the one that holds afterwards. */
+TEST_F(migrate_device, mprotect_on_device)
+{
+	const size_t half = self->pmd / 2;
+	char *mem = self->mem;
+
+	fill(mem, 0, self->nr, self->page, 12);
+
+	/* Before: the device gets read-only memory, and returns it so. */
+	ASSERT_EQ(mprotect(mem, self->pmd, PROT_READ), 0);
+	ASSERT_EQ(device_pull(self->dev[0], mem, self->nr), 0);
+	EXPECT_TRUE(write_is_refused(mem, 0, self->page, 12));
+	EXPECT_EQ(differing(mem, 0, self->nr, self->page, 12), 0);
+	EXPECT_TRUE(write_is_refused(mem, 0, self->page, 12));
+
+	/* Meanwhile: half of it becomes read-only, and writable again. */
+	ASSERT_EQ(mprotect(mem, self->pmd, PROT_READ | PROT_WRITE), 0);
+	ASSERT_EQ(device_pull(self->dev[0], mem, self->nr), 0);
+	ASSERT_EQ(mprotect(mem + half, half, PROT_READ), 0);
+	EXPECT_FALSE(write_is_refused(mem, 0, self->page, 12));
+	EXPECT_TRUE(write_is_refused(mem, self->nr / 2, self->page, 12));
+	EXPECT_EQ(differing(mem, 0, self->nr, self->page, 12), 0);
+	ASSERT_EQ(device_pull(self->dev[0], mem, self->nr / 2), 0);
+	ASSERT_EQ(mprotect(mem + half, half, PROT_READ | PROT_WRITE), 0);
+
+	/* Afterwards. */
+	EXPECT_EQ(differing(mem, 0, self->nr, self->page, 12), 0);
+	ASSERT_EQ(mprotect(mem, self->pmd, PROT_READ), 0);
+	EXPECT_TRUE(write_is_refused(mem, 0, self->page, 12));
+	ASSERT_EQ(mprotect(mem, self->pmd, PROT_READ | PROT_WRITE), 0);
+	EXPECT_FALSE(write_is_refused(mem, 0, self->page, 12));
+}
+
+/* Locked memory moves like any other. */
+TEST_F(migrate_device, mlocked)
+{
+	char *mem = self->mem;
+
+	fill(mem, 0, self->nr, self->page, 13);
+	if (mlock(mem, self->pmd))
+		SKIP(return, "mlock: %s", strerror(errno));
+	ASSERT_EQ(device_pull(self->dev[0], mem, self->nr), 0);
+	EXPECT_EQ(device_holds(self->dev[0], mem, self->nr), self->nr);
+	EXPECT_EQ(differing(mem, 0, self->nr, self->page, 13), 0);
+	ASSERT_EQ(munlock(mem, self->pmd), 0);
+	ASSERT_EQ(device_pull(self->dev[0], mem, self->nr), 0);
+	EXPECT_EQ(differing(mem, 0, self->nr, self->page, 13), 0);
+}
+
+/* What was written to since the last look is still known to be. */
+TEST_F(migrate_device, soft_dirty_kept)
+{
+	char *mem = self->mem;
+	long there = 0, back = 0;
+
+	if (!softdirty_supported())
+		SKIP(return, "no soft-dirty bits");
+	fill(mem, 0, 2 * self->nr, self->page, 14);
+	clear_softdirty();
+	fill(mem, 0, self->nr, self->page, 15);
+
+	ASSERT_EQ(device_pull(self->dev[0], mem, 2 * self->nr), 0);
+	for (unsigned long p = 0; p < 2 * self->nr; p++)
+		there += pagemap_is_softdirty(self->pagemap, mem + p * self->page)
+			 != (p < self->nr);
+	ASSERT_EQ(device_push(self->dev[0], mem, 2 * self->nr), 0);
+	for (unsigned long p = 0; p < 2 * self->nr; p++)
+		back += pagemap_is_softdirty(self->pagemap, mem + p * self->page)
+			!= (p < self->nr);
+
+	EXPECT_EQ(there, 0);
+	EXPECT_EQ(back, 0);
+	EXPECT_EQ(differing(mem, 0, self->nr, self->page, 15), 0);
+	EXPECT_EQ(differing(mem, self->nr, self->nr, self->page, 14), 0);
+}
+
+static int uffd_protect(int uffd, void *addr, size_t len, bool on)
+{
+	struct uffdio_writeprotect wp = {
+		.range = { .start = (uintptr_t)addr, .len = len },
+		.mode = on ? UFFDIO_WRITEPROTECT_MODE_WP : 0,
+	};
+
+	return ioctl(uffd, UFFDIO_WRITEPROTECT, &wp);
+}
+
+/* What a userfaultfd watches is still watched, zero pages too. */
+TEST_F(migrate_device, userfaultfd_wp_kept)
+{
+	struct uffdio_api api = {
+		.api = UFFD_API,
+		.features = UFFD_FEATURE_PAGEFAULT_FLAG_WP,
+	};
+	struct uffdio_register reg = {
+		.range = { .start = (uintptr_t)self->mem, .len = 2 * self->pmd },
+		.mode = UFFDIO_REGISTER_MODE_WP,
+	};
+	int uffd = syscall(__NR_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	char *mem = self->mem;
+	long lost = 0;
+
+	if (uffd < 0 || ioctl(uffd, UFFDIO_API, &api) ||
+	    ioctl(uffd, UFFDIO_REGISTER, &reg))
+		SKIP(return, "no userfaultfd write protection");
+
+	fill(mem, 0, self->nr, self->page, 16);
+	for (unsigned long p = self->nr; p < 2 * self->nr; p++)
+		FORCE_READ(mem[p * self->page]);
+	ASSERT_EQ(uffd_protect(uffd, mem, 2 * self->pmd, true), 0);
+
+	device_pull(self->dev[0], mem, 2 * self->nr);
+	EXPECT_EQ(device_holds(self->dev[0], mem, self->nr), self->nr);
+	for (unsigned long p = 0; p < 2 * self->nr; p++)
+		lost += !(pagemap_get_entry(self->pagemap, mem + p * self->page) &
+			  PM_UFFD_WP);
+	EXPECT_EQ(lost, 0);
+
+	EXPECT_EQ(device_push(self->dev[0], mem, self->nr), 0);
+	for (unsigned long p = 0; p < self->nr; p++)
+		lost += !(pagemap_get_entry(self->pagemap, mem + p * self->page) &
+			  PM_UFFD_WP);
+	EXPECT_EQ(lost, 0);
+
+	ASSERT_EQ(uffd_protect(uffd, mem, 2 * self->pmd, false), 0);
+	EXPECT_EQ(differing(mem, 0, self->nr, self->page, 16), 0);
+	EXPECT_EQ(dirty_pages(mem, self->nr, self->nr, self->page), 0);
+	close(uffd);
+}
+
+struct worker {
+	pthread_barrier_t *start;
+	int *stop;
+	int dev;
+	char *mem;
+	unsigned long nr;
+	size_t page;
+	unsigned long nth;
+	long bad;
+};
+
+/* Wants every THREADS-th page back, in its own order. */
+static void *worker_faults(void *arg)
+{
+	struct worker *w = arg;
+
+	pthread_barrier_wait(w->start);
+	for (unsigned long i = 0; i < w->nr; i += THREADS) {
+		unsigned long p = (i + w->nth * (w->nr / THREADS)) % w->nr;
+
+		w->bad += differing(w->mem, p - p % THREADS + w->nth, 1,
+				    w->page, 17);
+	}
+	return NULL;
+}
+
+/* Many threads meet at one huge page that a device has. */
+TEST_F(migrate_device, threads_fault)
+{
+	pthread_barrier_t start;
+	struct worker w[THREADS];
+	pthread_t thread[THREADS];
+
+	pthread_barrier_init(&start, NULL, THREADS);
+	fill(self->mem, 0, self->nr, self->page, 17);
+	for (int round = 0; round < ROUNDS; round++) {
+		ASSERT_EQ(device_pull(self->dev[0], self->mem, self->nr), 0);
+		ASSERT_EQ(device_holds(self->dev[0], self->mem, self->nr), self->nr);
+		for (int i = 0; i < THREADS; i++) {
+			w[i] = (struct worker){
+				.start = &start, .mem = self->mem, .nr = self->nr,
+				.page = self->page, .nth = i,
+			};
+			ASSERT_EQ(pthread_create(&thread[i], NULL, worker_faults,
+						 &w[i]), 0);
+		}
+		for (int i = 0; i < THREADS; i++) {
+			pthread_join(thread[i], NULL);
+			EXPECT_EQ(w[i].bad, 0);
+		}
+		EXPECT_EQ(device_holds(self->dev[0], self->mem, self->nr), 0);
+	}
+	pthread_barrier_destroy(&start);
+}
+
+/* Throws random parts away. What is read after that must be zero or whole. */
+static void *worker_discards(void *arg)
+{
+	struct worker *w = arg;
+	unsigned int seed = 1;
+
+	while (!__atomic_load_n(w->stop, __ATOMIC_RELAXED)) {
+		unsigned long p = rand_r(&seed) % w->nr;
+		unsigned long n = 1 + rand_r(&seed) % (w->nr / 8);
+
+		if (rand_r(&seed) % 16 == 0)
+			p = 0, n = w->nr;
+		if (p + n > w->nr)
+			n = w->nr - p;
+		madvise(w->mem + p * w->page, n * w->page, MADV_DONTNEED);
+		usleep(rand_r(&seed) % 500);
+	}
+	return NULL;
+}
+
+static void *worker_protects(void *arg)
+{
+	struct worker *w = arg;
+	unsigned int seed = 2;
+
+	while (!__atomic_load_n(w->stop, __ATOMIC_RELAXED)) {
+		unsigned long p = rand_r(&seed) % (w->nr / 2);
+
+		mprotect(w->mem + p * w->page, w->nr / 2 * w->page, PROT_READ);
+		mprotect(w->mem, w->nr * w->page, PROT_READ | PROT_WRITE);
+		usleep(rand_r(&seed) % 2000);
+	}
+	return NULL;
+}
+
+static void *worker_reads(void *arg)
+{
+	struct worker *w = arg;
+	unsigned int seed = 3;
+
+	while (!__atomic_load_n(w->stop, __ATOMIC_RELAXED)) {
+		unsigned long p = rand_r(&seed) % w->nr;
+		const uint64_t *word = (void *)(w->mem + p * w->page);
+		uint64_t value = FORCE_READ(word[7]);
+
+		w->bad += value && value != stamp(p, 7, 18);
+	}
+	return NULL;
+}
+
+static void *worker_pushes(void *arg)
+{
+	struct worker *w = arg;
+
+	while (!__atomic_load_n(w->stop, __ATOMIC_RELAXED))
+		device_push(w->dev, w->mem, w->nr);
+	return NULL;
+}
+
+/* Everything at once, in any phase of a migration. */
+TEST_F_TIMEOUT(migrate_device, race_everything, 120)
+{
+	static void *(*const job[])(void *) = {
+		worker_discards, worker_protects, worker_reads, worker_pushes,
+	};
+	struct worker w[ARRAY_SIZE(job)];
+	pthread_t thread[ARRAY_SIZE(job)];
+	time_t end = time(NULL) + STRESS_SECONDS;
+	int stop = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(job); i++) {
+		w[i] = (struct worker){
+			.stop = &stop, .mem = self->mem, .nr = 2 * self->nr,
+			.page = self->page, .dev = self->dev[0],
+		};
+		ASSERT_EQ(pthread_create(&thread[i], NULL, job[i], &w[i]), 0);
+	}
+	while (time(NULL) < end) {
+		/* Fails, and is no loss, while the page is read-only. */
+		for (unsigned long p = 0; p < 2 * self->nr; p += 5)
+			try_write((uint64_t *)(self->mem + p * self->page) + 7,
+				  stamp(p, 7, 18));
+		device_pull(self->dev[0], self->mem, 2 * self->nr);
+	}
+	stop = 1;
+	for (size_t i = 0; i < ARRAY_SIZE(job); i++) {
+		pthread_join(thread[i], NULL);
+		EXPECT_EQ(w[i].bad, 0);
+	}
+}
+
+/* The device wants its memory back, whoever has it mapped. */
+TEST_F(migrate_device, evict)
+{
+	char *mem = self->mem;
+	int status;
+	pid_t pid;
+
+	fill(mem, 0, 2 * self->nr, self->page, 10);
+	ASSERT_EQ(device_pull(self->dev[0], mem, 2 * self->nr), 0);
+	pid = child_start(child_waits, mem, 2 * self->nr, self->page);
+	ASSERT_EQ(waitpid(pid, &status, WUNTRACED), pid);
+
+	ASSERT_EQ(device_evict(0), 0);
+	EXPECT_EQ(device_holds(self->dev[0], mem, 2 * self->nr), 0);
+	kill(pid, SIGCONT);
+	EXPECT_EQ(child_status(pid), 0);
+	EXPECT_EQ(differing(mem, 0, 2 * self->nr, self->page, 10), 0);
+}
+
+/* It wants it back while threads want it, too, and get it in either way. */
+TEST_F_TIMEOUT(migrate_device, evict_while_faulting, 120)
+{
+	pthread_barrier_t start;
+	struct worker w[THREADS];
+	pthread_t thread[THREADS];
+
+	pthread_barrier_init(&start, NULL, THREADS + 1);
+	fill(self->mem, 0, self->nr, self->page, 17);
+	for (int round = 0; round < ROUNDS; round++) {
+		ASSERT_EQ(device_pull(self->dev[0], self->mem, self->nr), 0);
+		for (int i = 0; i < THREADS; i++) {
+			w[i] = (struct worker){
+				.start = &start, .mem = self->mem, .nr = self->nr,
+				.page = self->page, .nth = i,
+			};
+			ASSERT_EQ(pthread_create(&thread[i], NULL, worker_faults,
+						 &w[i]), 0);
+		}
+		pthread_barrier_wait(&start);
+		EXPECT_EQ(device_evict(0), 0);
+		for (int i = 0; i < THREADS; i++) {
+			pthread_join(thread[i], NULL);
+			EXPECT_EQ(w[i].bad, 0);
+		}
+	}
+	pthread_barrier_destroy(&start);
+}
+
+static size_t available_memory(void)
+{
+	char line[128];
+	size_t kb = 0;
+	FILE *f = fopen("/proc/meminfo", "r");
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "MemAvailable: %zu kB", &kb) == 1)
+			break;
+	}
+	if (f)
+		fclose(f);
+	return kb << 10;
+}
+
+/* There is hardly any memory left that the device's could be evicted to. */
+TEST_F_TIMEOUT(migrate_device, evict_under_pressure, 120)
+{
+	size_t len = available_memory() / 10 * 8;
+	char *hog;
+
+	/* The test driver does not cope with the loss of a huge page here. */
+	if (variant->huge)
+		SKIP(return, "small pages only");
+
+	fill(self->mem, 0, 2 * self->nr, self->page, 20);
+	ASSERT_EQ(device_pull(self->dev[0], self->mem, 2 * self->nr), 0);
+	hog = mmap(NULL, len, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(hog, MAP_FAILED);
+	memset(hog, 1, len);
+
+	EXPECT_EQ(device_evict(0), 0);
+	EXPECT_EQ(device_holds(self->dev[0], self->mem, 2 * self->nr), 0);
+	munmap(hog, len);
+	EXPECT_EQ(differing(self->mem, 0, 2 * self->nr, self->page, 20), 0);
+}
+
+/* Neither device touches what is the other one's. */
+TEST_F(migrate_device, two_owners)
+{
+	char *mem = self->mem;
+	const unsigned long nr = self->nr;
+
+	fill(mem, 0, 2 * nr, self->page, 21);
+	ASSERT_EQ(device_pull(self->dev[0], mem, nr), 0);
+	EXPECT_EQ(device_pull(self->dev[1], mem, 2 * nr), -ENOENT);
+	EXPECT_EQ(device_holds(self->dev[0], mem, 2 * nr), nr);
+	EXPECT_EQ(device_holds(self->dev[1], mem, 2 * nr), nr);
+
+	EXPECT_EQ(device_push(self->dev[1], mem, 2 * nr), 0);
+	EXPECT_EQ(device_holds(self->dev[0], mem, 2 * nr), nr);
+	EXPECT_EQ(device_holds(self->dev[1], mem, 2 * nr), 0);
+	EXPECT_EQ(device_push(self->dev[0], mem, 2 * nr), 0);
+	EXPECT_EQ(device_holds(self->dev[0], mem, 2 * nr), 0);
+	EXPECT_EQ(differing(mem, 0, 2 * nr, self->page, 21), 0);
+}
+
+/* Page by page in turns: a huge page is split between the two. */
+TEST_F(migrate_device, two_owners_interleaved)
+{
+	const unsigned long nr = 32;
+	char *mem = self->mem;
+
+	fill(mem, 0, self->nr, self->page, 22);
+	for (unsigned long p = 0; p < nr; p++)
+		ASSERT_EQ(device_pull(self->dev[p % 2], mem + p * self->page, 1), 0);
+	EXPECT_EQ(device_holds(self->dev[0], mem, self->nr), nr / 2);
+	EXPECT_EQ(device_holds(self->dev[1], mem, self->nr), nr / 2);
+
+	ASSERT_EQ(device_evict(0), 0);
+	EXPECT_EQ(device_holds(self->dev[0], mem, self->nr), 0);
+	EXPECT_EQ(device_holds(self->dev[1], mem, self->nr), nr / 2);
+	EXPECT_EQ(differing(mem, 0, self->nr, self->page, 22), 0);
+}
+
+/* A device reads what the other one holds: it comes back for that. */
+TEST_F(migrate_device, read_from_other_owner)
+{
+	char *mem = self->mem, *copy = malloc(self->pmd);
+
+	ASSERT_NE(copy, NULL);
+	fill(mem, 0, self->nr, self->page, 23);
+	ASSERT_EQ(device_pull(self->dev[0], mem, self->nr), 0);
+	ASSERT_EQ(device_cmd(self->dev[1], HMM_DMIRROR_READ, mem, self->nr, copy),
+		  0);
+	EXPECT_EQ(differing(copy, 0, self->nr, self->page, 23), 0);
+	EXPECT_EQ(device_holds(self->dev[0], mem, self->nr), 0);
+	EXPECT_EQ(differing(mem, 0, self->nr, self->page, 23), 0);
+	free(copy);
+}
+
+/*
+ * A huge page that two processes have mapped is answered with small ones. Both
+ * wait for it at a huge migration entry, and both get small pages in the end.
+ */
+TEST_F(migrate_device, divided_while_shared)
+{
+	char *mem = self->mem;
+	int status;
+	pid_t pid;
+
+	if (!variant->huge)
+		SKIP(return, "nothing to divide");
+	fill(mem, 0, self->nr, self->page, 10);
+	pid = child_start(child_waits, mem, self->nr, self->page);
+	ASSERT_EQ(waitpid(pid, &status, WUNTRACED), pid);
+
+	ASSERT_EQ(device_fail_next(self->dev[0], mem), 0);
+	ASSERT_EQ(device_pull(self->dev[0], mem, self->nr), 0);
+	EXPECT_EQ(device_holds(self->dev[0], mem, self->nr), self->nr);
+	kill(pid, SIGCONT);
+	EXPECT_EQ(child_status(pid), 0);
+	EXPECT_EQ(differing(mem, 0, self->nr, self->page, 10), 0);
+}
+
+/* Processes exit with memory on a device that is just being emptied. */
+TEST_F_TIMEOUT(migrate_device, evict_while_exiting, 120)
+{
+	for (int round = 0; round < 4 * ROUNDS; round++) {
+		pid_t pid = fork();
+		int fd, status;
+
+		ASSERT_GE(pid, 0);
+		if (!pid) {
+			fd = device_open(0);
+			fill(self->mem, 0, self->nr, self->page, 19);
+			device_pull(fd, self->mem, self->nr);
+			raise(SIGSTOP);
+			usleep(round * 50);
+			_exit(0);
+		}
+		ASSERT_EQ(waitpid(pid, &status, WUNTRACED), pid);
+		kill(pid, SIGCONT);
+		EXPECT_EQ(device_evict(0), 0);
+		EXPECT_EQ(child_status(pid), 0);
+	}
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,1363 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Every kind of memory that user space can make travels between two nodes by
+ * move_pages(2), mbind(2) and migrate_pages(2). After each way every page must
+ * be where it was sent, with the contents, the flags, the number of mappings
+ * and the bits of its page table entry that it had before.
+ *
+ * A kind is a line of the table at the end.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <asm/posix_types.h>
+#include <linux/aio_abi.h>
+#include <linux/loop.h>
+#include <linux/userfaultfd.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "migrate_lib.h"
+
+#ifndef MADV_PAGEOUT
+#define MADV_PAGEOUT		21
+#endif
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL	102
+#endif
+#ifndef SYS_memfd_secret
+#define SYS_memfd_secret	447
+#endif
+
+#define KSM_DIR			"/sys/kernel/mm/ksm"
+#define THP_DIR			"/sys/kernel/mm/transparent_hugepage"
+
+#define KB			1024UL
+#define MB			(1024 * KB)
+
+/* Flags of a page that travel with it. */
+#define KEPT_KPF	(MIG_KPF_UPTODATE | MIG_KPF_LRU | MIG_KPF_MMAP |	\
+			 MIG_KPF_ANON | MIG_KPF_SWAPCACHE |			\
+			 MIG_KPF_SWAPBACKED | MIG_KPF_HEAD | MIG_KPF_TAIL |	\
+			 MIG_KPF_HUGE | MIG_KPF_UNEVICTABLE | MIG_KPF_KSM |	\
+			 MIG_KPF_HWPOISON | MIG_KPF_THP | MIG_KPF_ZERO |	\
+			 MIG_KPF_MLOCKED | MIG_KPF_PRIVATE)
+/* Bits of a page table entry that travel with it. */
+#define KEPT_PM		(MIG_PM_SOFT_DIRTY | MIG_PM_EXCLUSIVE |			\
+			 MIG_PM_UFFD_WP | MIG_PM_GUARD | MIG_PM_FILE |		\
+			 MIG_PM_SWAP | MIG_PM_PRESENT)
+
+/**
+ * enum way - how memory is sent to another node
+ * @BY_MOVE_PAGES: by address, exactly counted
+ * @BY_MBIND: by range
+ * @BY_MIGRATE_PAGES: with everything else that the process has
+ */
+enum way {
+	BY_MOVE_PAGES,
+	BY_MBIND,
+	BY_MIGRATE_PAGES,
+};
+
+/**
+ * struct area - the memory of one kind
+ * @mem: where it is
+ * @len: its length in bytes
+ * @named: how much of it move_pages(2) has to name to move all of it
+ * @step: distance between the addresses that move_pages(2) gets
+ * @fd: the file behind it, or something else to keep open
+ * @path: the name of that file
+ * @other: another process that maps it at the same address, or 0
+ * @was: the pages before
+ * @is: the pages after
+ */
+struct area {
+	char *mem;
+	size_t len;
+	size_t named;
+	size_t step;
+	int fd;
+	char path[256];
+	pid_t other;
+	struct mig_page *was;
+	struct mig_page *is;
+};
+
+/* Kind: the memory must not become dirty by moving. */
+#define KIND_CLEAN		MIG_BIT(0)
+/* Kind: cannot be moved; every attempt must leave it alone. */
+#define KIND_STAYS		MIG_BIT(1)
+/* Kind: move_pages(2) cannot name it page by page, its folios vary. */
+#define KIND_RANGE_ONLY		MIG_BIT(2)
+/* Kind: folios may come back split, everything else holds. */
+#define KIND_MAY_SPLIT		MIG_BIT(3)
+
+/**
+ * struct kind - one kind of memory
+ * @setup: makes it on node A; sets at least area.mem
+ * @arg: for @setup
+ * @len: how much
+ * @need: flags that all of it must have, or this is not the kind
+ * @opts: KIND_*
+ * @after: what else must hold when it has travelled
+ */
+struct kind {
+	void (*setup)(struct area *a, unsigned long arg);
+	unsigned long arg;
+	size_t len;
+	uint64_t need;
+	unsigned int opts;
+	void (*after)(struct area *a);
+};
+
+static size_t nr_pages(const struct area *a)
+{
+	return a->len / mig_psize;
+}
+
+/*
+ * The journey
+ */
+
+static bool moves(const struct mig_page *was)
+{
+	return was->node >= 0;
+}
+
+static long send_by_address(const struct area *a, int node, int *status)
+{
+	size_t i, nr = a->named / a->step;
+	void **pages = calloc(nr, sizeof(*pages));
+	int *nodes = calloc(nr, sizeof(*nodes));
+	long ret;
+
+	for (i = 0; i < nr; i++) {
+		pages[i] = a->mem + i * a->step;
+		nodes[i] = node;
+		status[i] = -ENOMSG;
+	}
+	ret = mig_move_pages(0, nr, pages, nodes, status, MIG_MF_MOVE_ALL);
+	if (ret < 0)
+		mig_fail("move_pages: %m");
+	free(pages);
+	free(nodes);
+	return ret;
+}
+
+static void check_status(const struct area *a, int node, const int *status)
+{
+	const struct mig_page *was;
+	int want, got;
+	size_t i;
+
+	for (i = 0; i < a->named / a->step; i++) {
+		was = &a->was[i * a->step / mig_psize];
+		want = moves(was) ? node : was->node;
+		got = status[i] + (mig_break == MIG_BREAK_STATUS);
+		mig_check(got == want, "status %d instead of %d for page %zu",
+			  got, want, i * a->step / mig_psize);
+	}
+}
+
+/* How far the event counters have to go: pages, and folios of PMD size. */
+static void count_expected(const struct area *a, long *pages, long *huge)
+{
+	size_t i, per = mig_pmd_size() / mig_psize;
+	size_t nr = a->named / mig_psize;
+
+	*pages = *huge = 0;
+	for (i = 0; i < nr; i++)
+		*pages += moves(&a->was[i]);
+	if (per && a->was[0].kpf & MIG_KPF_THP)
+		*huge = mig_nr_folios(a->mem, a->named, per);
+}
+
+static void check_counted(const char *name, long before, long expected)
+{
+	long now = mig_vmstat(name) + (mig_break == MIG_BREAK_COUNT);
+
+	mig_check(now - before == expected, "%s went up by %ld, not %ld", name,
+		  now - before, expected);
+}
+
+/* By address, with the statuses and the counters of exactly these pages. */
+static void go_by_address(const struct area *a, int node)
+{
+	int *status = calloc(a->named / a->step, sizeof(*status));
+	long moved = mig_vmstat("pgmigrate_success");
+	long failed = mig_vmstat("pgmigrate_fail");
+	long huge = mig_vmstat("thp_migration_success");
+	long scanned = mig_vmstat("compact_migrate_scanned");
+	long ret, pages, folios;
+
+	count_expected(a, &pages, &folios);
+	ret = send_by_address(a, node, status);
+	mig_check(!ret, "move_pages left %ld behind", ret);
+	check_status(a, node, status);
+	free(status);
+	if (scanned != mig_vmstat("compact_migrate_scanned"))
+		return;
+	check_counted("pgmigrate_success", moved, pages);
+	check_counted("pgmigrate_fail", failed, 0);
+	if (huge >= 0)
+		check_counted("thp_migration_success", huge, folios);
+}
+
+static void go_by_range(const struct area *a, int node)
+{
+	if (mig_mbind(a->mem, a->named, MIG_MPOL_BIND, 1UL << node,
+		      MIG_MF_MOVE_ALL | MIG_MF_STRICT))
+		mig_fail("mbind to node %d: %m", node);
+}
+
+/* Something else of this process may stay behind, so no strict result. */
+static void go_with_all(int from, int to)
+{
+	long ret = mig_migrate_pages(0, 1UL << from, 1UL << to);
+
+	if (ret < 0)
+		mig_fail("migrate_pages from %d to %d: %m", from, to);
+}
+
+/* Flags that differ although they should not. */
+static uint64_t lost_flags(const struct kind *kind, const struct mig_page *was,
+			   const struct mig_page *is)
+{
+	uint64_t diff = (was->kpf ^ is->kpf) & KEPT_KPF;
+
+	if (kind->opts & KIND_MAY_SPLIT)
+		diff &= ~(MIG_KPF_HEAD | MIG_KPF_TAIL | MIG_KPF_THP);
+	/* An entry that was dirty hands that over to its folio. */
+	if (was->kpf & ~is->kpf & MIG_KPF_DIRTY)
+		diff |= MIG_KPF_DIRTY;
+	if ((kind->opts & KIND_CLEAN) && (is->kpf & ~was->kpf & MIG_KPF_DIRTY))
+		diff |= MIG_KPF_DIRTY;
+	return diff;
+}
+
+static void check_page(const struct kind *kind, const struct area *a, size_t i,
+		       int node)
+{
+	const struct mig_page *was = &a->was[i], *is = &a->is[i];
+	int want = moves(was) ? node : was->node;
+
+	mig_check(is->node == want, "page %zu on node %d, not %d", i, is->node,
+		  want);
+	mig_check(is->sum == was->sum, "page %zu has other contents", i);
+	mig_check(!((was->pm ^ is->pm) & KEPT_PM),
+		  "page %zu had pagemap %#llx, has %#llx", i,
+		  (unsigned long long)was->pm, (unsigned long long)is->pm);
+	mig_check(!lost_flags(kind, was, is),
+		  "page %zu had kpageflags %#llx, has %#llx", i,
+		  (unsigned long long)was->kpf, (unsigned long long)is->kpf);
+	mig_check(was->maps == is->maps, "page %zu was mapped %lld times, is %lld",
+		  i, (long long)was->maps, (long long)is->maps);
+}
+
+/*
+ * The other process sees the same pages, with the same contents. They are not
+ * read by process_vm_readv(), whose pins would end the sharing.
+ */
+static void check_other(const struct area *a)
+{
+	char path[64], *addr, *buf = malloc(mig_psize);
+	size_t i;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", a->other);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		mig_fail("%s: %m", path);
+	for (i = 0; i < nr_pages(a); i++) {
+		addr = a->mem + i * mig_psize;
+		if ((mig_pagemap_of(a->other, addr) ^ a->is[i].pm) & MIG_PM_PFN)
+			mig_check(a->is[i].maps == 1,
+				  "the other process lost page %zu", i);
+		else if (pread(fd, buf, mig_psize, (uintptr_t)addr) < 0 ||
+			 memcmp(buf, addr, mig_psize))
+			mig_fail("the other process reads another page %zu", i);
+	}
+	close(fd);
+	free(buf);
+}
+
+static void check_area(const struct kind *kind, struct area *a, int node)
+{
+	size_t i;
+
+	if (!(kind->opts & KIND_STAYS) || mig_break == MIG_BREAK_BYTE)
+		mig_spoil(a->mem, a->len, node);
+	mig_look(a->mem, nr_pages(a), a->is);
+	if (mig_break == MIG_BREAK_FLAG)
+		a->is[nr_pages(a) / 2].pm ^= MIG_PM_SOFT_DIRTY;
+	for (i = 0; i < nr_pages(a); i++)
+		check_page(kind, a, i, node);
+	if (a->other)
+		check_other(a);
+}
+
+static void travel(const struct kind *kind, struct area *a, int from, int to,
+		   enum way way)
+{
+	if (way == BY_MOVE_PAGES)
+		go_by_address(a, to);
+	else if (way == BY_MBIND)
+		go_by_range(a, to);
+	else
+		go_with_all(from, to);
+	check_area(kind, a, to);
+}
+
+/* There and back, twice, by every way that this kind can take. */
+static void travel_all(const struct kind *kind, struct area *a)
+{
+	enum way by_name = kind->opts & KIND_RANGE_ONLY ? BY_MBIND : BY_MOVE_PAGES;
+
+	travel(kind, a, MIG_A, MIG_B, by_name);
+	travel(kind, a, MIG_B, MIG_A, BY_MBIND);
+	travel(kind, a, MIG_A, MIG_B, BY_MIGRATE_PAGES);
+	travel(kind, a, MIG_B, MIG_A, by_name);
+}
+
+/* Memory that cannot be moved: says so, and nothing happens to it. */
+static void try_to_move(const struct kind *kind, struct area *a)
+{
+	int *status = calloc(a->named / a->step, sizeof(*status));
+	size_t i;
+
+	send_by_address(a, MIG_B, status);
+	if (mig_break == MIG_BREAK_STATUS)
+		status[0] = MIG_B;
+	for (i = 0; i < a->named / a->step; i++)
+		mig_check(status[i] < 0, "status %d for a page that stays",
+			  status[i]);
+	mig_migrate_pages(0, 1UL << MIG_A, 1UL << MIG_B);
+	check_area(kind, a, mig_break == MIG_BREAK_NODE ? MIG_B : MIG_A);
+	free(status);
+}
+
+static bool all_on_a(const struct area *a)
+{
+	size_t i;
+
+	for (i = 0; i < nr_pages(a); i++) {
+		if (moves(&a->was[i]) && a->was[i].node != MIG_A)
+			return false;
+	}
+	return true;
+}
+
+static void check_is_kind(const struct kind *kind, const struct area *a)
+{
+	size_t i;
+
+	for (i = 0; i < nr_pages(a); i++) {
+		uint64_t missing = kind->need & ~a->was[i].kpf;
+
+		if (missing && moves(&a->was[i]))
+			mig_skip("page %zu came without the flags %#llx", i,
+				 (unsigned long long)missing);
+	}
+}
+
+static void run_kind(const void *arg)
+{
+	const struct kind *kind = arg;
+	struct area a = {
+		.len = kind->len,
+		.named = kind->len,
+		.step = mig_psize,
+		.fd = -1,
+	};
+
+	mig_alloc_on(MIG_A);
+	kind->setup(&a, kind->arg);
+	mig_alloc_anywhere();
+	a.was = calloc(nr_pages(&a), sizeof(*a.was));
+	a.is = calloc(nr_pages(&a), sizeof(*a.is));
+	mig_look(a.mem, nr_pages(&a), a.was);
+	check_is_kind(kind, &a);
+	if (!all_on_a(&a))
+		mig_skip("the kernel put it on another node");
+	if (kind->opts & KIND_STAYS)
+		try_to_move(kind, &a);
+	else
+		travel_all(kind, &a);
+	if (kind->after)
+		kind->after(&a);
+}
+
+/*
+ * Anonymous memory. Setups run with the memory policy bound to node A.
+ */
+
+static void map_anon(struct area *a)
+{
+	a->mem = mig_map(a->len, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	madvise(a->mem, a->len, MADV_NOHUGEPAGE);
+}
+
+static void anon(struct area *a, unsigned long unused)
+{
+	map_anon(a);
+	mig_fill(a->mem, a->len, 1);
+}
+
+/* arg: the protection in the end. */
+static void anon_protected(struct area *a, unsigned long prot)
+{
+	anon(a, 0);
+	mprotect(a->mem, a->len, prot);
+}
+
+static void anon_in_two(struct area *a, unsigned long unused)
+{
+	anon(a, 0);
+	a->other = mig_holder(NULL, NULL);
+}
+
+static void write_half(void *arg)
+{
+	struct area *a = arg;
+
+	mig_fill(a->mem, a->len / 2, 2);
+}
+
+/* Half is shared, half was copied on write by the other process. */
+static void anon_half_copied(struct area *a, unsigned long unused)
+{
+	anon(a, 0);
+	a->other = mig_holder(write_half, a);
+}
+
+/* Every other page was never touched. */
+static void anon_holes(struct area *a, unsigned long unused)
+{
+	size_t i;
+
+	map_anon(a);
+	for (i = 0; i < a->len; i += 2 * mig_psize)
+		mig_fill(a->mem + i, mig_psize, i);
+}
+
+static void anon_locked(struct area *a, unsigned long unused)
+{
+	anon(a, 0);
+	if (mlock(a->mem, a->len))
+		mig_skip("mlock: %m");
+}
+
+static void zero_pages(struct area *a, unsigned long unused)
+{
+	map_anon(a);
+	mig_sum(a->mem, a->len);
+}
+
+static void guard_regions(struct area *a, unsigned long unused)
+{
+	size_t i;
+
+	anon(a, 0);
+	for (i = 0; i < a->len; i += 4 * mig_psize) {
+		if (madvise(a->mem + i, mig_psize, MADV_GUARD_INSTALL))
+			mig_skip("MADV_GUARD_INSTALL: %m");
+	}
+}
+
+static void check_guards(struct area *a)
+{
+	size_t i;
+
+	for (i = 0; i < a->len; i += 4 * mig_psize)
+		mig_check(mig_pagemap(a->mem + i) & MIG_PM_GUARD,
+			  "the guard at page %zu is gone", i / mig_psize);
+}
+
+static void soft_dirty(struct area *a, unsigned long unused)
+{
+	size_t i;
+
+	anon(a, 0);
+	if (mig_write("/proc/self/clear_refs", "4"))
+		mig_skip("clear_refs cannot clear the soft-dirty bits");
+	for (i = 0; i < a->len; i += 2 * mig_psize)
+		a->mem[i]++;
+	if (mig_pagemap(a->mem + mig_psize) & MIG_PM_SOFT_DIRTY)
+		mig_skip("the kernel does not track soft-dirty pages");
+	mig_check(mig_pagemap(a->mem) & MIG_PM_SOFT_DIRTY, "no soft-dirty bit");
+}
+
+static int open_uffd(void)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0 || ioctl(fd, UFFDIO_API, &api))
+		mig_skip("userfaultfd: %m");
+	return fd;
+}
+
+static void mark_page(int fd, char *addr)
+{
+	struct uffdio_writeprotect wp = {
+		.range = { .start = (uintptr_t)addr, .len = mig_psize },
+		.mode = UFFDIO_WRITEPROTECT_MODE_WP,
+	};
+
+	if (ioctl(fd, UFFDIO_WRITEPROTECT, &wp))
+		mig_skip("UFFDIO_WRITEPROTECT: %m");
+}
+
+/* Every odd page is write protected by userfaultfd. */
+static void uffd_marked(struct area *a, unsigned long unused)
+{
+	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_WP };
+	size_t i;
+
+	anon(a, 0);
+	a->fd = open_uffd();
+	reg.range.start = (uintptr_t)a->mem;
+	reg.range.len = a->len;
+	if (ioctl(a->fd, UFFDIO_REGISTER, &reg))
+		mig_skip("UFFDIO_REGISTER: %m");
+	for (i = mig_psize; i < a->len; i += 2 * mig_psize)
+		mark_page(a->fd, a->mem + i);
+	mig_check(mig_pagemap(a->mem + mig_psize) & MIG_PM_UFFD_WP,
+		  "no uffd-wp bit");
+}
+
+static void wait_merged(long wanted)
+{
+	double end = mig_seconds() + 15;
+
+	while (mig_read_long(KSM_DIR "/pages_sharing") < wanted) {
+		if (mig_seconds() > end)
+			mig_skip("KSM merged only %ld of %ld pages",
+				 mig_read_long(KSM_DIR "/pages_sharing"), wanted);
+		usleep(20000);
+	}
+}
+
+/* Both halves hold the same pages; naming one of them moves both. */
+static void ksm(struct area *a, unsigned long unused)
+{
+	map_anon(a);
+	mig_fill(a->mem, a->len / 2, 1);
+	memcpy(a->mem + a->len / 2, a->mem, a->len / 2);
+	if (madvise(a->mem, a->len, MADV_MERGEABLE))
+		mig_skip("MADV_MERGEABLE: %m");
+	mig_set(KSM_DIR "/sleep_millisecs", "5");
+	mig_set(KSM_DIR "/pages_to_scan", "5000");
+	/* What earlier processes left must not count. */
+	mig_must_set(KSM_DIR "/run", "2");
+	mig_write(KSM_DIR "/run", "1");
+	wait_merged(nr_pages(a) / 2);
+	mig_write(KSM_DIR "/run", "0");
+	a->named = a->len / 2;
+}
+
+static void need_swap(void)
+{
+	if (mig_meminfo("SwapFree") < 16 * 1024)
+		mig_skip("no swap space");
+}
+
+static size_t nr_swapped(const struct area *a)
+{
+	size_t i, nr = 0;
+
+	for (i = 0; i < a->len; i += mig_psize)
+		nr += !!(mig_pagemap(a->mem + i) & MIG_PM_SWAP);
+	return nr;
+}
+
+static void page_out(struct area *a)
+{
+	double end = mig_seconds() + 10;
+
+	need_swap();
+	while (nr_swapped(a) < nr_pages(a)) {
+		if (mig_seconds() > end)
+			mig_skip("only %zu of %zu pages went to swap",
+				 nr_swapped(a), nr_pages(a));
+		mig_drain();
+		madvise(a->mem, a->len, MADV_PAGEOUT);
+		usleep(10000);
+	}
+}
+
+static void swapped(struct area *a, unsigned long unused)
+{
+	anon(a, 0);
+	page_out(a);
+}
+
+/* Read, so that the copy in swap stays good and the pages know of it. */
+static void swap_cache(struct area *a, unsigned long unused)
+{
+	anon(a, 0);
+	page_out(a);
+	mig_sum(a->mem, a->len);
+}
+
+static void check_anon(struct area *a)
+{
+	size_t good = mig_verify(a->mem, a->len, 1);
+
+	mig_check(good == a->len, "wrong contents from byte %zu on", good);
+}
+
+static void check_swap_cache(struct area *a)
+{
+	page_out(a);
+	check_anon(a);
+}
+
+/* Look at protected memory through the eyes of its owner again. */
+static void check_protected(struct area *a)
+{
+	mprotect(a->mem, a->len, PROT_READ | PROT_WRITE);
+	check_anon(a);
+	mig_fill(a->mem, a->len, 3);
+	mig_check(mig_verify(a->mem, a->len, 3) == a->len, "not writable");
+}
+
+/*
+ * Large folios
+ */
+
+/* arg: size in kB, or 0 for what a PMD maps. */
+static void large(struct area *a, unsigned long kb)
+{
+	kb = kb ? kb : mig_pmd_size() / KB;
+	if (!kb)
+		mig_skip("no transparent huge pages");
+	if (a->len < 4 * kb * KB)
+		a->len = 2 * kb * KB;
+	mig_alloc_anywhere();
+	a->mem = mig_thp_on(a->len, kb, MIG_A);
+	a->named = a->len;
+	a->step = kb * KB;
+}
+
+static void large_in_two(struct area *a, unsigned long kb)
+{
+	large(a, kb);
+	a->other = mig_holder(NULL, NULL);
+}
+
+static void large_locked(struct area *a, unsigned long kb)
+{
+	large(a, kb);
+	if (mlock(a->mem, a->len))
+		mig_skip("mlock: %m");
+}
+
+/* Mapped as a whole, but by PTEs: the middle page was protected for a while. */
+static void large_by_ptes(struct area *a, unsigned long kb)
+{
+	size_t i;
+
+	large(a, kb);
+	for (i = 0; i < a->len; i += a->step) {
+		mprotect(a->mem + i + mig_psize, mig_psize, PROT_READ);
+		mprotect(a->mem + i + mig_psize, mig_psize, PROT_READ | PROT_WRITE);
+	}
+}
+
+/* A stretch of every folio, on no power of two, is given back. */
+static void large_partly(struct area *a, unsigned long kb)
+{
+	size_t i;
+
+	large(a, kb);
+	for (i = 0; i < a->len; i += a->step)
+		madvise(a->mem + i + mig_psize, a->step / 4, MADV_DONTNEED);
+	mig_sum(a->mem, a->len);
+}
+
+static size_t nr_large(const struct area *a)
+{
+	size_t i, nr = 0;
+
+	for (i = 0; i < a->len; i += a->step)
+		nr += !!(mig_pagemap(a->mem + i) & MIG_PM_PFN) &&
+		      (mig_kpageflags(mig_pagemap(a->mem + i) & MIG_PM_PFN) &
+		       MIG_KPF_THP);
+	return nr;
+}
+
+/* A folio that is still large must be known as partially mapped. */
+static void check_partly(struct area *a)
+{
+	double end = mig_seconds() + 2;
+	long known;
+
+	do {
+		mig_drain();
+		known = mig_thp_stat(a->step / KB, "nr_anon_partially_mapped");
+		known += mig_break == MIG_BREAK_COUNT;
+	} while (known != (long)nr_large(a) && mig_seconds() < end);
+	mig_check(known == (long)nr_large(a),
+		  "%zu folios are partially mapped, the kernel knows of %ld",
+		  nr_large(a), known);
+}
+
+static void huge_zero(struct area *a, unsigned long unused)
+{
+	a->len = mig_pmd_size();
+	if (!a->len)
+		mig_skip("no transparent huge pages");
+	a->mem = mig_map_aligned(a->len, a->len);
+	a->named = a->len;
+	a->step = a->len;
+	mig_set(THP_DIR "/use_zero_page", "1");
+	mig_thp_enable(a->len / KB);
+	mig_sum(a->mem, mig_psize);
+}
+
+/*
+ * Files
+ */
+
+static void map_file(struct area *a, int prot, int flags)
+{
+	a->mem = mig_map(a->len, prot, flags, a->fd);
+}
+
+/* arg: mmap flags; the pages are in the cache and clean. */
+static void ext4_clean(struct area *a, unsigned long flags)
+{
+	a->fd = mig_ext4_file(a->path, a->len);
+	map_file(a, PROT_READ, flags);
+	mig_sum(a->mem, a->len);
+}
+
+static void ext4_dirty(struct area *a, unsigned long unused)
+{
+	a->fd = mig_ext4_file(a->path, a->len);
+	map_file(a, PROT_READ | PROT_WRITE, MAP_SHARED);
+	mig_fill(a->mem, a->len, 1);
+}
+
+/* Written through a private mapping: anonymous pages over a file. */
+static void ext4_copied(struct area *a, unsigned long unused)
+{
+	a->fd = mig_ext4_file(a->path, a->len);
+	map_file(a, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	mig_fill(a->mem, a->len, 1);
+}
+
+/* What the disk holds must be what the mapping showed. */
+static void check_on_disk(struct area *a)
+{
+	char *buf = mig_map(a->len, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	int fd;
+
+	if (fsync(a->fd))
+		mig_fail("fsync: %m");
+	fd = open(a->path, O_RDONLY | O_DIRECT | O_CLOEXEC);
+	mig_check(fd >= 0 && read(fd, buf, a->len) == (ssize_t)a->len,
+		  "reading %s past the cache: %m", a->path);
+	close(fd);
+	mig_check(mig_verify(buf, a->len, 1) == a->len, "the disk has other data");
+}
+
+static int attach_loop(int backing, char *path, size_t size)
+{
+	struct loop_config config = {
+		.fd = backing,
+		.info.lo_flags = LO_FLAGS_AUTOCLEAR,
+	};
+	int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
+	int nr = control < 0 ? -1 : ioctl(control, LOOP_CTL_GET_FREE);
+	int fd;
+
+	if (nr < 0)
+		mig_skip("no loop device: %m");
+	snprintf(path, size, "/dev/loop%d", nr);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0 || ioctl(fd, LOOP_CONFIGURE, &config))
+		mig_skip("%s: %m", path);
+	close(control);
+	return fd;
+}
+
+/* The page cache of a block device, which keeps its state in buffer heads. */
+static void block_device(struct area *a, unsigned long dirty)
+{
+	int backing = memfd_create("migrate", MFD_CLOEXEC);
+
+	if (backing < 0 || ftruncate(backing, a->len))
+		mig_fail("memfd: %m");
+	a->fd = attach_loop(backing, a->path, sizeof(a->path));
+	close(backing);
+	map_file(a, PROT_READ | PROT_WRITE, MAP_SHARED);
+	mig_fill(a->mem, a->len, 1);
+	/* Writing pages back is what gives them their buffer heads. */
+	if (fsync(a->fd))
+		mig_fail("fsync of %s: %m", a->path);
+	if (dirty)
+		mig_fill(a->mem, a->len, 1);
+}
+
+static void mount_here(struct area *a, const char *type, const char *options)
+{
+	snprintf(a->path, sizeof(a->path), "/tmp/migrate.%d", getpid());
+	mkdir(a->path, 0700);
+	mig_on_end_rmdir(a->path);
+	if (mount("migrate", a->path, type, 0, options))
+		mig_skip("mount of %s (%s): %m", type, options);
+	mig_on_end_umount(a->path);
+	strcat(a->path, "/file");
+	a->fd = open(a->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (a->fd < 0)
+		mig_fail("%s: %m", a->path);
+}
+
+/* ramfs has no migrate_folio(), and its pages are dirty once written. */
+static void ramfs(struct area *a, unsigned long written)
+{
+	mount_here(a, "ramfs", "");
+	if (ftruncate(a->fd, a->len))
+		mig_fail("ftruncate: %m");
+	map_file(a, PROT_READ | PROT_WRITE, MAP_SHARED);
+	if (written)
+		mig_fill(a->mem, a->len, 1);
+	else
+		mig_sum(a->mem, a->len);
+}
+
+static void tmpfs(struct area *a, unsigned long unused)
+{
+	mount_here(a, "tmpfs", "");
+	if (ftruncate(a->fd, a->len))
+		mig_fail("ftruncate: %m");
+	map_file(a, PROT_READ | PROT_WRITE, MAP_SHARED);
+	mig_fill(a->mem, a->len, 1);
+}
+
+static void tmpfs_huge(struct area *a, unsigned long unused)
+{
+	char *area;
+
+	a->len = 2 * mig_pmd_size();
+	if (!a->len)
+		mig_skip("no transparent huge pages");
+	mount_here(a, "tmpfs", "huge=always");
+	if (ftruncate(a->fd, a->len))
+		mig_fail("ftruncate: %m");
+	a->named = a->len;
+	a->step = mig_pmd_size();
+	area = mig_map_aligned(a->len, a->step);
+	a->mem = mmap(area, a->len, PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_FIXED, a->fd, 0);
+	mig_check(a->mem == area, "mmap: %m");
+	mig_fill(a->mem, a->len, 1);
+	if (mig_nr_folios(a->mem, a->len, a->step / mig_psize) != 2)
+		mig_skip("tmpfs gave no huge pages");
+}
+
+static void shared_anon(struct area *a, unsigned long unused)
+{
+	a->mem = mig_map(a->len, PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_ANONYMOUS, -1);
+	mig_fill(a->mem, a->len, 1);
+}
+
+static void shared_anon_in_two(struct area *a, unsigned long unused)
+{
+	shared_anon(a, 0);
+	a->other = mig_holder((void (*)(void *))check_anon, a);
+}
+
+static void shared_anon_locked(struct area *a, unsigned long unused)
+{
+	shared_anon(a, 0);
+	if (mlock(a->mem, a->len))
+		mig_skip("mlock: %m");
+}
+
+static void shared_memfd(struct area *a, unsigned long unused)
+{
+	a->fd = memfd_create("migrate", MFD_CLOEXEC);
+	if (a->fd < 0 || ftruncate(a->fd, a->len))
+		mig_fail("memfd: %m");
+	map_file(a, PROT_READ | PROT_WRITE, MAP_SHARED);
+	mig_fill(a->mem, a->len, 1);
+}
+
+static void secret(struct area *a, unsigned long unused)
+{
+	a->fd = syscall(SYS_memfd_secret, 0);
+	if (a->fd < 0 || ftruncate(a->fd, a->len))
+		mig_skip("memfd_secret: %m");
+	map_file(a, PROT_READ | PROT_WRITE, MAP_SHARED);
+	mig_fill(a->mem, a->len, 1);
+}
+
+static void pinned(struct area *a, unsigned long unused)
+{
+	anon(a, 0);
+	a->fd = mig_pin(a->mem, a->len);
+}
+
+/* Once the pin is gone the memory can travel after all. */
+static void check_unpinned(struct area *a)
+{
+	mig_unpin(a->fd);
+	mig_must_move_to(a->mem, a->len, MIG_B);
+	check_anon(a);
+}
+
+/*
+ * hugetlb
+ */
+
+static void reserve_both(struct area *a)
+{
+	long kb = mig_meminfo("Hugepagesize");
+
+	if (kb <= 0)
+		mig_skip("no hugetlb");
+	a->step = kb * KB;
+	a->len = 2 * a->step;
+	a->named = a->len;
+	mig_hugetlb_reserve(MIG_A, 2);
+	mig_hugetlb_reserve(MIG_B, 2);
+}
+
+/* arg: mmap flags besides MAP_HUGETLB. */
+static void hugetlb(struct area *a, unsigned long flags)
+{
+	reserve_both(a);
+	a->mem = mig_map(a->len, PROT_READ | PROT_WRITE,
+			 MAP_ANONYMOUS | MAP_HUGETLB | flags, -1);
+	mig_fill(a->mem, a->len, 1);
+}
+
+static void hugetlb_in_two(struct area *a, unsigned long flags)
+{
+	hugetlb(a, flags);
+	a->other = mig_holder(NULL, NULL);
+}
+
+/* A hugetlbfs with limits of its own, which follow the pages too. */
+static void hugetlb_subpool(struct area *a, unsigned long unused)
+{
+	char options[64];
+
+	reserve_both(a);
+	snprintf(options, sizeof(options), "size=%zu,min_size=%zu", a->len, a->len);
+	mount_here(a, "hugetlbfs", options);
+	map_file(a, PROT_READ | PROT_WRITE, MAP_SHARED);
+	mig_fill(a->mem, a->len, 1);
+}
+
+/* A page of the subpool that is given back can be had again. */
+static void check_subpool(struct area *a)
+{
+	check_anon(a);
+	if (fallocate(a->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, a->step))
+		mig_fail("fallocate: %m");
+	mig_fill(a->mem, a->len, 1);
+	check_anon(a);
+}
+
+/*
+ * Memory with a purpose
+ */
+
+#ifdef __x86_64__
+static const unsigned char code[] = { 0xb8, 42, 0, 0, 0, 0xc3 };
+
+/* Program text: a private mapping of a file that runs. */
+static void text(struct area *a, unsigned long unused)
+{
+	size_t i;
+
+	a->fd = memfd_create("migrate", MFD_CLOEXEC);
+	for (i = 0; i < a->len; i += mig_psize) {
+		if (pwrite(a->fd, code, sizeof(code), i) != sizeof(code))
+			mig_fail("pwrite: %m");
+	}
+	if (ftruncate(a->fd, a->len))
+		mig_fail("ftruncate: %m");
+	a->mem = mig_map(a->len, PROT_READ | PROT_EXEC, MAP_PRIVATE, a->fd);
+	mig_sum(a->mem, a->len);
+}
+
+static void check_text(struct area *a)
+{
+	int (*run)(void);
+	size_t i;
+
+	for (i = 0; i < a->len; i += mig_psize) {
+		run = (int (*)(void))(a->mem + i);
+		mig_check(run() == 42, "page %zu does not run", i / mig_psize);
+	}
+}
+#else
+static void text(struct area *a, unsigned long unused)
+{
+	mig_skip("only for x86-64");
+}
+
+static void check_text(struct area *a)
+{
+}
+#endif
+
+static size_t mapped_size(unsigned long start)
+{
+	unsigned long from, to;
+	size_t size = 0;
+	char line[512];
+	FILE *maps = fopen("/proc/self/maps", "re");
+
+	while (maps && !size && fgets(line, sizeof(line), maps)) {
+		if (sscanf(line, "%lx-%lx", &from, &to) == 2 && from == start)
+			size = to - from;
+	}
+	if (maps)
+		fclose(maps);
+	return size;
+}
+
+/* The ring of an asynchronous I/O context, mapped where the context says. */
+static void aio_ring(struct area *a, unsigned long unused)
+{
+	aio_context_t context = 0;
+
+	if (syscall(SYS_io_setup, 64, &context))
+		mig_skip("io_setup: %m");
+	a->mem = (char *)context;
+	a->len = mapped_size(context);
+	a->named = a->len;
+	mig_check(a->len, "no mapping of the ring");
+	mig_sum(a->mem, a->len);
+}
+
+/* Operations still complete through the ring. */
+static void check_aio(struct area *a)
+{
+	char data[16] = "";
+	struct iocb cb = {
+		.aio_lio_opcode = IOCB_CMD_PREAD,
+		.aio_buf = (uintptr_t)data,
+		.aio_nbytes = sizeof(data),
+	};
+	struct iocb *list = &cb;
+	aio_context_t context = (uintptr_t)a->mem;
+	struct io_event event = { 0 };
+
+	cb.aio_fildes = memfd_create("migrate", MFD_CLOEXEC);
+	if (pwrite(cb.aio_fildes, "sixteen bytes...", 16, 0) != 16)
+		mig_fail("pwrite: %m");
+	mig_check(syscall(SYS_io_submit, context, 1, &list) == 1, "io_submit: %m");
+	mig_check(syscall(SYS_io_getevents, context, 1, 1, &event, NULL) == 1,
+		  "io_getevents: %m");
+	mig_check(event.res == 16 && !memcmp(data, "sixteen bytes...", 16),
+		  "the ring reports %lld", (long long)event.res);
+}
+
+/*
+ * Cases that are not one journey of one kind
+ */
+
+#define WHOLE_FOLIOS		512
+#define WHOLE_TRIPS		4
+
+struct whole {
+	long split, anon, partial;
+};
+
+static struct whole whole_stats(void)
+{
+	return (struct whole){
+		.split = mig_thp_stat(64, "split"),
+		.anon = mig_thp_stat(64, "nr_anon"),
+		.partial = mig_thp_stat(64, "nr_anon_partially_mapped"),
+	};
+}
+
+static void check_whole(char *mem, size_t len, struct whole was, int trip)
+{
+	struct whole is = whole_stats();
+	size_t folios = mig_nr_folios(mem, len, 64 * KB / mig_psize);
+
+	folios -= mig_break == MIG_BREAK_COUNT;
+	mig_check(is.split == was.split, "trip %d split %ld folios", trip,
+		  is.split - was.split);
+	mig_check(is.anon == was.anon, "trip %d: nr_anon %ld, was %ld", trip,
+		  is.anon, was.anon);
+	mig_check(is.partial == was.partial,
+		  "trip %d left %ld folios marked as partially mapped", trip,
+		  is.partial - was.partial);
+	mig_check(folios == WHOLE_FOLIOS, "trip %d: %zu folios of 64K left of %d",
+		  trip, folios, WHOLE_FOLIOS);
+}
+
+/* Only the first page of each folio is not zero, as after a fault. */
+static char *zero_filled_folios(size_t len)
+{
+	char *mem = mig_map_aligned(len, 64 * KB);
+	size_t i;
+
+	mig_thp_enable(64);
+	mig_alloc_on(MIG_A);
+	for (i = 0; i < len; i += 64 * KB)
+		mig_fill(mem + i, mig_psize, i);
+	mig_alloc_anywhere();
+	if (mig_nr_folios(mem, len, 64 * KB / mig_psize) != WHOLE_FOLIOS)
+		mig_skip("no memory for %d folios of 64K", WHOLE_FOLIOS);
+	return mem;
+}
+
+static void large_stays_whole(const void *arg)
+{
+	size_t i, len = WHOLE_FOLIOS * 64 * KB;
+	char *mem = zero_filled_folios(len);
+	uint64_t sum = mig_sum(mem, len);
+	struct whole was = whole_stats();
+	int trip, node;
+
+	for (trip = 1; trip <= WHOLE_TRIPS; trip++) {
+		node = trip % 2 ? MIG_B : MIG_A;
+		for (i = 0; i < len; i += 2048 * KB)
+			mig_mbind(mem + i, 2048 * KB, MIG_MPOL_BIND, 1UL << node,
+				  MIG_MF_MOVE);
+		mig_spoil(mem, len, node);
+		mig_check(mig_count_on(mem, len, node) == len / mig_psize,
+			  "trip %d: not all pages on node %d", trip, node);
+		check_whole(mem, len, was, trip);
+		mig_check(mig_sum(mem, len) == sum, "trip %d changed contents", trip);
+	}
+}
+
+/* Writes the same contents for ever, and has them written back. */
+static pid_t start_writer(struct area *a)
+{
+	pid_t pid = fork();
+
+	if (pid < 0)
+		mig_fail("fork: %m");
+	while (!pid) {
+		mig_fill(a->mem, a->len, 1);
+		sync_file_range(a->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+	}
+	return pid;
+}
+
+static size_t nr_under_writeback(const struct area *a)
+{
+	size_t i, nr = 0;
+	uint64_t pm;
+
+	for (i = 0; i < a->len; i += mig_psize) {
+		pm = mig_pagemap(a->mem + i);
+		nr += (pm & MIG_PM_PRESENT) &&
+		      (mig_kpageflags(pm & MIG_PM_PFN) & MIG_KPF_WRITEBACK);
+	}
+	return nr;
+}
+
+/* A page that is being written to the disk is waited for, not torn. */
+static void under_writeback(const void *arg)
+{
+	struct area a = { .len = 512 * KB };
+	size_t trip, seen = 0;
+	pid_t writer;
+
+	ext4_dirty(&a, 0);
+	writer = start_writer(&a);
+	for (trip = 0; trip < 24; trip++) {
+		seen += nr_under_writeback(&a);
+		mig_mbind(a.mem, a.len, MIG_MPOL_BIND,
+			  1UL << (trip % 2 ? MIG_A : MIG_B), MIG_MF_MOVE_ALL);
+	}
+	mig_end_holder(writer);
+	mig_spoil(a.mem, a.len, MIG_A);
+	mig_check(mig_verify(a.mem, a.len, 1) == a.len, "contents changed");
+	check_on_disk(&a);
+	mig_note("%zu pages were seen under writeback", seen);
+}
+
+/*
+ * A folio that is mostly zeroes waits, from its birth, on the queue of folios
+ * that reclaim may split. Its successor must wait there as well.
+ */
+static void stays_queued(const void *arg)
+{
+	size_t size = mig_pmd_size();
+	long before = mig_vmstat("thp_underused_split_page");
+	double end = mig_seconds() + 10;
+	char *mem;
+
+	if (!size || before < 0)
+		mig_skip("no splitting of underused huge pages");
+	mig_must_set(THP_DIR "/khugepaged/max_ptes_none", "64");
+	mig_thp_enable(size / KB);
+	mem = mig_map_aligned(size, size);
+	mig_alloc_on(MIG_A);
+	mig_fill(mem, mig_psize, 1);
+	mig_alloc_anywhere();
+	if (mig_nr_folios(mem, size, size / mig_psize) != 1)
+		mig_skip("no huge page");
+	if (mig_break != MIG_BREAK_COUNT)
+		mig_must_move_to(mem, mig_psize, MIG_B);
+	else
+		mlock(mem, size);
+	mig_spoil(mem, mig_psize, MIG_B);
+	while (mig_vmstat("thp_underused_split_page") == before) {
+		mig_check(mig_seconds() < end, "the folio left the queue");
+		mig_write("/proc/sys/vm/drop_caches", "2");
+	}
+	mig_check(mig_node_of(mem) == MIG_B, "on node %d", mig_node_of(mem));
+	mig_check(mig_verify(mem, mig_psize, 1) == mig_psize, "contents changed");
+}
+
+/* However often memory travels, the machine has as much of it as before. */
+static void nothing_lost(const void *arg)
+{
+	size_t len = 4 * MB, kb = mig_pmd_size() / KB;
+	char *small = mig_anon_on(len, MIG_A);
+	char *huge = kb ? mig_thp_on(len, kb, MIG_A) : NULL;
+	int trip, pin = mig_pin(small, 64 * mig_psize);
+	long was = mig_known_kb(), lost;
+
+	for (trip = 1; trip <= 32; trip++) {
+		mig_move_to(small, len, trip % 2 ? MIG_B : MIG_A, MIG_MF_MOVE, NULL);
+		if (huge)
+			mig_mbind(huge, len, MIG_MPOL_BIND,
+				  1UL << (trip % 2 ? MIG_B : MIG_A), MIG_MF_MOVE);
+	}
+	mig_spoil(small, len, MIG_A);
+	lost = was - mig_known_kb() + 65536 * (mig_break == MIG_BREAK_COUNT);
+	mig_check(lost < 4096, "%ld kB are gone", lost);
+	mig_unpin(pin);
+	mig_check(mig_verify(small, len, 1) == len, "contents changed");
+	mig_check(mig_count_on(small, len, MIG_A) == len / mig_psize, "left behind");
+}
+
+/*
+ * The table
+ */
+
+#define KIND(_name, _setup, _arg, _len, ...)					\
+	{ .name = _name, .run = run_kind, .arg = &(const struct kind){		\
+		.setup = _setup, .arg = _arg, .len = _len, __VA_ARGS__ } }
+
+#define PTES_WRONG								\
+	"unmapping a large folio PTE by PTE marks it as partially mapped, so that the next move splits it"
+
+#define LARGE(_kb)								\
+	{ .name = "anon folios of " #_kb "K", .run = run_kind,			\
+	  .wrong = PTES_WRONG, .arg = &(const struct kind){			\
+		.setup = large, .arg = _kb, .len = 256 * KB,			\
+		.need = MIG_KPF_ANON | MIG_KPF_THP, .after = check_anon } }
+
+static const struct mig_case cases[] = {
+	KIND("anon", anon, 0, MB, .need = MIG_KPF_ANON, .after = check_anon),
+	KIND("anon, read only", anon_protected, PROT_READ, 256 * KB,
+	     .after = check_protected),
+	KIND("anon, no access", anon_protected, PROT_NONE, 256 * KB,
+	     .after = check_protected),
+	KIND("anon shared by fork", anon_in_two, 0, 256 * KB, .after = check_anon),
+	KIND("anon half copied after fork", anon_half_copied, 0, 256 * KB),
+	KIND("anon with holes", anon_holes, 0, 256 * KB),
+	KIND("anon mlocked", anon_locked, 0, 256 * KB,
+	     .need = MIG_KPF_UNEVICTABLE | MIG_KPF_MLOCKED, .after = check_anon),
+	KIND("zero pages", zero_pages, 0, 64 * KB),
+	KIND("huge zero page", huge_zero, 0, 0, .opts = KIND_STAYS),
+	KIND("guard regions", guard_regions, 0, 256 * KB, .after = check_guards),
+	KIND("soft-dirty", soft_dirty, 0, 256 * KB),
+	KIND("userfaultfd write protected", uffd_marked, 0, 256 * KB),
+	KIND("KSM", ksm, 0, 512 * KB, .need = MIG_KPF_KSM),
+	KIND("swapped out", swapped, 0, 256 * KB, .after = check_anon),
+	KIND("swap cache", swap_cache, 0, 256 * KB, .need = MIG_KPF_SWAPCACHE,
+	     .after = check_swap_cache),
+	LARGE(8), LARGE(16), LARGE(32), LARGE(64), LARGE(128), LARGE(256),
+	LARGE(512), LARGE(1024),
+	KIND("PMD THP", large, 0, 0, .need = MIG_KPF_THP, .after = check_anon),
+	KIND("PMD THP shared by fork", large_in_two, 0, 0, .need = MIG_KPF_THP,
+	     .after = check_anon),
+	KIND("PMD THP mlocked", large_locked, 0, 0,
+	     .need = MIG_KPF_THP | MIG_KPF_MLOCKED, .after = check_anon),
+	{ .name = "PMD THP mapped by PTEs", .run = run_kind, .wrong = PTES_WRONG,
+	  .arg = &(const struct kind){ .setup = large_by_ptes,
+		.need = MIG_KPF_THP, .after = check_anon } },
+	KIND("PMD THP partially mapped", large_partly, 0, 0,
+	     .opts = KIND_RANGE_ONLY | KIND_MAY_SPLIT, .after = check_partly),
+	KIND("64K folios partially mapped", large_partly, 64, 256 * KB,
+	     .opts = KIND_RANGE_ONLY | KIND_MAY_SPLIT, .after = check_partly),
+	{ .name = "512 folios of 64K stay whole", .run = large_stays_whole,
+	  .wrong = PTES_WRONG },
+	{ .name = "queued for a deferred split", .run = stays_queued },
+	KIND("ext4 clean, shared", ext4_clean, MAP_SHARED, 512 * KB,
+	     .opts = KIND_RANGE_ONLY | KIND_CLEAN, .after = check_on_disk),
+	KIND("ext4 clean, private", ext4_clean, MAP_PRIVATE, 512 * KB,
+	     .opts = KIND_RANGE_ONLY | KIND_CLEAN),
+	KIND("ext4 dirty", ext4_dirty, 0, 512 * KB, .need = MIG_KPF_DIRTY,
+	     .opts = KIND_RANGE_ONLY, .after = check_on_disk),
+	{ .name = "ext4 under writeback", .run = under_writeback },
+	KIND("ext4 copied on write", ext4_copied, 0, 256 * KB,
+	     .need = MIG_KPF_ANON, .after = check_anon),
+	KIND("block device, clean", block_device, 0, 256 * KB,
+	     .need = MIG_KPF_PRIVATE, .opts = KIND_RANGE_ONLY),
+	KIND("block device, dirty", block_device, 1, 256 * KB,
+	     .need = MIG_KPF_PRIVATE | MIG_KPF_DIRTY, .opts = KIND_RANGE_ONLY),
+	KIND("no migrate_folio, clean", ramfs, 0, 64 * KB),
+	KIND("no migrate_folio, dirty", ramfs, 1, 16 * KB, .opts = KIND_STAYS,
+	     .need = MIG_KPF_DIRTY, .after = check_anon),
+	KIND("shared anon", shared_anon, 0, 512 * KB,
+	     .need = MIG_KPF_SWAPBACKED, .after = check_anon),
+	KIND("shared anon of two processes", shared_anon_in_two, 0, 256 * KB,
+	     .after = check_anon),
+	KIND("shared anon mlocked", shared_anon_locked, 0, 256 * KB,
+	     .need = MIG_KPF_MLOCKED, .after = check_anon),
+	KIND("tmpfs", tmpfs, 0, 256 * KB, .after = check_anon),
+	KIND("tmpfs, huge pages", tmpfs_huge, 0, 0, .need = MIG_KPF_THP,
+	     .after = check_anon),
+	KIND("memfd", shared_memfd, 0, 256 * KB, .after = check_anon),
+	KIND("hugetlb private", hugetlb, MAP_PRIVATE, 0, .need = MIG_KPF_HUGE,
+	     .after = check_anon),
+	KIND("hugetlb private, no reservation", hugetlb,
+	     MAP_PRIVATE | MAP_NORESERVE, 0, .need = MIG_KPF_HUGE,
+	     .after = check_anon),
+	KIND("hugetlb private, shared by fork", hugetlb_in_two, MAP_PRIVATE, 0,
+	     .need = MIG_KPF_HUGE, .after = check_anon),
+	KIND("hugetlb shared", hugetlb, MAP_SHARED, 0, .need = MIG_KPF_HUGE,
+	     .after = check_anon),
+	KIND("hugetlb shared, no reservation", hugetlb,
+	     MAP_SHARED | MAP_NORESERVE, 0, .need = MIG_KPF_HUGE,
+	     .after = check_anon),
+	KIND("hugetlb shared by two processes", hugetlb_in_two, MAP_SHARED, 0,
+	     .need = MIG_KPF_HUGE, .after = check_anon),
+	KIND("hugetlbfs with a subpool", hugetlb_subpool, 0, 0,
+	     .need = MIG_KPF_HUGE, .after = check_subpool),
+	KIND("program text", text, 0, 64 * KB, .after = check_text),
+	KIND("aio ring", aio_ring, 0, 0, .after = check_aio),
+	KIND("secretmem", secret, 0, 64 * KB, .opts = KIND_STAYS,
+	     .after = check_anon),
+	KIND("pinned", pinned, 0, 64 * KB, .opts = KIND_STAYS,
+	     .after = check_unpinned),
+	{ .name = "nothing lost on the way", .run = nothing_lost },
+};
+
+int main(int argc, char **argv)
+{
+	return mig_main(argc, argv, cases, ARRAY_SIZE(cases));
+}

@@ -1,0 +1,1206 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Helpers of the migrate_* tests, see migrate_lib.h.
+ *
+ * Whatever is asserted about a page is read from at least two sources where
+ * the kernel offers two: the node from move_pages(2) and from the range of
+ * pfns that sysfs gives for it, the contents from a pattern that was written
+ * and from a checksum taken before.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "migrate_lib.h"
+
+#ifndef MADV_COLD
+#define MADV_COLD		20
+#endif
+
+#define THP_DIR			"/sys/kernel/mm/transparent_hugepage"
+#define BLOCK_DIR		"/sys/devices/system/memory"
+#define NODE_DIR		"/sys/devices/system/node"
+
+#define MAX_UNDO		64
+#define MAX_BLOCKS		65536
+#define CASE_SECONDS		120
+/* What the kernel may take for uses that it does not tell, in kB. */
+#define LOST_KB			4096
+/* mm/gup_test.h, of which only one kind of pin is needed. */
+#define GUP_PIN_START		_IOW('g', 7, struct gup_pin)
+#define GUP_PIN_WRITE		1
+
+struct gup_pin {
+	uint64_t addr;
+	uint64_t size;
+	uint32_t flags;
+};
+
+enum undo_kind {
+	UNDO_WRITE,
+	UNDO_UNLINK,
+	UNDO_RMDIR,
+	UNDO_UMOUNT,
+};
+
+/**
+ * struct undo - one thing that the parent puts right after the case
+ * @kind: what to do
+ * @path: to what
+ * @text: what to write, for UNDO_WRITE
+ */
+struct undo {
+	enum undo_kind kind;
+	char path[256];
+	char text[128];
+};
+
+/**
+ * struct shared - what the child of a case tells its parent
+ * @message: why it failed or was skipped
+ * @nr_undo: entries of @undo in use
+ * @undo: done last to first
+ */
+struct shared {
+	char message[768];
+	int nr_undo;
+	struct undo undo[MAX_UNDO];
+};
+
+/**
+ * struct books - what has to be the same before and after a case
+ * @isolated: folios off their LRU, anonymous and of files
+ * @huge: hugetlb pages: total, free, reserved, surplus
+ * @locked: nr_mlock and nr_unevictable
+ * @folios: large anonymous folios of all sizes
+ * @partial: those of them that are partially mapped
+ * @known_kb: memory that is free or of which the use is known
+ */
+struct books {
+	long isolated[2];
+	long huge[4];
+	long locked[2];
+	long folios;
+	long partial;
+	long known_kb;
+};
+
+int mig_nodes[MIG_MAX_NODES];
+int mig_nr_nodes;
+size_t mig_psize;
+enum mig_break mig_break;
+unsigned int mig_duration = 10;
+
+static struct shared *shared;
+static unsigned char block_node[MAX_BLOCKS];
+static uint64_t block_pages;
+static int pagemap_fd = -1;
+static pid_t pagemap_owner;
+static int kpageflags_fd = -1;
+static int kpagecount_fd = -1;
+
+double mig_seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec + now.tv_nsec / 1e9;
+}
+
+static void __noreturn leave(int code, const char *fmt, va_list args)
+{
+	vsnprintf(shared->message, sizeof(shared->message), fmt, args);
+	_exit(code);
+}
+
+void mig_fail(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	leave(KSFT_FAIL, fmt, args);
+}
+
+void mig_skip(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	leave(KSFT_SKIP, fmt, args);
+}
+
+/* Said behind the result, whatever that will be. */
+void mig_note(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(shared->message, sizeof(shared->message), fmt, args);
+	va_end(args);
+}
+
+/*
+ * Files
+ */
+
+/* The length, or -errno. The text ends without its newline. */
+int mig_read(const char *path, char *buf, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t len;
+
+	buf[0] = '\0';
+	if (fd < 0)
+		return -errno;
+	len = read(fd, buf, size - 1);
+	if (len < 0)
+		len = -errno;
+	close(fd);
+	if (len <= 0)
+		return len;
+	buf[len] = '\0';
+	if (buf[len - 1] == '\n')
+		buf[--len] = '\0';
+	return len;
+}
+
+int mig_write(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	int err = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) < 0)
+		err = -errno;
+	if (close(fd) && !err)
+		err = -errno;
+	return err;
+}
+
+long mig_read_long(const char *path)
+{
+	char buf[64];
+
+	return mig_read(path, buf, sizeof(buf)) > 0 ? strtol(buf, NULL, 0) : -1;
+}
+
+static void on_end(enum undo_kind kind, const char *path, const char *text)
+{
+	struct undo *undo;
+
+	if (shared->nr_undo == MAX_UNDO)
+		mig_fail("too many things to undo");
+	undo = &shared->undo[shared->nr_undo];
+	undo->kind = kind;
+	snprintf(undo->path, sizeof(undo->path), "%s", path);
+	snprintf(undo->text, sizeof(undo->text), "%s", text);
+	shared->nr_undo++;
+}
+
+void mig_on_end_write(const char *path, const char *text)
+{
+	on_end(UNDO_WRITE, path, text);
+}
+
+void mig_on_end_unlink(const char *path)
+{
+	on_end(UNDO_UNLINK, path, "");
+}
+
+void mig_on_end_rmdir(const char *path)
+{
+	on_end(UNDO_RMDIR, path, "");
+}
+
+void mig_on_end_umount(const char *path)
+{
+	on_end(UNDO_UMOUNT, path, "");
+}
+
+/* In "always [madvise] never" the choice is the word in brackets. */
+static void keep_choice(char *text)
+{
+	char *from = strchr(text, '[');
+	char *to = from ? strchr(from, ']') : NULL;
+
+	if (!to)
+		return;
+	*to = '\0';
+	memmove(text, from + 1, strlen(from + 1) + 1);
+}
+
+/* Write a setting that goes back to its old value at the end: 0 or -errno. */
+int mig_set(const char *path, const char *text)
+{
+	char old[128];
+	int err = mig_read(path, old, sizeof(old));
+
+	if (err < 0)
+		return err;
+	keep_choice(old);
+	mig_on_end_write(path, old);
+	return mig_write(path, text);
+}
+
+void mig_must_set(const char *path, const char *text)
+{
+	int err = mig_set(path, text);
+
+	if (err)
+		mig_skip("cannot write %s to %s: %s", text, path, strerror(-err));
+}
+
+static void undo_one(const struct undo *undo)
+{
+	switch (undo->kind) {
+	case UNDO_WRITE:
+		mig_write(undo->path, undo->text);
+		break;
+	case UNDO_UNLINK:
+		unlink(undo->path);
+		break;
+	case UNDO_RMDIR:
+		rmdir(undo->path);
+		break;
+	case UNDO_UMOUNT:
+		umount2(undo->path, MNT_DETACH);
+		break;
+	}
+}
+
+static void undo_all(void)
+{
+	while (shared->nr_undo)
+		undo_one(&shared->undo[--shared->nr_undo]);
+}
+
+static long keyed_value(const char *path, const char *name)
+{
+	size_t len = strlen(name);
+	char line[256];
+	long value = -1;
+	FILE *file = fopen(path, "re");
+
+	if (!file)
+		return -1;
+	while (value < 0 && fgets(line, sizeof(line), file)) {
+		if (!strncmp(line, name, len) && strchr(" :\t", line[len]))
+			value = strtol(line + len + 1, NULL, 10);
+	}
+	fclose(file);
+	return value;
+}
+
+/* -1 if there is no such counter. */
+long mig_vmstat(const char *name)
+{
+	return keyed_value("/proc/vmstat", name);
+}
+
+long mig_meminfo(const char *name)
+{
+	return keyed_value("/proc/meminfo", name);
+}
+
+/* Pages on the free lists of the CPUs count neither as free nor as used. */
+static long pcp_pages(void)
+{
+	char line[256];
+	long count, sum = 0;
+	FILE *file = fopen("/proc/zoneinfo", "re");
+
+	while (file && fgets(line, sizeof(line), file)) {
+		if (sscanf(line, " count: %ld", &count) == 1)
+			sum += count;
+	}
+	if (file)
+		fclose(file);
+	return sum;
+}
+
+/*
+ * Memory that is free, and what the kernel can tell the use of. A page that
+ * lost its last owner, but not its last reference, is in neither.
+ */
+long mig_known_kb(void)
+{
+	static const char *const uses[] = {
+		"MemFree", "Buffers", "Cached", "SwapCached", "AnonPages",
+		"Slab", "KernelStack", "PageTables", "Percpu",
+	};
+	long sum = pcp_pages() * (long)mig_psize / 1024;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(uses); i++)
+		sum += mig_meminfo(uses[i]);
+	return sum;
+}
+
+/*
+ * System calls
+ */
+
+long mig_move_pages(pid_t pid, unsigned long nr, void *const *pages,
+		    const int *nodes, int *status, int flags)
+{
+	return syscall(SYS_move_pages, pid, nr, pages, nodes, status, flags);
+}
+
+long mig_migrate_pages(pid_t pid, unsigned long from, unsigned long to)
+{
+	return syscall(SYS_migrate_pages, pid, MIG_MAX_NODES, &from, &to);
+}
+
+long mig_mbind(void *addr, size_t len, int mode, unsigned long mask, int flags)
+{
+	return syscall(SYS_mbind, addr, len, mode, mask ? &mask : NULL,
+		       mask ? MIG_MAX_NODES : 0, flags);
+}
+
+void mig_alloc_on(int node)
+{
+	unsigned long mask = 1UL << node;
+
+	if (syscall(SYS_set_mempolicy, MIG_MPOL_BIND, &mask, MIG_MAX_NODES))
+		mig_fail("set_mempolicy(bind to %d): %m", node);
+}
+
+void mig_alloc_anywhere(void)
+{
+	if (syscall(SYS_set_mempolicy, MIG_MPOL_DEFAULT, NULL, 0))
+		mig_fail("set_mempolicy(default): %m");
+}
+
+/*
+ * Memory
+ */
+
+void *mig_map(size_t len, int prot, int flags, int fd)
+{
+	void *mem = mmap(NULL, len, prot, flags, fd, 0);
+
+	if (mem == MAP_FAILED)
+		mig_fail("mmap of %zu bytes, flags %#x: %m", len, flags);
+	return mem;
+}
+
+/* Untouched anonymous memory that starts at a multiple of align. */
+void *mig_map_aligned(size_t len, size_t align)
+{
+	char *mem = mig_map(len + align, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+	size_t head = -(uintptr_t)mem & (align - 1);
+
+	if (head)
+		munmap(mem, head);
+	munmap(mem + head + len, align - head);
+	return mem + head;
+}
+
+/* Base pages on one node, filled. */
+void *mig_anon_on(size_t len, int node)
+{
+	void *mem = mig_map(len, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1);
+
+	madvise(mem, len, MADV_NOHUGEPAGE);
+	mig_alloc_on(node);
+	mig_fill(mem, len, 1);
+	mig_alloc_anywhere();
+	return mem;
+}
+
+/* What stands at an index of memory that was filled with this seed. */
+static uint64_t pattern(size_t index, uint64_t seed)
+{
+	uint64_t x = (index + 1) * 0x9e3779b97f4a7c15ULL + seed;
+
+	x ^= x >> 29;
+	return x * 0xbf58476d1ce4e5b9ULL;
+}
+
+void mig_fill(void *mem, size_t len, uint64_t seed)
+{
+	uint64_t *word = mem;
+	size_t i;
+
+	for (i = 0; i < len / sizeof(*word); i++)
+		word[i] = pattern(i, seed);
+}
+
+/* The offset of the first wrong byte's word, or len if all is right. */
+size_t mig_verify(const void *mem, size_t len, uint64_t seed)
+{
+	const uint64_t *word = mem;
+	size_t i;
+
+	for (i = 0; i < len / sizeof(*word); i++) {
+		if (word[i] != pattern(i, seed))
+			return i * sizeof(*word);
+	}
+	return len;
+}
+
+uint64_t mig_sum(const void *mem, size_t len)
+{
+	const uint64_t *word = mem;
+	uint64_t sum = len;
+	size_t i;
+
+	for (i = 0; i < len / sizeof(*word); i++)
+		sum = (sum ^ word[i]) * 0x100000001b3ULL + (sum >> 47);
+	return sum;
+}
+
+/*
+ * Pages may sit in the per-CPU batches on their way to an LRU. madvise()
+ * empties those of the CPU that it runs on, so visit every CPU.
+ */
+void mig_drain(void)
+{
+	void *page = mmap(NULL, mig_psize, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	cpu_set_t mine, one;
+	int cpu;
+
+	sched_getaffinity(0, sizeof(mine), &mine);
+	for (cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		if (!CPU_ISSET(cpu, &mine))
+			continue;
+		CPU_ZERO(&one);
+		CPU_SET(cpu, &one);
+		sched_setaffinity(0, sizeof(one), &one);
+		madvise(page, mig_psize, MADV_COLD);
+	}
+	sched_setaffinity(0, sizeof(mine), &mine);
+	munmap(page, mig_psize);
+}
+
+/*
+ * Pages
+ */
+
+static uint64_t entry_of(int fd, uint64_t index)
+{
+	uint64_t entry;
+
+	if (pread(fd, &entry, sizeof(entry), index * sizeof(entry)) != sizeof(entry))
+		return 0;
+	return entry;
+}
+
+static int must_open(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		mig_skip("%s: %m", path);
+	return fd;
+}
+
+uint64_t mig_pagemap(const void *addr)
+{
+	if (pagemap_owner != getpid()) {
+		pagemap_fd = must_open("/proc/self/pagemap");
+		pagemap_owner = getpid();
+	}
+	return entry_of(pagemap_fd, (uintptr_t)addr / mig_psize);
+}
+
+uint64_t mig_pagemap_of(pid_t pid, const void *addr)
+{
+	char path[64];
+	uint64_t entry;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
+	fd = must_open(path);
+	entry = entry_of(fd, (uintptr_t)addr / mig_psize);
+	close(fd);
+	return entry;
+}
+
+uint64_t mig_kpageflags(uint64_t pfn)
+{
+	if (kpageflags_fd < 0)
+		kpageflags_fd = must_open("/proc/kpageflags");
+	return entry_of(kpageflags_fd, pfn);
+}
+
+uint64_t mig_kpagecount(uint64_t pfn)
+{
+	if (kpagecount_fd < 0)
+		kpagecount_fd = must_open("/proc/kpagecount");
+	return entry_of(kpagecount_fd, pfn);
+}
+
+static void map_block(unsigned long block, int node)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), NODE_DIR "/node%d/memory%lu", node, block);
+	if (!access(path, F_OK))
+		block_node[block] = node + 1;
+}
+
+/* Which node owns which range of pfns, by memory block. */
+static void map_blocks(void)
+{
+	char buf[64];
+	unsigned long block;
+	int i;
+
+	if (mig_read(BLOCK_DIR "/block_size_bytes", buf, sizeof(buf)) <= 0)
+		return;
+	block_pages = strtoull(buf, NULL, 16) / mig_psize;
+	for (block = 0; block < MAX_BLOCKS; block++) {
+		snprintf(buf, sizeof(buf), BLOCK_DIR "/memory%lu", block);
+		if (access(buf, F_OK))
+			continue;
+		for (i = 0; i < mig_nr_nodes; i++)
+			map_block(block, mig_nodes[i]);
+	}
+}
+
+/* -1 if sysfs does not know the block. */
+int mig_node_of_pfn(uint64_t pfn)
+{
+	uint64_t block = block_pages ? pfn / block_pages : MAX_BLOCKS;
+
+	return block < MAX_BLOCKS ? block_node[block] - 1 : -1;
+}
+
+int mig_node_of_in(pid_t pid, const void *addr)
+{
+	void *page = (void *)addr;
+	int status = -ENOMSG;
+
+	if (mig_move_pages(pid, 1, &page, NULL, &status, 0))
+		return -errno;
+	return status;
+}
+
+int mig_node_of(const void *addr)
+{
+	return mig_node_of_in(0, addr);
+}
+
+/* 0 where the mapping does not let us read. Call it for present pages only. */
+static uint64_t sum_of(char *addr)
+{
+	static int sink = -1;
+
+	if (sink < 0)
+		sink = memfd_create("sink", MFD_CLOEXEC);
+	/* The kernel's copy says politely whether ours would crash. */
+	if (pwrite(sink, addr, 1, 0) != 1)
+		return 0;
+	return mig_sum(addr, mig_psize);
+}
+
+static void look_at(char *addr, struct mig_page *page)
+{
+	uint64_t pfn;
+	int other;
+
+	*page = (struct mig_page){ .pm = mig_pagemap(addr) };
+	page->node = mig_node_of(addr);
+	pfn = page->pm & MIG_PM_PFN;
+	if (!(page->pm & MIG_PM_PRESENT) || !pfn)
+		return;
+	page->kpf = mig_kpageflags(pfn);
+	page->maps = mig_kpagecount(pfn);
+	page->sum = sum_of(addr);
+	other = mig_node_of_pfn(pfn);
+	if (page->node >= 0 && other >= 0 && page->node != other)
+		mig_fail("page %p: move_pages says node %d, pfn %#llx is on %d",
+			 addr, page->node, (unsigned long long)pfn, other);
+}
+
+/* Describe nr pages; their contents only where they are mapped already. */
+void mig_look(void *mem, size_t nr, struct mig_page *pages)
+{
+	char *addr = mem;
+	size_t i;
+
+	mig_drain();
+	for (i = 0; i < nr; i++, addr += mig_psize)
+		look_at(addr, &pages[i]);
+}
+
+/* How many whole folios of this many pages back the memory. */
+size_t mig_nr_folios(void *mem, size_t len, size_t pages_each)
+{
+	size_t i, run = 0, found = 0;
+	uint64_t kpf, pfn, last = 0;
+
+	for (i = 0; i < len; i += mig_psize, last = pfn) {
+		pfn = mig_pagemap((char *)mem + i) & MIG_PM_PFN;
+		kpf = pfn ? mig_kpageflags(pfn) : 0;
+		if (kpf & MIG_KPF_HEAD)
+			run = 1;
+		else if ((kpf & MIG_KPF_TAIL) && run && pfn == last + 1)
+			run++;
+		else
+			run = 0;
+		/* A larger folio shows by one more tail. */
+		if (run == pages_each &&
+		    !(mig_kpageflags(pfn + 1) & MIG_KPF_TAIL))
+			found++;
+	}
+	return found;
+}
+
+size_t mig_count_on(void *mem, size_t len, int node)
+{
+	size_t i, nr = 0;
+
+	for (i = 0; i < len; i += mig_psize)
+		nr += mig_node_of((char *)mem + i) == node;
+	return nr;
+}
+
+/*
+ * Moves
+ */
+
+/* Every page named by its address; status may be NULL. */
+long mig_move_to(void *mem, size_t len, int node, int flags, int *status)
+{
+	size_t i, nr = len / mig_psize;
+	void **pages = calloc(nr, sizeof(*pages));
+	int *nodes = calloc(nr, sizeof(*nodes));
+	int *local = status ? status : calloc(nr, sizeof(*local));
+	long ret;
+
+	for (i = 0; i < nr; i++) {
+		pages[i] = (char *)mem + i * mig_psize;
+		nodes[i] = node;
+		local[i] = -ENOMSG;
+	}
+	ret = mig_move_pages(0, nr, pages, nodes, local, flags);
+	if (ret < 0)
+		ret = -errno;
+	free(pages);
+	free(nodes);
+	if (!status)
+		free(local);
+	return ret;
+}
+
+void mig_must_move_to(void *mem, size_t len, int node)
+{
+	long ret = mig_move_to(mem, len, node, MIG_MF_MOVE_ALL, NULL);
+	size_t there;
+
+	mig_check(!ret, "move to node %d returned %ld", node, ret);
+	there = mig_count_on(mem, len, node);
+	mig_check(there == len / mig_psize, "only %zu of %zu pages on node %d",
+		  there, len / mig_psize, node);
+}
+
+/* Also in memory that we may only read, as long as it can be made writable. */
+static void spoil_byte(char *addr)
+{
+	int probe = memfd_create("probe", MFD_CLOEXEC);
+
+	if (pwrite(probe, addr, 1, 0) != 1)
+		mprotect(addr, mig_psize, PROT_READ | PROT_WRITE);
+	if (pread(probe, addr, 1, 0) != 1 &&
+	    mprotect(addr, mig_psize, PROT_READ | PROT_WRITE))
+		mig_note("could not spoil the byte at %p", addr);
+	else
+		*addr ^= 1;
+	close(probe);
+}
+
+/* What -b byte and -b node do between a move and the look at its result. */
+void mig_spoil(void *mem, size_t len, int node)
+{
+	char *addr = (char *)mem + (len / mig_psize / 2) * mig_psize;
+
+	if (mig_break == MIG_BREAK_BYTE)
+		spoil_byte(addr);
+	else if (mig_break == MIG_BREAK_NODE)
+		mig_move_to(addr, mig_psize, node == MIG_A ? MIG_B : MIG_A,
+			    MIG_MF_MOVE_ALL, NULL);
+}
+
+/*
+ * Large folios
+ */
+
+/* 0 without transparent huge pages. */
+size_t mig_pmd_size(void)
+{
+	long size = mig_read_long(THP_DIR "/hpage_pmd_size");
+
+	return size > 0 ? size : 0;
+}
+
+/* The sizes that an anonymous folio can have, in kB, small ones first. */
+int mig_thp_sizes(size_t *kb, int max)
+{
+	size_t size, last = mig_pmd_size() / 1024;
+	char path[128];
+	int nr = 0;
+
+	for (size = 2 * mig_psize / 1024; size <= last && nr < max; size *= 2) {
+		snprintf(path, sizeof(path), THP_DIR "/hugepages-%zukB/enabled", size);
+		if (!access(path, F_OK))
+			kb[nr++] = size;
+	}
+	return nr;
+}
+
+/* Allow folios of one size, and no other, until the case ends. */
+void mig_thp_enable(size_t kb)
+{
+	size_t sizes[MIG_MAX_SIZES];
+	int i, nr = mig_thp_sizes(sizes, MIG_MAX_SIZES);
+	bool found = false;
+	char path[128];
+
+	for (i = 0; i < nr; i++) {
+		snprintf(path, sizeof(path), THP_DIR "/hugepages-%zukB/enabled",
+			 sizes[i]);
+		found |= sizes[i] == kb;
+		mig_must_set(path, sizes[i] == kb ? "always" : "never");
+	}
+	if (!found)
+		mig_skip("no anonymous folios of %zu kB here", kb);
+}
+
+long mig_thp_stat(size_t kb, const char *name)
+{
+	char path[160];
+
+	snprintf(path, sizeof(path), THP_DIR "/hugepages-%zukB/stats/%s", kb, name);
+	return mig_read_long(path);
+}
+
+/* Filled memory that consists of nothing but folios of this size. */
+void *mig_thp_on(size_t len, size_t kb, int node)
+{
+	void *mem = mig_map_aligned(len, kb * 1024);
+	size_t want = len / (kb * 1024);
+	size_t got;
+
+	mig_thp_enable(kb);
+	mig_alloc_on(node);
+	mig_fill(mem, len, 1);
+	mig_alloc_anywhere();
+	got = mig_nr_folios(mem, len, kb * 1024 / mig_psize);
+	if (got != want)
+		mig_skip("got %zu of %zu folios of %zu kB", got, want, kb);
+	return mem;
+}
+
+/*
+ * Other processes, files, pins
+ */
+
+/* A child that has run prepare() and then keeps what it has. */
+pid_t mig_holder(void (*prepare)(void *arg), void *arg)
+{
+	int ready[2];
+	char byte;
+	pid_t pid;
+
+	if (pipe(ready))
+		mig_fail("pipe: %m");
+	pid = fork();
+	if (pid < 0)
+		mig_fail("fork: %m");
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		close(ready[0]);
+		if (prepare)
+			prepare(arg);
+		if (write(ready[1], "", 1) == 1)
+			for (;;)
+				pause();
+		_exit(1);
+	}
+	close(ready[1]);
+	if (read(ready[0], &byte, 1) != 1)
+		mig_fail("the child ended early: %s", shared->message);
+	close(ready[0]);
+	return pid;
+}
+
+void mig_end_holder(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+static bool ext4_from_mounts(char *dir, size_t size)
+{
+	char line[512], where[128], type[64];
+	FILE *file = fopen("/proc/mounts", "re");
+	bool found = false;
+
+	if (!file)
+		return false;
+	while (!found && fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "%*s %127s %63s", where, type) == 2 &&
+		    !strcmp(type, "ext4")) {
+			snprintf(dir, size, "%s", where);
+			found = true;
+		}
+	}
+	fclose(file);
+	return found;
+}
+
+/* Where ext4 is mounted; false if it is not. */
+bool mig_ext4_dir(char *dir, size_t size)
+{
+	const char *given = getenv("MIGRATE_EXT4");
+
+	if (given)
+		snprintf(dir, size, "%s", given);
+	return given || ext4_from_mounts(dir, size);
+}
+
+/* A new file on ext4 of this many patterned bytes, not in the page cache. */
+int mig_ext4_file(char *path, size_t size)
+{
+	char dir[128], *text;
+	int fd;
+
+	if (!mig_ext4_dir(dir, sizeof(dir)))
+		mig_skip("no ext4 mounted and MIGRATE_EXT4 not set");
+	snprintf(path, 256, "%s/migrate.%d", dir, getpid());
+	mig_on_end_unlink(path);
+	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0)
+		mig_skip("%s: %m", path);
+	text = mig_map(size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	mig_fill(text, size, 1);
+	if (write(fd, text, size) != (ssize_t)size || fsync(fd))
+		mig_fail("write to %s: %m", path);
+	munmap(text, size);
+	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+	return fd;
+}
+
+static int pin_by_pipe(void *mem, size_t len)
+{
+	struct iovec part = { .iov_base = mem, .iov_len = len };
+	int ends[2];
+
+	if (pipe(ends))
+		mig_skip("pipe: %m");
+	fcntl(ends[1], F_SETPIPE_SZ, len);
+	if (syscall(SYS_vmsplice, ends[1], &part, 1, 0) != (long)len)
+		mig_skip("neither gup_test nor a pipe holds the pages: %m");
+	return ends[0];
+}
+
+/* By gup_test only; -1 if there is none or it cannot pin this. */
+int mig_try_pin(void *mem, size_t len)
+{
+	struct gup_pin pin = {
+		.addr = (uintptr_t)mem,
+		.size = len,
+		.flags = GUP_PIN_WRITE,
+	};
+	int fd = open("/sys/kernel/debug/gup_test", O_RDWR | O_CLOEXEC);
+
+	if (fd >= 0 && ioctl(fd, GUP_PIN_START, &pin)) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+/* References that no migration can wait for, until mig_unpin(). */
+int mig_pin(void *mem, size_t len)
+{
+	int fd = mig_try_pin(mem, len);
+
+	return fd < 0 ? pin_by_pipe(mem, len) : fd;
+}
+
+void mig_unpin(int fd)
+{
+	close(fd);
+}
+
+/* Give a node that many free hugetlb pages until the case ends. */
+void mig_hugetlb_reserve(int node, int nr)
+{
+	long kb = mig_meminfo("Hugepagesize");
+	char path[160], text[32];
+	long have;
+
+	snprintf(path, sizeof(path),
+		 NODE_DIR "/node%d/hugepages/hugepages-%ldkB/nr_hugepages", node, kb);
+	have = mig_read_long(path);
+	if (kb <= 0 || have < 0)
+		mig_skip("no hugetlb pages of the default size");
+	snprintf(text, sizeof(text), "%ld", have + nr);
+	mig_must_set(path, text);
+	if (mig_read_long(path) != have + nr)
+		mig_skip("node %d has no room for %d hugetlb pages", node, nr);
+}
+
+/*
+ * The runner
+ */
+
+static long all_sizes(const char *name)
+{
+	size_t kb[MIG_MAX_SIZES];
+	int i, nr = mig_thp_sizes(kb, MIG_MAX_SIZES);
+	long sum = 0;
+
+	for (i = 0; i < nr; i++)
+		sum += mig_thp_stat(kb[i], name);
+	return sum;
+}
+
+static void read_books(struct books *books)
+{
+	mig_drain();
+	mig_write("/proc/sys/vm/stat_refresh", "1");
+	books->isolated[0] = mig_vmstat("nr_isolated_anon");
+	books->isolated[1] = mig_vmstat("nr_isolated_file");
+	books->huge[0] = mig_meminfo("HugePages_Total");
+	books->huge[1] = mig_meminfo("HugePages_Free");
+	books->huge[2] = mig_meminfo("HugePages_Rsvd");
+	books->huge[3] = mig_meminfo("HugePages_Surp");
+	books->locked[0] = mig_vmstat("nr_mlock");
+	books->locked[1] = mig_vmstat("nr_unevictable");
+	books->folios = all_sizes("nr_anon");
+	books->partial = all_sizes("nr_anon_partially_mapped");
+	books->known_kb = mig_known_kb();
+}
+
+static bool same_counts(const struct books *was, const struct books *is)
+{
+	return !memcmp(was->isolated, is->isolated, sizeof(was->isolated)) &&
+	       !memcmp(was->huge, is->huge, sizeof(was->huge)) &&
+	       !memcmp(was->locked, is->locked, sizeof(was->locked)) &&
+	       was->folios == is->folios && was->partial == is->partial;
+}
+
+static bool same_books(const struct books *was, const struct books *is,
+		       long lost_kb)
+{
+	return same_counts(was, is) && was->known_kb - is->known_kb <= lost_kb;
+}
+
+static void say_books(const struct books *was, const struct books *is)
+{
+	snprintf(shared->message, sizeof(shared->message),
+		 "left behind: isolated %ld+%ld, hugetlb total %ld free %ld rsvd %ld surp %ld, mlock %ld unevictable %ld, large %ld partial %ld, memory %ld kB",
+		 is->isolated[0] - was->isolated[0],
+		 is->isolated[1] - was->isolated[1],
+		 is->huge[0] - was->huge[0], is->huge[1] - was->huge[1],
+		 is->huge[2] - was->huge[2], is->huge[3] - was->huge[3],
+		 is->locked[0] - was->locked[0], is->locked[1] - was->locked[1],
+		 is->folios - was->folios, is->partial - was->partial,
+		 is->known_kb - was->known_kb);
+}
+
+/* Freeing is partly deferred, so the books get some time to balance. */
+static bool books_balance(const struct books *was, long lost_kb)
+{
+	double end = mig_seconds() + 3;
+	struct books is;
+
+	for (;;) {
+		read_books(&is);
+		if (mig_break == MIG_BREAK_LEAK)
+			is.isolated[0]++;
+		if (same_books(was, &is, lost_kb))
+			return true;
+		if (mig_seconds() > end)
+			break;
+		usleep(50000);
+	}
+	say_books(was, &is);
+	return false;
+}
+
+static void __noreturn run_child(const struct mig_case *test)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	setpgid(0, 0);
+	test->run(test->arg);
+	_exit(KSFT_PASS);
+}
+
+/* Wait for the child, but not longer than the case may take. */
+static int wait_child(pid_t pid, unsigned int seconds)
+{
+	double end = mig_seconds() + seconds;
+	int status;
+
+	while (!waitpid(pid, &status, WNOHANG)) {
+		if (mig_seconds() > end) {
+			kill(-pid, SIGKILL);
+			waitpid(pid, &status, 0);
+			mig_note("no end after %u seconds", seconds);
+			return KSFT_FAIL;
+		}
+		usleep(1000);
+	}
+	kill(-pid, SIGKILL);
+	if (WIFEXITED(status))
+		return WEXITSTATUS(status);
+	mig_note("killed by signal %d", WTERMSIG(status));
+	return KSFT_FAIL;
+}
+
+static int run_case(const struct mig_case *test)
+{
+	struct books before;
+	int result;
+	pid_t pid;
+
+	memset(shared, 0, sizeof(*shared));
+	read_books(&before);
+	pid = fork();
+	if (pid < 0)
+		return KSFT_SKIP;
+	if (!pid)
+		run_child(test);
+	result = wait_child(pid, CASE_SECONDS + mig_duration);
+	undo_all();
+	if (result == KSFT_PASS && !books_balance(&before, LOST_KB + test->lost_kb))
+		result = KSFT_FAIL;
+	return result;
+}
+
+static void report(const struct mig_case *test, int result, double took)
+{
+	const char *why = shared->message;
+
+	if (result == KSFT_FAIL && test->wrong)
+		ksft_print_msg("%s: known wrong of other kernels: %s\n",
+			       test->name, test->wrong);
+	if (*why && result != KSFT_SKIP)
+		ksft_print_msg("%s: %s\n", test->name, why);
+	if (result == KSFT_SKIP)
+		ksft_test_result_skip("%s: %s\n", test->name, why);
+	else
+		ksft_test_result(result == KSFT_PASS, "%s\n", test->name);
+	if (took > 2)
+		ksft_print_msg("%s took %.1f s\n", test->name, took);
+}
+
+static void run_reported(const struct mig_case *test)
+{
+	double start = mig_seconds();
+	int result = run_case(test);
+
+	report(test, result, mig_seconds() - start);
+}
+
+/* "0-2,5" as the kernel prints sets of nodes. */
+static void parse_nodes(const char *text)
+{
+	int from, to, used;
+
+	while (sscanf(text, "%d%n", &from, &used) == 1) {
+		text += used;
+		to = from;
+		if (sscanf(text, "-%d%n", &to, &used) == 1)
+			text += used;
+		for (; from <= to && mig_nr_nodes < MIG_MAX_NODES; from++)
+			mig_nodes[mig_nr_nodes++] = from;
+		if (*text++ != ',')
+			return;
+	}
+}
+
+static void init(void)
+{
+	char text[256];
+
+	mig_psize = sysconf(_SC_PAGESIZE);
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (shared == MAP_FAILED)
+		ksft_exit_fail_perror("mmap");
+	if (mig_read(NODE_DIR "/has_memory", text, sizeof(text)) > 0)
+		parse_nodes(text);
+	if (geteuid())
+		ksft_exit_skip("needs root\n");
+	if (mig_nr_nodes < 2)
+		ksft_exit_skip("needs two nodes with memory\n");
+	map_blocks();
+}
+
+static enum mig_break parse_break(const char *word)
+{
+	static const char *const words[] = {
+		"nothing", "byte", "node", "flag", "status", "count", "leak",
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(words); i++) {
+		if (!strcmp(word, words[i]))
+			return i;
+	}
+	ksft_exit_fail_msg("-b byte|node|flag|status|count|leak\n");
+}
+
+static bool chosen(const struct mig_case *test, const char *want)
+{
+	return !want || strstr(test->name, want);
+}
+
+/*
+ * -c TEXT: only cases with this in their name. -b WHAT: spoil it, to see that
+ * this is noticed. -t SECONDS: how long what has no end of its own goes on.
+ */
+int mig_main(int argc, char **argv, const struct mig_case *cases, size_t nr)
+{
+	const char *want = NULL;
+	unsigned int plan = 0;
+	size_t i;
+	int opt;
+
+	ksft_print_header();
+	while ((opt = getopt(argc, argv, "b:c:t:")) != -1) {
+		if (opt == 'c')
+			want = optarg;
+		else if (opt == 't')
+			mig_duration = atoi(optarg);
+		else
+			mig_break = parse_break(opt == 'b' ? optarg : "?");
+	}
+	init();
+	for (i = 0; i < nr; i++)
+		plan += chosen(&cases[i], want);
+	ksft_set_plan(plan);
+	for (i = 0; i < nr; i++) {
+		if (chosen(&cases[i], want))
+			run_reported(&cases[i]);
+	}
+	ksft_finished();
+}

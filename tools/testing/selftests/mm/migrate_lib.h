@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the migrate_* tests share: a runner that gives every case a process of
+ * its own, the system calls, and the views that /proc and /sys give of a page.
+ *
+ * A case runs in a child. It ends by returning (passed) or by one of
+ * mig_fail() and mig_skip(), from however deep. Whatever it changed through
+ * mig_set() and mig_on_end_*() is undone by the parent, also after a crash or
+ * a timeout, and then the parent looks for what the case left behind.
+ */
+#ifndef __MIGRATE_LIB_H
+#define __MIGRATE_LIB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "kselftest.h"
+
+#define MIG_BIT(nr)		(1ULL << (nr))
+
+#define MIG_MAX_NODES		64
+#define MIG_MAX_SIZES		32
+
+/* Numbers of <numaif.h>, which the build must not need. */
+#define MIG_MF_STRICT		MIG_BIT(0)
+#define MIG_MF_MOVE		MIG_BIT(1)
+#define MIG_MF_MOVE_ALL		MIG_BIT(2)
+
+#define MIG_MPOL_DEFAULT	0
+#define MIG_MPOL_BIND		2
+#define MIG_MPOL_INTERLEAVE	3
+
+/* Bits of an entry of /proc/PID/pagemap. */
+#define MIG_PM_PFN		((1ULL << 55) - 1)
+#define MIG_PM_SOFT_DIRTY	MIG_BIT(55)
+#define MIG_PM_EXCLUSIVE	MIG_BIT(56)
+#define MIG_PM_UFFD_WP		MIG_BIT(57)
+#define MIG_PM_GUARD		MIG_BIT(58)
+#define MIG_PM_FILE		MIG_BIT(61)
+#define MIG_PM_SWAP		MIG_BIT(62)
+#define MIG_PM_PRESENT		MIG_BIT(63)
+
+/* Bits of an entry of /proc/kpageflags. */
+#define MIG_KPF_UPTODATE	MIG_BIT(3)
+#define MIG_KPF_DIRTY		MIG_BIT(4)
+#define MIG_KPF_LRU		MIG_BIT(5)
+#define MIG_KPF_WRITEBACK	MIG_BIT(8)
+#define MIG_KPF_MMAP		MIG_BIT(11)
+#define MIG_KPF_ANON		MIG_BIT(12)
+#define MIG_KPF_SWAPCACHE	MIG_BIT(13)
+#define MIG_KPF_SWAPBACKED	MIG_BIT(14)
+#define MIG_KPF_HEAD		MIG_BIT(15)
+#define MIG_KPF_TAIL		MIG_BIT(16)
+#define MIG_KPF_HUGE		MIG_BIT(17)
+#define MIG_KPF_UNEVICTABLE	MIG_BIT(18)
+#define MIG_KPF_HWPOISON	MIG_BIT(19)
+#define MIG_KPF_KSM		MIG_BIT(21)
+#define MIG_KPF_THP		MIG_BIT(22)
+#define MIG_KPF_ZERO		MIG_BIT(24)
+#define MIG_KPF_MLOCKED		MIG_BIT(33)
+#define MIG_KPF_PRIVATE		MIG_BIT(35)
+
+/**
+ * struct mig_case - one line of a program's table
+ * @name: what is shown, and what -c selects by
+ * @run: the test itself
+ * @arg: for @run, so that one function serves many lines
+ * @wrong: if set, the known wrong of kernels that fail here
+ * @lost_kb: memory in kB that may end up in uses which the kernel does not tell,
+ *	beyond what every case may lose
+ */
+struct mig_case {
+	const char *name;
+	void (*run)(const void *arg);
+	const void *arg;
+	const char *wrong;
+	long lost_kb;
+};
+
+/**
+ * struct mig_page - everything user space can see of one mapped page
+ * @pm: entry of pagemap
+ * @kpf: entry of kpageflags, 0 if nothing is mapped
+ * @maps: entry of kpagecount
+ * @sum: checksum of the contents
+ * @node: where it is, or the errno that the kernel gave instead
+ */
+struct mig_page {
+	uint64_t pm;
+	uint64_t kpf;
+	uint64_t maps;
+	uint64_t sum;
+	int node;
+};
+
+/**
+ * enum mig_break - which observation -b spoils, to show that it is checked
+ * @MIG_BREAK_NOTHING: the usual run
+ * @MIG_BREAK_BYTE: a byte of the memory changes after the move
+ * @MIG_BREAK_NODE: a page goes elsewhere after the move
+ * @MIG_BREAK_FLAG: a flag of a page is seen inverted
+ * @MIG_BREAK_STATUS: a status or a result is seen changed
+ * @MIG_BREAK_COUNT: a counter is seen changed
+ * @MIG_BREAK_LEAK: the final books do not balance
+ */
+enum mig_break {
+	MIG_BREAK_NOTHING,
+	MIG_BREAK_BYTE,
+	MIG_BREAK_NODE,
+	MIG_BREAK_FLAG,
+	MIG_BREAK_STATUS,
+	MIG_BREAK_COUNT,
+	MIG_BREAK_LEAK,
+};
+
+extern int mig_nodes[MIG_MAX_NODES];
+extern int mig_nr_nodes;
+extern size_t mig_psize;
+extern enum mig_break mig_break;
+extern unsigned int mig_duration;
+
+/* The first nodes with memory; a program does not start with less than two. */
+#define MIG_A		(mig_nodes[0])
+#define MIG_B		(mig_nodes[1])
+
+/* The runner. */
+int mig_main(int argc, char **argv, const struct mig_case *cases, size_t nr);
+void mig_fail(const char *fmt, ...) __printf(1, 2) __noreturn;
+void mig_skip(const char *fmt, ...) __printf(1, 2) __noreturn;
+void mig_note(const char *fmt, ...) __printf(1, 2);
+#define mig_check(cond, ...) do { if (!(cond)) mig_fail(__VA_ARGS__); } while (0)
+
+/* Files, settings, and what is undone at the end of the case. */
+int mig_read(const char *path, char *buf, size_t size);
+int mig_write(const char *path, const char *text);
+long mig_read_long(const char *path);
+int mig_set(const char *path, const char *text);
+void mig_must_set(const char *path, const char *text);
+void mig_on_end_write(const char *path, const char *text);
+void mig_on_end_unlink(const char *path);
+void mig_on_end_rmdir(const char *path);
+void mig_on_end_umount(const char *path);
+long mig_vmstat(const char *name);
+long mig_meminfo(const char *name);
+long mig_known_kb(void);
+
+/* System calls. */
+long mig_move_pages(pid_t pid, unsigned long nr, void *const *pages,
+		    const int *nodes, int *status, int flags);
+long mig_migrate_pages(pid_t pid, unsigned long from, unsigned long to);
+long mig_mbind(void *addr, size_t len, int mode, unsigned long mask, int flags);
+void mig_alloc_on(int node);
+void mig_alloc_anywhere(void);
+
+/* Memory. */
+void *mig_map(size_t len, int prot, int flags, int fd);
+void *mig_map_aligned(size_t len, size_t align);
+void *mig_anon_on(size_t len, int node);
+void mig_fill(void *mem, size_t len, uint64_t seed);
+size_t mig_verify(const void *mem, size_t len, uint64_t seed);
+uint64_t mig_sum(const void *mem, size_t len);
+void mig_drain(void);
+
+/* Pages. */
+uint64_t mig_pagemap(const void *addr);
+uint64_t mig_pagemap_of(pid_t pid, const void *addr);
+uint64_t mig_kpageflags(uint64_t pfn);
+uint64_t mig_kpagecount(uint64_t pfn);
+int mig_node_of_pfn(uint64_t pfn);
+int mig_node_of(const void *addr);
+int mig_node_of_in(pid_t pid, const void *addr);
+void mig_look(void *mem, size_t nr, struct mig_page *pages);
+size_t mig_nr_folios(void *mem, size_t len, size_t pages_each);
+size_t mig_count_on(void *mem, size_t len, int node);
+
+/* Moves. */
+long mig_move_to(void *mem, size_t len, int node, int flags, int *status);
+void mig_must_move_to(void *mem, size_t len, int node);
+void mig_spoil(void *mem, size_t len, int node);
+
+/* Large folios. */
+size_t mig_pmd_size(void);
+int mig_thp_sizes(size_t *kb, int max);
+void mig_thp_enable(size_t kb);
+long mig_thp_stat(size_t kb, const char *name);
+void *mig_thp_on(size_t len, size_t kb, int node);
+
+/* Other things that several programs need. */
+pid_t mig_holder(void (*prepare)(void *arg), void *arg);
+void mig_end_holder(pid_t pid);
+bool mig_ext4_dir(char *dir, size_t size);
+int mig_ext4_file(char *path, size_t size);
+int mig_try_pin(void *mem, size_t len);
+int mig_pin(void *mem, size_t len);
+void mig_unpin(int fd);
+void mig_hugetlb_reserve(int node, int nr);
+double mig_seconds(void);
+
+#endif /* __MIGRATE_LIB_H */

@@ -1,0 +1,1105 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The users of page migration inside the kernel, each with real memory whose
+ * contents and place are checked: memory policies, cpusets, NUMA balancing,
+ * compaction, memory hot-remove, CMA, long-term pins, soft offlining,
+ * demotion, DAMON, the balloon and zsmalloc.
+ *
+ * A user that this machine does not have is skipped, with what it lacks.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "migrate_lib.h"
+
+#ifndef MADV_SOFT_OFFLINE
+#define MADV_SOFT_OFFLINE	101
+#endif
+
+#define KB			1024UL
+#define MB			(1024 * KB)
+#define SOME_UID		12345
+#define MAX_BLOCK		65535
+#define BIT_OF(node)		(1UL << (node))
+
+#define CGROUP			"/sys/fs/cgroup"
+#define NODE_DIR		"/sys/devices/system/node"
+#define BLOCK_DIR		"/sys/devices/system/memory"
+#define CMA_DIR			"/sys/kernel/debug/cma"
+#define DAMON_DIR		"/sys/kernel/mm/damon/admin/kdamonds"
+#define BALANCE_DIR		"/sys/kernel/debug/sched/numa_balancing"
+#define ZRAM_DIR		"/sys/block/zram0"
+#define HWPOISON_DIR		"/sys/kernel/debug/hwpoison"
+
+static void expect_on(void *mem, size_t len, int node)
+{
+	size_t there;
+
+	mig_spoil(mem, len, node);
+	there = mig_count_on(mem, len, node);
+	mig_check(there == len / mig_psize, "%zu of %zu pages are on node %d",
+		  there, len / mig_psize, node);
+	mig_check(mig_verify(mem, len, 1) == len, "contents changed");
+}
+
+/* Wait until all of it is on the node, or the time is over. */
+static void wait_on(void *mem, size_t len, int node, double seconds)
+{
+	double end = mig_seconds() + seconds;
+
+	while (mig_count_on(mem, len, node) < len / mig_psize &&
+	       mig_seconds() < end)
+		usleep(20000);
+	expect_on(mem, len, node);
+}
+
+static void expect_errno(long ret, int want)
+{
+	int got = ret < 0 ? errno : 0;
+
+	got += mig_break == MIG_BREAK_STATUS;
+	mig_check(got == want, "%s instead of %s", strerror(got), strerror(want));
+}
+
+static void need_nodes(int nr)
+{
+	if (mig_nr_nodes < nr)
+		mig_skip("needs %d nodes with memory, has %d", nr, mig_nr_nodes);
+}
+
+static void write_number(const char *path, long number)
+{
+	char text[32];
+	int err;
+
+	snprintf(text, sizeof(text), "%ld", number);
+	err = mig_write(path, text);
+	if (err)
+		mig_skip("cannot write %ld to %s: %s", number, path, strerror(-err));
+}
+
+/*
+ * mbind(2)
+ */
+
+static void mbind_moves(const void *arg)
+{
+	char *mem = mig_anon_on(MB, MIG_A);
+
+	expect_errno(mig_mbind(mem, MB, MIG_MPOL_BIND, BIT_OF(MIG_B), MIG_MF_MOVE),
+		     0);
+	expect_on(mem, MB, MIG_B);
+}
+
+/* The policy changes, but what is there stays there. */
+static void mbind_without_move(const void *arg)
+{
+	char *mem = mig_anon_on(64 * KB, MIG_A);
+
+	expect_errno(mig_mbind(mem, 64 * KB, MIG_MPOL_BIND, BIT_OF(MIG_B), 0), 0);
+	expect_on(mem, 64 * KB, MIG_A);
+	expect_errno(mig_mbind(mem, 64 * KB, MIG_MPOL_BIND, BIT_OF(MIG_B),
+			       MIG_MF_STRICT), EIO);
+}
+
+static void mbind_shared(const void *arg)
+{
+	char *mem = mig_anon_on(64 * KB, MIG_A);
+
+	mig_holder(NULL, NULL);
+	expect_errno(mig_mbind(mem, 64 * KB, MIG_MPOL_BIND, BIT_OF(MIG_B),
+			       MIG_MF_MOVE), 0);
+	expect_on(mem, 64 * KB, MIG_A);
+	expect_errno(mig_mbind(mem, 64 * KB, MIG_MPOL_BIND, BIT_OF(MIG_B),
+			       MIG_MF_MOVE_ALL), 0);
+	expect_on(mem, 64 * KB, MIG_B);
+}
+
+/* What cannot move is an error only for those who are strict about it. */
+static void mbind_pinned(const void *arg)
+{
+	char *mem = mig_anon_on(64 * KB, MIG_A);
+
+	mig_pin(mem, mig_psize);
+	expect_errno(mig_mbind(mem, 64 * KB, MIG_MPOL_BIND, BIT_OF(MIG_B),
+			       MIG_MF_MOVE), 0);
+	mig_spoil(mem + mig_psize, 64 * KB - mig_psize, MIG_B);
+	mig_check(mig_node_of(mem) == MIG_A, "a pinned page moved");
+	mig_check(mig_count_on(mem, 64 * KB, MIG_B) == 64 * KB / mig_psize - 1,
+		  "the others did not all move");
+	mig_check(mig_verify(mem, 64 * KB, 1) == 64 * KB, "contents changed");
+}
+
+static void mbind_pinned_strict(const void *arg)
+{
+	char *mem = mig_anon_on(64 * KB, MIG_A);
+	int pin = mig_pin(mem, mig_psize);
+
+	expect_errno(mig_mbind(mem, 64 * KB, MIG_MPOL_BIND, BIT_OF(MIG_B),
+			       MIG_MF_MOVE | MIG_MF_STRICT), EIO);
+	mig_check(mig_node_of(mem) == MIG_A, "a pinned page moved");
+	mig_unpin(pin);
+	expect_errno(mig_mbind(mem, 64 * KB, MIG_MPOL_BIND, BIT_OF(MIG_B),
+			       MIG_MF_MOVE | MIG_MF_STRICT), 0);
+	expect_on(mem, 64 * KB, MIG_B);
+}
+
+static void mbind_errors(const void *arg)
+{
+	char *mem = mig_anon_on(3 * mig_psize, MIG_A);
+
+	expect_errno(mig_mbind(mem, mig_psize, MIG_MPOL_BIND, BIT_OF(MIG_B),
+			       1 << 10), EINVAL);
+	expect_errno(mig_mbind(mem + 1, mig_psize, MIG_MPOL_BIND, BIT_OF(MIG_B),
+			       MIG_MF_MOVE), EINVAL);
+	munmap(mem + mig_psize, mig_psize);
+	expect_errno(mig_mbind(mem, 3 * mig_psize, MIG_MPOL_BIND, BIT_OF(MIG_B),
+			       MIG_MF_MOVE), EFAULT);
+	if (setuid(SOME_UID))
+		mig_skip("setuid: %m");
+	expect_errno(mig_mbind(mem, mig_psize, MIG_MPOL_BIND, BIT_OF(MIG_B),
+			       MIG_MF_MOVE_ALL), EPERM);
+}
+
+static void mbind_interleaves(const void *arg)
+{
+	unsigned long mask = BIT_OF(MIG_A) | BIT_OF(MIG_B);
+	char *mem = mig_anon_on(MB, MIG_A);
+	size_t i, same = 0;
+
+	mig_mbind(mem, MB, MIG_MPOL_BIND, BIT_OF(MIG_B), MIG_MF_MOVE);
+	mig_mbind(mem, MB, MIG_MPOL_BIND, BIT_OF(MIG_A), MIG_MF_MOVE);
+	/* Only pages outside of the mask move, so make one that holds none. */
+	if (mig_nr_nodes > 2)
+		mask = BIT_OF(mig_nodes[1]) | BIT_OF(mig_nodes[2]);
+	else
+		mig_skip("needs three nodes with memory");
+	expect_errno(mig_mbind(mem, MB, MIG_MPOL_INTERLEAVE, mask, MIG_MF_MOVE), 0);
+	mig_spoil(mem, MB, mig_nodes[1]);
+	for (i = mig_psize; i < MB; i += mig_psize)
+		same += mig_node_of(mem + i) == mig_node_of(mem + i - mig_psize);
+	mig_check(!same, "%zu neighbours on the same node", same);
+	mig_check(mig_verify(mem, MB, 1) == MB, "contents changed");
+}
+
+/*
+ * migrate_pages(2)
+ */
+
+static void migrate_self(const void *arg)
+{
+	char *mem = mig_anon_on(MB, MIG_A);
+	long ret = mig_migrate_pages(0, BIT_OF(MIG_A), BIT_OF(MIG_B));
+
+	mig_check(ret >= 0, "migrate_pages: %m");
+	expect_on(mem, MB, MIG_B);
+}
+
+/* {A, B} to {B, C}: each page keeps its place in the order of the nodes. */
+static void migrate_relative(const void *arg)
+{
+	char *on_a, *on_b;
+	long ret;
+
+	need_nodes(3);
+	on_a = mig_anon_on(256 * KB, MIG_A);
+	on_b = mig_anon_on(256 * KB, MIG_B);
+	ret = mig_migrate_pages(0, BIT_OF(MIG_A) | BIT_OF(MIG_B),
+				BIT_OF(MIG_B) | BIT_OF(mig_nodes[2]));
+	mig_check(ret >= 0, "migrate_pages: %m");
+	expect_on(on_a, 256 * KB, MIG_B);
+	expect_on(on_b, 256 * KB, mig_nodes[2]);
+}
+
+/* {A, B} to {B}: what is on B already stays. */
+static void migrate_to_fewer(const void *arg)
+{
+	char *on_a = mig_anon_on(256 * KB, MIG_A);
+	char *on_b = mig_anon_on(256 * KB, MIG_B);
+	uint64_t pfn = mig_pagemap(on_b) & MIG_PM_PFN;
+
+	mig_check(mig_migrate_pages(0, BIT_OF(MIG_A) | BIT_OF(MIG_B),
+				    BIT_OF(MIG_B)) >= 0, "migrate_pages: %m");
+	mig_check((mig_pagemap(on_b) & MIG_PM_PFN) == pfn, "moved on its node");
+	expect_on(on_a, 256 * KB, MIG_B);
+	expect_on(on_b, 256 * KB, MIG_B);
+}
+
+static void fill_on_a(void *mem)
+{
+	mig_alloc_on(MIG_A);
+	mig_fill(mem, 256 * KB, 1);
+}
+
+static size_t count_in(pid_t pid, char *mem, size_t len, int node)
+{
+	size_t i, nr = 0;
+
+	for (i = 0; i < len; i += mig_psize)
+		nr += mig_node_of_in(pid, mem + i) == node;
+	return nr + (mig_break == MIG_BREAK_NODE);
+}
+
+static void migrate_other(const void *arg)
+{
+	char *mem = mig_map(256 * KB, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	pid_t other = mig_holder(fill_on_a, mem);
+
+	mig_check(mig_migrate_pages(other, BIT_OF(MIG_A), BIT_OF(MIG_B)) >= 0,
+		  "migrate_pages: %m");
+	mig_check(count_in(other, mem, 256 * KB, MIG_B) == 256 * KB / mig_psize,
+		  "not all of the other process moved");
+}
+
+static void migrate_errors(const void *arg)
+{
+	pid_t gone = mig_holder(NULL, NULL);
+
+	mig_end_holder(gone);
+	expect_errno(mig_migrate_pages(gone, BIT_OF(MIG_A), BIT_OF(MIG_B)), ESRCH);
+	expect_errno(syscall(SYS_migrate_pages, 0, MIG_MAX_NODES, 8, 8), EFAULT);
+	expect_errno(mig_migrate_pages(0, BIT_OF(MIG_A), 1UL << 62), EINVAL);
+	if (setuid(SOME_UID))
+		mig_skip("setuid: %m");
+	expect_errno(mig_migrate_pages(1, BIT_OF(MIG_A), BIT_OF(MIG_B)), EPERM);
+}
+
+/*
+ * Control groups
+ */
+
+static void make_cgroup(char *dir, size_t size, const char *label,
+			const char *controller)
+{
+	char path[256];
+
+	if (access(CGROUP "/cgroup.subtree_control", F_OK))
+		mig_skip("no cgroup2 at " CGROUP);
+	mig_write(CGROUP "/cgroup.subtree_control", controller);
+	snprintf(dir, size, CGROUP "/migrate_%s", label);
+	mig_on_end_rmdir(dir);
+	if (mkdir(dir, 0755) && errno != EEXIST)
+		mig_skip("%s: %m", dir);
+	snprintf(path, sizeof(path), "%s/cgroup.procs", dir);
+	write_number(path, getpid());
+}
+
+static void set_mems(const char *dir, int node)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/cpuset.mems", dir);
+	write_number(path, node);
+}
+
+static void cpuset_changes(const void *arg)
+{
+	char dir[128], *mem;
+
+	make_cgroup(dir, sizeof(dir), "cpuset", "+cpuset");
+	set_mems(dir, MIG_A);
+	mem = mig_map(MB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	mig_fill(mem, MB, 1);
+	mig_check(mig_count_on(mem, MB, MIG_A) == MB / mig_psize,
+		  "the cpuset does not hold");
+	set_mems(dir, MIG_B);
+	wait_on(mem, MB, MIG_B, 10);
+}
+
+static void cpuset_entered(const void *arg)
+{
+	char from[128], to[128], *mem;
+
+	make_cgroup(to, sizeof(to), "to", "+cpuset");
+	set_mems(to, MIG_B);
+	make_cgroup(from, sizeof(from), "from", "+cpuset");
+	set_mems(from, MIG_A);
+	mem = mig_map(MB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	mig_fill(mem, MB, 1);
+	make_cgroup(to, sizeof(to), "to", "+cpuset");
+	wait_on(mem, MB, MIG_B, 10);
+}
+
+static int nr_tiers(void)
+{
+	DIR *dir = opendir("/sys/devices/virtual/memory_tiering");
+	struct dirent *entry;
+	int nr = 0;
+
+	while (dir && (entry = readdir(dir)))
+		nr += !strncmp(entry->d_name, "memory_tier", 11) &&
+		      entry->d_name[11] >= '0' && entry->d_name[11] <= '9';
+	if (dir)
+		closedir(dir);
+	return nr;
+}
+
+static long demoted(void)
+{
+	static const char *const names[] = {
+		"pgdemote_kswapd", "pgdemote_direct", "pgdemote_khugepaged",
+		"pgdemote_proactive",
+	};
+	long value, sum = 0;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		value = mig_vmstat(names[i]);
+		sum += value > 0 ? value : 0;
+	}
+	return sum;
+}
+
+static void demotion(const void *arg)
+{
+	char dir[128], path[256], *mem;
+	long before = demoted();
+
+	if (nr_tiers() < 2)
+		mig_skip("needs two memory tiers, this machine has %d", nr_tiers());
+	mig_must_set("/sys/kernel/mm/numa/demotion_enabled", "1");
+	make_cgroup(dir, sizeof(dir), "demotion", "+memory");
+	mem = mig_anon_on(16 * MB, MIG_A);
+	snprintf(path, sizeof(path), "%s/memory.reclaim", dir);
+	madvise(mem, 16 * MB, MADV_COLD);
+	mig_write(path, "8M swappiness=200");
+	mig_check(demoted() > before, "nothing was demoted");
+	mig_check(mig_verify(mem, 16 * MB, 1) == 16 * MB, "contents changed");
+	mig_check(mig_count_on(mem, 16 * MB, MIG_A) < 16 * MB / mig_psize,
+		  "all is where it was");
+}
+
+/*
+ * NUMA balancing
+ */
+
+static int cpu_of_node(int node)
+{
+	char path[96], text[128];
+
+	snprintf(path, sizeof(path), NODE_DIR "/node%d/cpulist", node);
+	if (mig_read(path, text, sizeof(text)) <= 0)
+		return -1;
+	return atoi(text);
+}
+
+static void run_on_node(int node)
+{
+	int cpu = cpu_of_node(node);
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	if (cpu >= 0)
+		CPU_SET(cpu, &set);
+	if (cpu < 0 || sched_setaffinity(0, sizeof(set), &set))
+		mig_skip("node %d has no CPU", node);
+}
+
+static void balance_fast(void)
+{
+	mig_set(BALANCE_DIR "/scan_delay_ms", "1");
+	mig_set(BALANCE_DIR "/scan_period_min_ms", "20");
+	mig_set(BALANCE_DIR "/scan_period_max_ms", "100");
+	mig_set(BALANCE_DIR "/scan_size_mb", "256");
+	mig_must_set("/proc/sys/kernel/numa_balancing", "1");
+}
+
+/* Memory follows the only CPU that uses it. */
+static void wait_balanced(char *mem, size_t len)
+{
+	long before = mig_vmstat("numa_pages_migrated");
+	double end = mig_seconds() + 40;
+	size_t i;
+
+	balance_fast();
+	run_on_node(MIG_B);
+	while (mig_count_on(mem, len, MIG_B) < len / mig_psize / 2) {
+		mig_check(mig_seconds() < end, "only %zu of %zu pages followed",
+			  mig_count_on(mem, len, MIG_B), len / mig_psize);
+		for (i = 0; i < 200; i++)
+			mig_sum(mem, len);
+	}
+	before += (mig_break == MIG_BREAK_COUNT) << 20;
+	mig_check(mig_vmstat("numa_pages_migrated") > before, "not counted");
+	mig_spoil(mem, len, MIG_B);
+	mig_check(mig_verify(mem, len, 1) == len, "contents changed");
+}
+
+static void balance_small(const void *arg)
+{
+	wait_balanced(mig_anon_on(256 * KB, MIG_A), 256 * KB);
+}
+
+static void balance_huge(const void *arg)
+{
+	size_t size = mig_pmd_size();
+
+	if (!size)
+		mig_skip("no transparent huge pages");
+	wait_balanced(mig_thp_on(size, size / KB, MIG_A), size);
+}
+
+/*
+ * Compaction
+ */
+
+static void compact_node(int node)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), NODE_DIR "/node%d/compact", node);
+	if (mig_write(path, "1") && mig_write("/proc/sys/vm/compact_memory", "1"))
+		mig_skip("no compaction");
+}
+
+static void note_pfns(char *mem, size_t len, uint64_t *pfns)
+{
+	size_t i;
+
+	for (i = 0; i < len / mig_psize; i++)
+		pfns[i] = mig_pagemap(mem + i * mig_psize) & MIG_PM_PFN;
+}
+
+static size_t nr_changed(const uint64_t *was, const uint64_t *is, size_t nr)
+{
+	size_t i, changed = 0;
+
+	for (i = 0; i < nr; i++)
+		changed += was[i] && is[i] && was[i] != is[i];
+	return changed;
+}
+
+/* Free every other stretch of 16 pages, so that there is something to do. */
+static void fragment(char *mem, size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < len; i += 32 * mig_psize)
+		madvise(mem + i, 16 * mig_psize, MADV_DONTNEED);
+}
+
+/* The part from start on of what was filled and fragmented. */
+static void check_rest(char *mem, size_t start, size_t len)
+{
+	char *want = mig_map(len, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	size_t i;
+
+	mig_fill(want, len, 1);
+	for (i = start; i < len; i += 32 * mig_psize)
+		mig_check(!memcmp(want + i + 16 * mig_psize,
+				  mem + i + 16 * mig_psize, 16 * mig_psize),
+			  "contents changed near byte %zu", i);
+}
+
+static void compact_anon(const void *arg)
+{
+	size_t len = 96 * MB, nr = len / mig_psize, changed;
+	uint64_t *was = calloc(nr, sizeof(*was)), *is = calloc(nr, sizeof(*is));
+	char *mem = mig_anon_on(len, MIG_A);
+	long before = mig_vmstat("pgmigrate_success");
+
+	fragment(mem, len);
+	note_pfns(mem, len, was);
+	compact_node(MIG_A);
+	mig_spoil(mem + 32 * mig_psize, 32 * mig_psize, MIG_A);
+	note_pfns(mem, len, is);
+	changed = nr_changed(was, is, nr);
+	before += (mig_break == MIG_BREAK_COUNT) << 30;
+	mig_check(changed > 16, "compaction moved %zu pages", changed);
+	mig_check(mig_vmstat("pgmigrate_success") - before >= (long)changed,
+		  "%zu pages moved, but %ld are counted", changed,
+		  mig_vmstat("pgmigrate_success") - before);
+	check_rest(mem, 0, len);
+}
+
+/* Map, note where the pages are, and unmap again. */
+static void file_pfns(int fd, size_t len, uint64_t *pfns)
+{
+	char *mem = mig_map(len, PROT_READ, MAP_SHARED | MAP_POPULATE, fd);
+
+	mig_sum(mem, len);
+	note_pfns(mem, len, pfns);
+	munmap(mem, len);
+}
+
+static void check_file(int fd, size_t len)
+{
+	char *mem = mig_map(len, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
+
+	mig_spoil(mem, len, MIG_A);
+	mig_check(mig_verify(mem, len, 1) == len, "contents of the file changed");
+}
+
+static int cached_on_ext4(size_t len)
+{
+	static char path[256];
+	int fd = mig_ext4_file(path, len);
+	void *mem = mig_map(len, PROT_READ, MAP_SHARED, fd);
+
+	mig_sum(mem, len);
+	munmap(mem, len);
+	return fd;
+}
+
+static int cached_in_memfd(size_t len)
+{
+	int fd = memfd_create("migrate", MFD_CLOEXEC);
+	void *mem;
+
+	if (fd < 0 || ftruncate(fd, len))
+		mig_fail("memfd: %m");
+	mem = mig_map(len, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
+	mig_fill(mem, len, 1);
+	munmap(mem, len);
+	return fd;
+}
+
+struct page_cache {
+	int (*make)(size_t len);
+};
+
+/*
+ * Page cache that nobody maps while compaction is at work. It lies between
+ * memory that is given back, wherever compaction takes from and moves to.
+ */
+static void compact_unmapped(const void *arg)
+{
+	const struct page_cache *kind = arg;
+	size_t len = 16 * MB, side = 48 * MB, nr = len / mig_psize, tries;
+	uint64_t *was = calloc(nr, sizeof(*was)), *is = calloc(nr, sizeof(*is));
+	char *before = mig_anon_on(side, MIG_A), *after;
+	int fd;
+
+	mig_alloc_on(MIG_A);
+	fd = kind->make(len);
+	mig_alloc_anywhere();
+	file_pfns(fd, len, was);
+	after = mig_anon_on(side, MIG_A);
+	fragment(before, side);
+	fragment(after, side);
+	for (tries = 0; tries < 3; tries++) {
+		compact_node(MIG_A);
+		file_pfns(fd, len, is);
+		if (nr_changed(was, is, nr))
+			break;
+		munmap(tries ? before : after, side / 2);
+	}
+	check_file(fd, len);
+	check_rest(before, side / 2, side);
+	check_rest(after, side / 2, side);
+	if (!nr_changed(was, is, nr))
+		mig_skip("compaction left the file where it is");
+}
+
+/*
+ * zsmalloc and the balloon: pages that are no folios
+ */
+
+static void write_zram(char *data, size_t len)
+{
+	int fd;
+
+	if (access(ZRAM_DIR, F_OK))
+		mig_skip("no zram device");
+	if (mig_read_long(ZRAM_DIR "/disksize"))
+		mig_skip("zram0 is in use");
+	mig_on_end_write(ZRAM_DIR "/reset", "1");
+	write_number(ZRAM_DIR "/disksize", len);
+	fd = open("/dev/zram0", O_RDWR | O_DIRECT | O_CLOEXEC);
+	if (fd < 0)
+		mig_skip("/dev/zram0: %m");
+	mig_alloc_on(MIG_A);
+	if (write(fd, data, len) != (ssize_t)len)
+		mig_fail("write to zram: %m");
+	mig_alloc_anywhere();
+	close(fd);
+}
+
+static void read_zram(char *data, size_t len)
+{
+	int fd = open("/dev/zram0", O_RDONLY | O_DIRECT | O_CLOEXEC);
+
+	if (fd < 0 || read(fd, data, len) != (ssize_t)len)
+		mig_fail("read of zram: %m");
+	close(fd);
+}
+
+/* Half of each page can be compressed, so that objects share pages. */
+static void fill_compressible(char *data, size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < len; i += mig_psize)
+		mig_fill(data + i, mig_psize / 2, i);
+}
+
+static void compact_zsmalloc(const void *arg)
+{
+	size_t len = 16 * MB, filler = 64 * MB;
+	char *data = mig_map(len, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	char *mem = mig_anon_on(filler, MIG_A);
+	uint64_t sum;
+	int i;
+
+	fill_compressible(data, len);
+	sum = mig_sum(data, len);
+	fragment(mem, filler);
+	write_zram(data, len);
+	for (i = 0; i < mig_nr_nodes; i++)
+		compact_node(mig_nodes[i]);
+	mig_write(ZRAM_DIR "/compact", "1");
+	memset(data, 0, len);
+	read_zram(data, len);
+	if (mig_break != MIG_BREAK_NOTHING)
+		data[len / 2] ^= 1;
+	mig_check(mig_sum(data, len) == sum, "zram has other contents");
+	check_rest(mem, 0, filler);
+}
+
+/* Its pages may be anywhere, so every node has to be compacted. */
+static void compact_everywhere(void)
+{
+	char *mem;
+	int i;
+
+	for (i = 0; i < mig_nr_nodes; i++) {
+		mem = mig_anon_on(32 * MB, mig_nodes[i]);
+		fragment(mem, 32 * MB);
+		compact_node(mig_nodes[i]);
+		check_rest(mem, 0, 32 * MB);
+		munmap(mem, 32 * MB);
+	}
+}
+
+static void compact_balloon(const void *arg)
+{
+	long before = mig_vmstat("balloon_migrate");
+	int tries;
+
+	if (before < 0)
+		mig_skip("the kernel cannot move pages of a balloon");
+	if (mig_vmstat("nr_balloon_pages") <= 0)
+		mig_skip("no balloon, or the host has not inflated it");
+	before += (mig_break == MIG_BREAK_COUNT) << 30;
+	for (tries = 0; tries < 5; tries++) {
+		compact_everywhere();
+		if (mig_vmstat("balloon_migrate") > before)
+			return;
+	}
+	mig_fail("no page of the balloon moved");
+}
+
+/*
+ * Memory that goes away
+ */
+
+static bool take_offline(long block)
+{
+	char path[128], text[32];
+
+	snprintf(path, sizeof(path), BLOCK_DIR "/memory%ld/state", block);
+	if (mig_read(path, text, sizeof(text)) <= 0 || strcmp(text, "online"))
+		return false;
+	if (mig_write(path, "offline"))
+		return false;
+	mig_on_end_write(path, "online");
+	return true;
+}
+
+static size_t nr_in_range(char *mem, size_t len, uint64_t from, uint64_t to)
+{
+	size_t i, nr = 0;
+	uint64_t pfn;
+
+	for (i = 0; i < len; i += mig_psize) {
+		pfn = mig_pagemap(mem + i) & MIG_PM_PFN;
+		nr += pfn >= from && pfn < to;
+	}
+	return nr;
+}
+
+static uint64_t pages_per_block(void)
+{
+	char text[32];
+
+	if (mig_read(BLOCK_DIR "/block_size_bytes", text, sizeof(text)) <= 0)
+		mig_skip("no memory blocks in sysfs");
+	return strtoull(text, NULL, 16) / mig_psize;
+}
+
+/* Blocks of the last node, whose memory the kernel itself uses least. */
+static void remove_block(const void *arg)
+{
+	size_t in, len = 160 * MB;
+	int node = mig_nodes[mig_nr_nodes - 1];
+	uint64_t per = pages_per_block(), from;
+	char *mem = mig_anon_on(len, node);
+	long block, last = -1;
+
+	for (block = MAX_BLOCK; block >= 0 && last < 0; block--) {
+		from = block * per;
+		if (mig_node_of_pfn(from) != node)
+			continue;
+		in = nr_in_range(mem, len, from, from + per);
+		if (in && take_offline(block))
+			last = block;
+	}
+	if (last < 0)
+		mig_skip("no memory block of node %d can be taken offline", node);
+	from = last * per;
+	in = nr_in_range(mem, len, from, from + per);
+	mig_check(!in, "%zu pages stayed in the block", in);
+	mig_spoil(mem, len, node);
+	mig_check(mig_verify(mem, len, 1) == len, "contents changed");
+}
+
+static void unpoison_later(uint64_t pfn)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)pfn);
+	mig_on_end_write(HWPOISON_DIR "/unpoison-pfn", text);
+}
+
+static void soft_offline_at(char *mem, size_t len, char *addr)
+{
+	uint64_t was = mig_pagemap(addr) & MIG_PM_PFN, is;
+
+	if (access(HWPOISON_DIR "/unpoison-pfn", F_OK))
+		mig_skip("no hwpoison/unpoison-pfn, the page would be lost");
+	if (madvise(addr, mig_psize, MADV_SOFT_OFFLINE))
+		mig_fail("MADV_SOFT_OFFLINE: %m");
+	unpoison_later(was);
+	mig_spoil(mem, len, MIG_A);
+	is = mig_pagemap(addr) & MIG_PM_PFN;
+	mig_check(is && is != was, "the page is still in use");
+	mig_check(mig_kpageflags(was) & MIG_KPF_HWPOISON, "the page is not offline");
+	mig_check(mig_verify(mem, len, 1) == len, "contents changed");
+}
+
+static void soft_offline_small(const void *arg)
+{
+	char *mem = mig_anon_on(16 * mig_psize, MIG_A);
+
+	soft_offline_at(mem, 16 * mig_psize, mem + 3 * mig_psize);
+}
+
+static void soft_offline_huge(const void *arg)
+{
+	size_t size = mig_pmd_size();
+	char *mem;
+
+	if (!size)
+		mig_skip("no transparent huge pages");
+	mem = mig_thp_on(size, size / KB, MIG_A);
+	soft_offline_at(mem, size, mem + 3 * mig_psize);
+}
+
+static void soft_offline_file(const void *arg)
+{
+	char path[256], *mem;
+	int fd = mig_ext4_file(path, 16 * mig_psize);
+
+	mem = mig_map(16 * mig_psize, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
+	mig_fill(mem, 16 * mig_psize, 1);
+	soft_offline_at(mem, 16 * mig_psize, mem + 3 * mig_psize);
+}
+
+/*
+ * CMA
+ */
+
+#define STEP			(2 * MB)
+/* MLOCK_ONFAULT of mlock2(2) */
+#define ON_FAULT		1
+
+/**
+ * struct cma - an area of contiguous memory
+ * @dir: in debugfs
+ * @from: its first pfn
+ * @nr: its pages
+ */
+struct cma {
+	char dir[160];
+	uint64_t from;
+	long nr;
+};
+
+static bool read_cma(struct cma *cma, const char *label)
+{
+	char path[192];
+
+	snprintf(cma->dir, sizeof(cma->dir), CMA_DIR "/%.100s", label);
+	snprintf(path, sizeof(path), "%s/base_pfn", cma->dir);
+	cma->from = mig_read_long(path);
+	snprintf(path, sizeof(path), "%s/count", cma->dir);
+	cma->nr = mig_read_long(path);
+	return cma->nr > 0;
+}
+
+static void find_cma(struct cma *cma)
+{
+	DIR *dir = opendir(CMA_DIR);
+	struct dirent *entry;
+	bool found = false;
+
+	while (dir && !found && (entry = readdir(dir)))
+		found = entry->d_name[0] != '.' && read_cma(cma, entry->d_name);
+	if (dir)
+		closedir(dir);
+	if (!found)
+		mig_skip("no CMA area in debugfs");
+}
+
+static size_t node_free(int node)
+{
+	char path[96], text[4096], *at;
+
+	snprintf(path, sizeof(path), NODE_DIR "/node%d/meminfo", node);
+	if (mig_read(path, text, sizeof(text)) <= 0)
+		return 0;
+	at = strstr(text, "MemFree:");
+	return at ? strtoul(at + strlen("MemFree:"), NULL, 10) * KB : 0;
+}
+
+/*
+ * Memory that is only there to make the rest of its node scarce, and that
+ * reclaim cannot take.
+ */
+static void take_most_of(int node)
+{
+	size_t len;
+	char *mem;
+
+	mig_set("/proc/sys/vm/min_free_kbytes", "8192");
+	len = node_free(node);
+	if (len <= 64 * MB)
+		return;
+	len -= 64 * MB;
+	mem = mig_map(len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	mig_mbind(mem, len, MIG_MPOL_BIND, BIT_OF(node), 0);
+	if (mlock(mem, len))
+		mig_skip("mlock of %zu MiB: %m", len / MB);
+}
+
+/*
+ * Move whatever is in the area out of it, and leave it free. This also brings
+ * back the free pages that the CPUs keep, which would be handed out first.
+ */
+static void vacate(const struct cma *cma)
+{
+	char path[192], text[32];
+
+	snprintf(text, sizeof(text), "%ld", cma->nr);
+	snprintf(path, sizeof(path), "%s/alloc", cma->dir);
+	if (mig_write(path, text))
+		return;
+	snprintf(path, sizeof(path), "%s/free", cma->dir);
+	mig_write(path, text);
+}
+
+/*
+ * The page allocator turns to the area when little else is left. Take memory
+ * of its node in steps until enough of it lies in the area.
+ */
+static char *fill_cma(const struct cma *cma, size_t *len)
+{
+	int node = mig_node_of_pfn(cma->from);
+	size_t most = 96 * MB, in = 0;
+	char *mem = mig_map(most, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1);
+
+	madvise(mem, most, MADV_NOHUGEPAGE);
+	vacate(cma);
+	take_most_of(node);
+	syscall(SYS_mlock2, mem, most, ON_FAULT);
+	mig_alloc_on(node);
+	for (*len = 0; *len < most && in < 256 && node_free(node) > 20 * MB;
+	     *len += STEP) {
+		mig_fill(mem + *len, STEP, 1);
+		in += nr_in_range(mem + *len, STEP, cma->from, cma->from + cma->nr);
+	}
+	mig_alloc_anywhere();
+	if (!in)
+		mig_skip("no page of ours got into the CMA area");
+	return mem;
+}
+
+static void check_steps(char *mem, size_t len)
+{
+	size_t i;
+
+	mig_spoil(mem, len, MIG_A);
+	for (i = 0; i < len; i += STEP)
+		mig_check(mig_verify(mem + i, STEP, 1) == STEP,
+			  "contents changed in step %zu", i / STEP);
+}
+
+static void cma_alloc(const void *arg)
+{
+	size_t len, before, after;
+	struct cma cma;
+	char path[192], text[32], *mem;
+
+	find_cma(&cma);
+	mem = fill_cma(&cma, &len);
+	before = nr_in_range(mem, len, cma.from, cma.from + cma.nr);
+	snprintf(text, sizeof(text), "%ld", cma.nr / 2);
+	snprintf(path, sizeof(path), "%s/free", cma.dir);
+	mig_on_end_write(path, text);
+	snprintf(path, sizeof(path), "%s/alloc", cma.dir);
+	mig_check(!mig_write(path, text), "no %s contiguous pages", text);
+	after = nr_in_range(mem, len, cma.from, cma.from + cma.nr);
+	mig_check(after < before || before <= (size_t)cma.nr / 2,
+		  "%zu pages of ours are still in the area", after);
+	check_steps(mem, len);
+}
+
+/* Pins that may last must not keep memory that can be wanted back. */
+static void longterm_pin(const void *arg)
+{
+	uint64_t pfn;
+	struct cma cma;
+	size_t len, i, nr = 0;
+	char *mem;
+
+	find_cma(&cma);
+	if (access("/sys/kernel/debug/gup_test", F_OK))
+		mig_skip("no gup_test in debugfs");
+	mem = fill_cma(&cma, &len);
+	for (i = 0; i < len && nr < 16; i += mig_psize) {
+		if (!nr_in_range(mem + i, mig_psize, cma.from, cma.from + cma.nr))
+			continue;
+		if (mig_try_pin(mem + i, mig_psize) < 0)
+			mig_fail("gup_test: %m");
+		pfn = mig_pagemap(mem + i) & MIG_PM_PFN;
+		pfn = mig_break == MIG_BREAK_NODE ? cma.from : pfn;
+		mig_check(pfn < cma.from || pfn >= cma.from + cma.nr,
+			  "pinned inside of the CMA area");
+		nr++;
+	}
+	check_steps(mem, len);
+}
+
+/*
+ * DAMON
+ */
+
+static void damon(const char *file, const char *text)
+{
+	char path[256];
+	int err;
+
+	snprintf(path, sizeof(path), DAMON_DIR "/%s", file);
+	err = mig_write(path, text);
+	if (err)
+		mig_skip("%s cannot be %s: %s", path, text, strerror(-err));
+}
+
+#define CONTEXT		"0/contexts/0/"
+#define SCHEME		CONTEXT "schemes/0/"
+
+static void damon_scheme(const char *action, int node)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%d", node);
+	damon(CONTEXT "schemes/nr_schemes", "1");
+	damon(SCHEME "action", action);
+	damon(SCHEME "target_nid", text);
+	damon(SCHEME "access_pattern/sz/max", "18446744073709551615");
+	damon(SCHEME "access_pattern/nr_accesses/max", "18446744073709551615");
+	damon(SCHEME "access_pattern/age/max", "18446744073709551615");
+}
+
+static void damon_target(char *mem, size_t len)
+{
+	char text[32];
+
+	damon(CONTEXT "targets/nr_targets", "1");
+	snprintf(text, sizeof(text), "%d", getpid());
+	damon(CONTEXT "targets/0/pid_target", text);
+	damon(CONTEXT "targets/0/regions/nr_regions", "1");
+	snprintf(text, sizeof(text), "%lu", (unsigned long)mem);
+	damon(CONTEXT "targets/0/regions/0/start", text);
+	snprintf(text, sizeof(text), "%lu", (unsigned long)mem + len);
+	damon(CONTEXT "targets/0/regions/0/end", text);
+}
+
+static void damon_moves(const void *arg)
+{
+	char *mem = mig_anon_on(MB, MIG_A);
+
+	if (access(DAMON_DIR "/nr_kdamonds", F_OK))
+		mig_skip("no DAMON in sysfs");
+	if (mig_read_long(DAMON_DIR "/nr_kdamonds"))
+		mig_skip("DAMON is in use");
+	mig_on_end_write(DAMON_DIR "/nr_kdamonds", "0");
+	damon("nr_kdamonds", "1");
+	mig_on_end_write(DAMON_DIR "/0/state", "off");
+	damon("0/contexts/nr_contexts", "1");
+	damon(CONTEXT "operations", "fvaddr");
+	damon(CONTEXT "monitoring_attrs/intervals/sample_us", "10000");
+	damon(CONTEXT "monitoring_attrs/intervals/aggr_us", "50000");
+	damon_target(mem, MB);
+	damon_scheme("migrate_cold", MIG_B);
+	/* DAMON takes what it finds on an LRU. */
+	mig_drain();
+	damon("0/state", "on");
+	wait_on(mem, MB, MIG_B, 15);
+}
+
+static const struct mig_case cases[] = {
+	{ "mbind: MOVE", mbind_moves },
+	{ "mbind: without MOVE, and STRICT", mbind_without_move },
+	{ "mbind: shared memory and MOVE_ALL", mbind_shared },
+	{ "mbind: pinned page", mbind_pinned },
+	{ "mbind: pinned page and STRICT", mbind_pinned_strict },
+	{ "mbind: errors", mbind_errors },
+	{ "mbind: interleave", mbind_interleaves },
+	{ "migrate_pages: oneself", migrate_self },
+	{ "migrate_pages: relative nodes", migrate_relative },
+	{ "migrate_pages: to fewer nodes", migrate_to_fewer },
+	{ "migrate_pages: another process", migrate_other },
+	{ "migrate_pages: errors", migrate_errors },
+	{ "cpuset: new nodes", cpuset_changes },
+	{ "cpuset: entered", cpuset_entered },
+	{ "NUMA balancing: base pages", balance_small },
+	{ "NUMA balancing: PMD THP", balance_huge },
+	{ "compaction: anon", compact_anon },
+	{ "compaction: unmapped pages of ext4", compact_unmapped,
+	  &(const struct page_cache){ cached_on_ext4 } },
+	{ "compaction: unmapped pages of a memfd", compact_unmapped,
+	  &(const struct page_cache){ cached_in_memfd } },
+	/* The buffers of zram come and go, and no counter tells of them. */
+	{ "compaction: zsmalloc", compact_zsmalloc, .lost_kb = 16384 },
+	{ "compaction: balloon", compact_balloon },
+	{ "memory offline", remove_block },
+	{ "CMA allocation", cma_alloc },
+	{ "long-term pin of CMA memory", longterm_pin },
+	{ "soft offline: base page", soft_offline_small },
+	{ "soft offline: PMD THP", soft_offline_huge },
+	{ "soft offline: file", soft_offline_file },
+	{ "demotion", demotion },
+	{ "DAMON: migrate_cold", damon_moves },
+};
+
+int main(int argc, char **argv)
+{
+	return mig_main(argc, argv, cases, ARRAY_SIZE(cases));
+}
