@@ -1,0 +1,262 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Measures this series against the base kernel: the same work, in the same guest, in one run."""
+
+import argparse
+import concurrent.futures
+import fnmatch
+import hashlib
+import os
+import subprocess
+import sys
+import time
+
+from benchlib import guests, plots, results
+from guestlib.common import Kernel, Refused, build_folder, log_folder, say
+
+PAIRS = 7               # visits of each workload in each guest on real CPUs
+LEAST_PAIRS = 3
+WALL_SECONDS = 420      # no new round of pairs is begun after this
+
+
+class Workload:
+    """A line of `migrate_bench -l`."""
+
+    def __init__(self, line):
+        self.name, self.unit, self.boot, clocks, self.what = line.split("\t")
+        self.clocks = clocks.split()
+
+
+def workloads(program, match):
+    """The workloads that a pattern names; all of them without one."""
+    listing = subprocess.run([program, "-l"], capture_output=True, text=True, check=True).stdout
+    known = [Workload(line) for line in listing.splitlines()]
+    if not match:
+        return known
+    patterns = match.replace(",", " ").split()
+    found = [w for w in known if any(fits(w.name, p) for p in patterns)]
+    if not found:
+        raise Refused(f"no workload fits {match}; `scripts/bench.py --list` shows them", 2)
+    return yardstick(known, found) + found
+
+
+def yardstick(known, found):
+    """The copy loop, in a boot that there is anyway, when it was not asked for."""
+    boots = [w.boot for w in found if "insn" in w.clocks]
+    copy = next(w for w in known if w.name == "copy")
+    if copy in found or not boots:
+        return []
+    copy.boot, copy.clocks = boots[0], ["insn"]
+    return [copy]
+
+
+def fits(name, pattern):
+    """Whether a name is the pattern, begins with it, or is what its stars stand for."""
+    return fnmatch.fnmatchcase(name, pattern) or \
+        not set(pattern) & set("*?[") and name.startswith(pattern)
+
+
+class Side:
+    """One of the two kernels."""
+
+    def __init__(self, name, kernel):
+        self.name = name
+        self.kernel = kernel
+        self.version = ""
+        self.image = hashlib.sha256(kernel.image.read_bytes()).hexdigest()[:12]
+        text = (kernel.folder / ".config").read_text()
+        self.config = {line for line in text.splitlines() if line.startswith("CONFIG_")}
+
+    @property
+    def config_hash(self):
+        """Which configuration this is."""
+        return hashlib.sha256("\n".join(sorted(self.config)).encode()).hexdigest()[:12]
+
+    def describe(self):
+        """One line about it."""
+        return (f"{self.name}: Linux {self.version}, image {self.image}, "
+                f"configuration {self.config_hash}")
+
+
+def note_guest(side, guest, found):
+    """Take over what a guest has told about itself."""
+    side.version = guest.version or side.version
+    found.errors += [f"{side.name}: the kernel complained\n{text}"
+                     for text in guest.complaints()]
+
+
+def count(sides, program, wanted, found):
+    """The instrument that counts instructions: each boot alone, several at a time."""
+    boots = {}
+    for one in wanted:
+        if "insn" in one.clocks:
+            boots.setdefault(one.boot, []).append(one.name)
+    start, done = time.monotonic(), 0
+    jobs = [(side, boot, names) for boot, names in boots.items() for side in sides]
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        running = [pool.submit(guests.count_instructions, side.name, side.kernel, program, boot,
+                               names) for side, boot, names in jobs]
+        for (side, boot, _), job in zip(jobs, running):
+            done += 1
+            try:
+                lines, guest = job.result()
+            except Refused as refusal:
+                found.errors.append(f"{side.name}, boot {boot}: {refusal}")
+                continue
+            found.add("insn", side.name, lines)
+            note_guest(side, guest, found)
+            say(f"instructions: boot {done} of {len(jobs)} ({side.name}, {boot}), "
+                f"{time.monotonic() - start:.0f} s")
+
+
+def race(sides, program, wanted, found, pairs):
+    """The instrument on real CPUs: both guests up, one halted while the other one works."""
+    names = [one.name for one in wanted if "wall" in one.clocks]
+    if not names:
+        return
+    start, up = time.monotonic(), {}
+    if os.getloadavg()[0] > (os.cpu_count() or 1):
+        say(f"the host is busy (load {os.getloadavg()[0]:.0f}): its wall clock will say little")
+    try:
+        for side in sides:
+            folder = log_folder() / "bench" / f"{side.name}-wall"
+            up[side] = guests.WallGuest(side.kernel, program, folder)
+            up[side].start("bench")
+        # The first round has every code path translated; it does not count.
+        for turn in range(pairs + 1):
+            if turn > LEAST_PAIRS and time.monotonic() - start > WALL_SECONDS:
+                break
+            visit_all(up, names, found if turn else results.Results(), turn)
+            say(f"real CPUs: round {turn} of {pairs}, {time.monotonic() - start:.0f} s")
+    finally:
+        for side, guest in up.items():
+            guest.poll_console()
+            guest.close()
+            note_guest(side, guest, found)
+
+
+def visit_all(up, names, found, turn):
+    """Each workload once in each guest, the guests in turn first."""
+    order = list(up.items())
+    for number, name in enumerate(names):
+        for side, guest in order if (number + turn) % 2 else reversed(order):
+            found.add("wall", side.name, guest.ask(name))
+
+
+def heading(sides):
+    """Who was measured."""
+    lines = [side.describe() for side in sides]
+    base, ours = (side.config for side in sides)
+    if base != ours:
+        names = sorted({line.split("=")[0] for line in base ^ ours})
+        lines.append(f"configurations differ in: {' '.join(names)}")
+    return lines
+
+
+def show(sides, found):
+    """Print the tables and what was left out."""
+    for line in heading(sides):
+        say(line)
+    for instrument in results.HEADS:
+        for line in results.table(found, instrument):
+            say(line)
+    for (instrument, name), why in found.skipped.items():
+        say(f"skipped ({instrument}): {name}: "
+            + "; ".join(f"{side}: {text}" for side, text in why.items()))
+
+
+def verdict(found):
+    """0 when the figures may be compared."""
+    for text in found.errors:
+        say(f"error: {text}")
+    if found.bad:
+        say("REFUSED: the contents of moved memory were wrong in " + ", ".join(found.bad))
+        return 1
+    above = [row for row in found.rows.values() if row.above]
+    say(f"{len(found.rows)} rows, {len(above)} above {results.LIMIT}"
+        + (": " + ", ".join(f"{row.name} ({row.instrument})" for row in above) if above else ""))
+    return 1 if found.errors else 0
+
+
+def save(sides, found, partial):
+    """Write samples and rows; returns the path of the rows."""
+    folder = build_folder() / "bench"
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = "part" if partial else "bench"
+    (folder / f"{stem}-samples.txt").write_text("\n".join(found.lines) + "\n")
+    path = folder / f"{stem}.csv"
+    results.write_csv(path, found, heading(sides))
+    return path
+
+
+def measure(args):
+    """The whole run."""
+    program = guests.build_program()
+    wanted = workloads(program, args.match)
+    if args.list:
+        for one in wanted:
+            say(f"{one.name:16} {one.unit:8} {'+'.join(one.clocks):10} {one.what}")
+        return 0
+    start = time.monotonic()
+    sides = [Side("base", Kernel(args.base)), Side("ours", Kernel(args.ours))]
+    found = results.Results()
+    if "insn" in args.clock:
+        count(sides, program, wanted, found)
+    if "wall" in args.clock:
+        race(sides, program, wanted, found, args.pairs)
+    if not found.bad:
+        show(sides, found)
+    path = save(sides, found, bool(args.match) or len(args.clock) < 2)
+    code = verdict(found)
+    say(f"{time.monotonic() - start:.0f} s; {path}")
+    if not found.bad:
+        draw(path, args.plots)
+    return code
+
+
+def draw(path, wanted):
+    """The plots; without gnuplot there are none, unless they were asked for."""
+    if not wanted and not plots.available():
+        say("no plots: `scripts/deps.sh bench` installs gnuplot")
+        return
+    drawn = plots.draw(results.read_csv(path), path.parent)
+    if drawn:
+        say(f"plots: {path.parent}/{{{','.join(drawn)}}}.{{png,svg}}")
+
+
+def parse(arguments):
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--match", default="", help="workloads: names, their beginnings, "
+                        "or patterns with stars, separated by commas")
+    parser.add_argument("--list", action="store_true", help="list the workloads")
+    parser.add_argument("--clock", default="insn,wall", type=lambda text: text.split(","),
+                        help="insn, wall or both (insn,wall)")
+    parser.add_argument("--pairs", type=int, default=PAIRS, help="visits on real CPUs")
+    parser.add_argument("--base", default="base", help="the kernel to compare with")
+    parser.add_argument("--ours", default="guest", help="the kernel that is measured")
+    parser.add_argument("--plots", action="store_true", help="fail when plots cannot be drawn")
+    parser.add_argument("--redraw", metavar="CSV", help="only draw the plots of an earlier run")
+    args = parser.parse_args(arguments)
+    if set(args.clock) - {"insn", "wall"}:
+        parser.error("--clock knows insn and wall")
+    return args
+
+
+def main(arguments):
+    """The command."""
+    args = parse(arguments)
+    try:
+        if args.redraw:
+            draw(type(build_folder())(args.redraw).resolve(), True)
+            return 0
+        return measure(args)
+    except Refused as refusal:
+        sys.stderr.write(f"bench.py: {refusal}\n")
+        return refusal.code
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

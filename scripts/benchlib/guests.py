@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Guests that measure: one counts instructions, one runs on real CPUs."""
+
+import os
+import time
+
+from guestlib import machine, userland
+from guestlib.common import GUEST_FILES, Refused, build_folder, call, log_folder
+
+# A tick of the guest's clock is an instruction; the same boot gives the same digits.
+INSN = ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-seed", "1",
+        "-rtc", "base=2026-01-01,clock=vm"]
+INSN_CPU = "max,-erms,-fsrm"    # a string move would count as one instruction a round
+WALL = ["-accel", "tcg,thread=multi"]
+# No unit tests, no randomness.
+WORDS = "kunit.enable=0 norandmaps quiet"
+LOW_MIB, HIGH_MIB, SPLIT_MIB = 2048, 4096, 2816     # of the q35 machine
+BOOT_LIMIT, ANSWER_LIMIT = 300, 600
+SOURCE = GUEST_FILES.parent.parent / "tools/testing/migrate/bench"
+DONE = "# bench: done"
+
+
+def build_program():
+    """The program that does the work; returns its path."""
+    out = build_folder() / "user" / "bench"
+    out.mkdir(parents=True, exist_ok=True)
+    base = os.environ.get("BASE_SRC")
+    if not base:
+        raise Refused("BASE_SRC does not name the base's tree; call this by `make bench`", 2)
+    call(["make", "-s", "-C", str(SOURCE), f"O={out}", f"CPPFLAGS=-I{base}/lib"],
+         log_folder() / "bench-program.log", "building migrate_bench")
+    return out / "migrate_bench"
+
+
+def contiguous_range():
+    """Three quarters of the last node for contiguous memory.
+
+    That is more than half of what is free there, so the kernel puts movable
+    memory into it first.
+    """
+    total, start = machine.NODES * machine.NODE_MIB, (machine.NODES - 1) * machine.NODE_MIB
+    if total >= SPLIT_MIB and start >= LOW_MIB:
+        start += HIGH_MIB - LOW_MIB
+    start += machine.NODE_MIB // 16
+    size = machine.NODE_MIB // 4 * 3
+    return f"cma={size}M@{start}M"
+
+
+def write_root(path, kernel, program, plan):
+    """The root file system of a guest that measures."""
+    archive = userland.Cpio(path)
+    for name in userland.FOLDERS:
+        archive.folder(name)
+    archive.console()
+    archive.file("bin/busybox", userland.need("busybox"))
+    archive.file("init", GUEST_FILES / "init")
+    archive.file("t/bench", GUEST_FILES / "bench")
+    archive.file("t/migrate_bench", program)
+    for module in kernel.modules():
+        archive.file(f"t/modules/{module.name}", module, 0o644)
+    archive.data("t/bench.plan", plan.encode())
+    archive.close()
+
+
+class BenchGuest(machine.Guest):
+    """A guest whose results come through a serial port.
+
+    Its writes are done when the guest's instruction is, so that nothing of the
+    host's timing gets into a guest that counts instructions.
+    """
+
+    def __init__(self, kernel, folder, accel, append=""):
+        super().__init__(kernel, folder, f"{WORDS} {append}")
+        self.accel = accel
+        self.version = ""
+
+    def command(self, mode, channels):
+        """The qemu command line."""
+        cpu = INSN_CPU if self.accel is INSN else "max"
+        return ["qemu-system-x86_64", *self.accel, *machine.hardware(cpu),
+                *self._ports(channels), "-display", "none", "-no-reboot",
+                "-kernel", str(self.kernel.image), "-initrd", str(self.initramfs),
+                "-append", f"{machine.CONSOLE} guest={mode} {self.append}"]
+
+    def _ports(self, channels):
+        """The channels, with a serial port where others have a virtio port."""
+        ports = []
+        for flag, value in zip(channels[::2], channels[1::2]):
+            if value.startswith("virtserialport"):
+                ports += ["-serial", "chardev:results"]
+            elif not value.startswith("virtio-serial"):
+                ports += [flag, self._channel(value)]
+        return ports
+
+    def _channel(self, value):
+        return value
+
+    def take(self, lines):
+        """Note the kernel's version; returns the lines that are left."""
+        for line in lines:
+            if line.startswith("# bench: ") and line != DONE:
+                self.version = line[len("# bench: "):]
+        return [line for line in lines if line and not line.startswith("#")]
+
+    def complaints(self):
+        """What the kernel reported, as text."""
+        return ["\n".join(f.lines) for f in self.scanner.findings]
+
+    def follow(self, limit):
+        """Read until the answer ends, or the guest does; returns its lines."""
+        deadline, found = time.monotonic() + limit, []
+        while (lines := self.poll()) is not None:
+            found += self.take(lines)
+            if DONE in lines:
+                return found
+            if time.monotonic() > deadline:
+                self.kill()
+                raise Refused(f"the guest gave no answer for {limit} s; its console is in "
+                              f"{self.folder / 'console.log'}")
+            if not lines:
+                time.sleep(0.01)
+        raise Refused(f"the guest stopped; its console is in {self.folder / 'console.log'}")
+
+
+class WallGuest(BenchGuest):
+    """A guest that waits for the names of workloads, and is halted while it waits."""
+
+    def __init__(self, kernel, program, folder):
+        super().__init__(kernel, folder, WALL)
+        write_root(self.initramfs, kernel, program, "")
+        self._pipe = None
+
+    def start(self, mode):
+        """Boot until it listens."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        names, answers = self.folder / "port.in", self.folder / "port.out"
+        for path in (names, answers):
+            path.unlink(missing_ok=True)
+        os.mkfifo(names)
+        answers.symlink_to("results.log")
+        self._pipe = open(os.open(names, os.O_RDWR), "w", encoding="utf-8")
+        super().start(mode)
+        deadline = time.monotonic() + BOOT_LIMIT
+        while not self.version:
+            self.take(self.poll() or [])
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise Refused(f"the guest does not boot; {self.folder / 'console.log'}")
+            time.sleep(0.05)
+        self._tell("stop")
+
+    def _channel(self, value):
+        if value.startswith("file,id=results"):
+            return f"pipe,id=results,path={self.folder / 'port'}"
+        return value
+
+    def ask(self, name):
+        """Have a workload done once; returns the lines of the answer."""
+        self._tell("cont")
+        self._pipe.write(name + "\n")
+        self._pipe.flush()
+        try:
+            return self.follow(ANSWER_LIMIT)
+        finally:
+            self._tell("stop")
+
+    def close(self):
+        """End the guest."""
+        super().close()
+        if self._pipe:
+            self._pipe.close()
+
+
+def count_instructions(side, kernel, program, boot, names):
+    """One boot that counts instructions; returns its lines and the guest."""
+    guest = BenchGuest(kernel, log_folder() / "bench" / f"{side}-{boot}", INSN,
+                       contiguous_range() if boot == "cma" else "")
+    try:
+        write_root(guest.initramfs, kernel, program, "-i " + " ".join(names))
+        guest.start("bench")
+        lines = guest.follow(BOOT_LIMIT + ANSWER_LIMIT * len(names))
+        guest.poll_console()
+    finally:
+        guest.close()
+    return lines, guest

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Samples, rows, the table and the CSV file."""
+
+import csv
+import re
+import statistics
+
+SAMPLE = re.compile(r"sample (\S+) unit=(\S+) copied=(\d+) units=(\S+) cost=(\S+) "
+                    r"check=(ok|bad)(?: note=(.*))?$")
+SIDES = ("base", "ours")
+LIMIT = 1.05            # a row above this has to be explained
+NOISY = 0.1             # a wall clock that scatters like this proves nothing
+
+
+class Row:
+    """One figure of both kernels."""
+
+    def __init__(self, instrument, name, unit, copied):
+        self.instrument = instrument
+        self.name = name
+        self.unit = unit
+        self.copied = copied
+        self.visits = {side: [] for side in SIDES}      # a list of samples for each visit
+        self.notes = {side: "" for side in SIDES}
+
+    def samples(self, side):
+        """All samples of a kernel."""
+        return [value for visit in self.visits[side] for value in visit]
+
+    def value(self, side):
+        """The figure of a kernel, None when it has none."""
+        samples = self.samples(side)
+        return statistics.median(samples) if samples else None
+
+    def ratios(self):
+        """Ours by the base's, one for each pair of visits."""
+        pairs = zip(self.visits["base"], self.visits["ours"])
+        medians = [(statistics.median(a), statistics.median(b)) for a, b in pairs if a and b]
+        return [b / a for a, b in medians if a]
+
+    @property
+    def ratio(self):
+        """Ours by the base's."""
+        if self.instrument == "wall":
+            ratios = self.ratios()
+            return statistics.median(ratios) if ratios else None
+        base, ours = self.value("base"), self.value("ours")
+        return ours / base if base and ours is not None else None
+
+    @property
+    def spread(self):
+        """How far a sample, or the ratio of a pair of visits, is from the middle one; half of
+        them are nearer. A part of one; None when there are too few."""
+        if self.instrument == "wall":
+            return deviation(self.ratios())
+        spreads = [deviation(self.samples(side)) for side in SIDES]
+        return None if None in spreads else max(spreads)
+
+    @property
+    def above(self):
+        """Whether it costs more than it may, noise aside."""
+        noise = 0
+        if self.instrument == "wall":
+            noise = self.spread
+            if noise is None or noise > NOISY:
+                return False
+        return self.ratio is not None and self.ratio > LIMIT + noise
+
+    def rest_ratio(self, copy):
+        """The ratio of what is not the copy loop."""
+        base, ours = self.value("base"), self.value("ours")
+        if not self.copied or None in (copy, base, ours) or self.name == "copy":
+            return None
+        rest = base - copy * self.copied
+        return (ours - copy * self.copied) / rest if rest > 0 else None
+
+
+def deviation(values):
+    """The median deviation from the median, as a part of it."""
+    middle = statistics.median(values) if len(values) > 2 else 0
+    return statistics.median(abs(v - middle) for v in values) / abs(middle) if middle else None
+
+
+class Results:
+    """All rows of a run, and what went wrong on the way."""
+
+    def __init__(self):
+        self.rows = {}
+        self.bad = []
+        self.skipped = {}
+        self.errors = []
+        self.lines = []
+
+    def add(self, instrument, side, lines):
+        """Take in what one visit printed."""
+        visit = {}
+        for line in lines:
+            self.lines.append(f"{instrument} {side} {line}")
+            match = SAMPLE.match(line)
+            if match:
+                self._sample(instrument, side, match, visit)
+            elif line.startswith("skip "):
+                name, why = (line[5:].split(" ", 1) + [""])[:2]
+                self.skipped.setdefault((instrument, name), {})[side] = why
+            else:
+                self.errors.append(f"{side}, {instrument}: {line}")
+        for row, values in visit.items():
+            row.visits[side].append(values)
+
+    def _sample(self, instrument, side, match, visit):
+        name, unit, copied, units, cost, check, note = match.groups()
+        key = (instrument, name)
+        row = self.rows.setdefault(key, Row(instrument, name, unit, int(copied)))
+        visit.setdefault(row, []).append(float(cost) / float(units))
+        row.notes[side] = note or row.notes[side]
+        if check != "ok":
+            self.bad.append(f"{side}, {instrument}: {name}")
+
+    def of(self, instrument):
+        """The rows of an instrument."""
+        return [row for row in self.rows.values() if row.instrument == instrument]
+
+    def copy_cost(self, instrument):
+        """What the copy of a page costs, None when that was not measured."""
+        row = self.rows.get((instrument, "copy"))
+        return row.value("base") if row else None
+
+
+def figure(value):
+    """A number in at most eight characters."""
+    if value is None:
+        return "-"
+    if abs(value) >= 1000:
+        return f"{value:.0f}"
+    return f"{value:.2f}"
+
+
+def part(value, sign=""):
+    """A part of one, in percent."""
+    return "-" if value is None else f"{sign}{value * 100:.1f}%"
+
+
+def ratio(value, mark=" "):
+    """A ratio and its mark."""
+    return "-" if value is None else f"{value:.2f}{mark}"
+
+
+HEADS = {"insn": "Instructions, exact (one guest instruction is one nanosecond)",
+         "wall": "Nanoseconds on real CPUs, in pairs (the ratio counts, not the figures)"}
+
+
+def table(results, instrument):
+    """The lines of an instrument's table."""
+    rows = results.of(instrument)
+    if not rows:
+        return []
+    copy = results.copy_cost(instrument) if instrument == "insn" else None
+    lines = ["", HEADS[instrument],
+             f"{'workload':26} {'unit':10} {'base':>10} {'ours':>10} {'ratio':>6} "
+             f"{'spread':>7} {'copy':>8} {'rest':>6}"]
+    for row in rows:
+        share = copy * row.copied if copy and row.copied and row.name != "copy" else None
+        lines.append(f"{row.name:26} {row.unit:10} {figure(row.value('base')):>10} "
+                     f"{figure(row.value('ours')):>10} {ratio(row.ratio, '!' if row.above else ' '):>6} "
+                     f"{part(row.spread):>7} {figure(share):>8} "
+                     f"{ratio(row.rest_ratio(copy)):>6}{remark(row)}")
+    return lines
+
+
+def remark(row):
+    """What the program says about the row."""
+    base, ours = row.notes["base"], row.notes["ours"]
+    if base == ours:
+        return f"  {base}" if base else ""
+    return f"  base: {base or '-'}; ours: {ours or '-'}"
+
+
+COLUMNS = ("instrument", "workload", "unit", "base", "ours", "ratio", "spread", "copy",
+           "rest_ratio", "samples_base", "samples_ours", "note_base", "note_ours")
+
+
+def write_csv(path, results, heading):
+    """All rows; who was measured stands above them, in comments."""
+    with open(path, "w", encoding="utf-8", newline="") as out:
+        out.writelines(f"# {line}\n" for line in heading)
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for row in results.rows.values():
+            copy = results.copy_cost(row.instrument)
+            writer.writerow([row.instrument, row.name, row.unit, *map(number, (
+                row.value("base"), row.value("ours"), row.ratio, row.spread,
+                copy * row.copied if copy and row.copied else None, row.rest_ratio(copy))),
+                len(row.samples("base")), len(row.samples("ours")),
+                row.notes["base"], row.notes["ours"]])
+
+
+def number(value):
+    """A number for a machine."""
+    return "" if value is None else f"{value:.6g}"
+
+
+def read_csv(path):
+    """The rows of a CSV file as dictionaries."""
+    with open(path, encoding="utf-8") as source:
+        return list(csv.DictReader(line for line in source if not line.startswith("#")))

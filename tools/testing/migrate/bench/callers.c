@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The other ways into page migration: policies, whole processes, NUMA
+ * balancing, compaction.
+ */
+#include <linux/mempolicy.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bench.h"
+
+#define SIZE		MIB(256)
+#define NUMAB_SIZE	MIB(64)
+#define NODE3		"/sys/devices/system/node/node3/"
+#define PASSES		50
+#define MAX_PASSES	10000
+#define SCHED_DEBUG	"/sys/kernel/debug/sched/numa_balancing/"
+
+/* Where the pages of an area must be now. */
+static void expect_on(const struct area *a, int node)
+{
+	struct request rq;
+
+	request_make(&rq, a, PAGE);
+	request_aim(&rq, node);
+	request_expect(&rq);
+	request_free(&rq);
+}
+
+static void run_mbind(const struct workload *w, unsigned int rounds)
+{
+	struct area a;
+	__u64 cost;
+	int target = 2;
+
+	area_make(&a, SIZE, BASE_PAGES, 1);
+	for (; rounds--; target = 3 - target) {
+		settle();
+		cost = clock_now();
+		if (sys_mbind(a.start, a.size, MPOL_BIND, 1UL << target,
+			      MPOL_MF_MOVE))
+			fail("mbind");
+		cost = clock_now() - cost;
+		expect_on(&a, target);
+		report(w, NULL, a.size / PAGE, cost, area_intact(&a));
+	}
+}
+
+static void run_migrate_pages(const struct workload *w, unsigned int rounds)
+{
+	struct area a;
+	__u64 cost;
+	int target = 2;
+
+	area_make(&a, SIZE, BASE_PAGES, 1);
+	for (; rounds--; target = 3 - target) {
+		settle();
+		cost = clock_now();
+		if (sys_migrate_pages(1UL << (3 - target), 1UL << target) < 0)
+			fail("migrate_pages");
+		cost = clock_now() - cost;
+		expect_on(&a, target);
+		report(w, NULL, a.size / PAGE, cost, area_intact(&a));
+	}
+}
+
+static __u64 touch_all(const struct area *a)
+{
+	__u64 start = clock_now();
+	size_t at;
+
+	for (at = 0; at < a->size; at += PAGE)
+		touch_page(a->start + at);
+	return clock_now() - start;
+}
+
+/* What a pass over memory costs that nobody moves, at its cheapest. */
+static __u64 cheapest_pass(const struct area *a)
+{
+	__u64 best = ~0ULL, cost;
+	int i;
+
+	for (i = 0; i < 50; i++) {
+		cost = touch_all(a);
+		if (cost < best)
+			best = cost;
+	}
+	return best;
+}
+
+/* Read all memory again and again until balancing has moved it here. */
+static int balance(const struct area *a, struct request *rq, double *cost)
+{
+	__u64 before = vm_event("numa_pages_migrated");
+	int pass, turn;
+
+	for (pass = 0; pass < MAX_PASSES; pass += turn) {
+		for (turn = 0; turn < PASSES; turn++)
+			*cost += touch_all(a);
+		if (vm_event("numa_pages_migrated") - before >= rq->nr &&
+		    request_arrived(rq) == rq->nr)
+			return pass + turn;
+	}
+	return pass;
+}
+
+static void balance_rounds(const struct workload *w, unsigned int rounds)
+{
+	struct request rq;
+	struct area a;
+	double cost;
+	bool good;
+	int passes;
+
+	pin_to(2);
+	while (rounds--) {
+		area_make(&a, NUMAB_SIZE, BASE_PAGES, 1);
+		request_make(&rq, &a, PAGE);
+		request_aim(&rq, 2);
+		settle();
+		cost = 0;
+		need_write("/proc/sys/kernel/numa_balancing", "1");
+		passes = balance(&a, &rq, &cost);
+		need_write("/proc/sys/kernel/numa_balancing", "0");
+		cost -= (double)passes * cheapest_pass(&a);
+		good = area_intact(&a);
+		note("%lu pages moved in %d passes", request_arrived(&rq),
+		     passes);
+		report(w, NULL, rq.nr, cost, good);
+		request_free(&rq);
+		area_free(&a);
+	}
+}
+
+/* A process takes over how often it is scanned when it begins. */
+static void run_balancing(const struct workload *w, unsigned int rounds)
+{
+	pid_t pid;
+
+	need_write(SCHED_DEBUG "scan_delay_ms", "1");
+	need_write(SCHED_DEBUG "scan_period_min_ms", "10");
+	need_write(SCHED_DEBUG "scan_period_max_ms", "10");
+	pid = fork();
+	if (pid < 0)
+		fail("fork");
+	if (!pid) {
+		balance_rounds(w, rounds);
+		exit(0);
+	}
+	waitpid(pid, NULL, 0);
+}
+
+/* Three quarters of what is free on the node, in whole huge pages. */
+static size_t most_of_node(void)
+{
+	FILE *file = fopen(NODE3 "meminfo", "r");
+	unsigned long kib = 0;
+	char line[128];
+
+	if (!file)
+		leave_out("no %s", NODE3);
+	while (fgets(line, sizeof(line), file))
+		if (sscanf(line, "Node 3 MemFree: %lu kB", &kib) == 1)
+			break;
+	fclose(file);
+	return KIB(kib) / 4 * 3 / HUGE * HUGE;
+}
+
+/* Every second page of each pair goes: no free memory is contiguous. */
+static void make_holes(struct area *a)
+{
+	size_t at;
+
+	for (at = PAGE; at < a->size; at += 2 * PAGE)
+		if (madvise(a->start + at, PAGE, MADV_DONTNEED))
+			fail("madvise");
+}
+
+/* The pages that make_holes() left. */
+static bool rest_intact(const struct area *a)
+{
+	size_t page;
+
+	for (page = 0; page < a->size / PAGE; page += 2)
+		if (!page_intact(a, page))
+			return false;
+	return true;
+}
+
+/* Compact until a turn moves next to nothing. */
+static void run_compaction(const struct workload *w, unsigned int rounds)
+{
+	__u64 cost, moved, before, turn;
+	struct area a;
+
+	while (rounds--) {
+		area_make(&a, most_of_node(), BASE_PAGES, 3);
+		make_holes(&a);
+		settle();
+		cost = 0;
+		moved = 0;
+		do {
+			before = vm_event("pgmigrate_success");
+			turn = clock_now();
+			need_write(NODE3 "compact", "1");
+			cost += clock_now() - turn;
+			turn = vm_event("pgmigrate_success") - before;
+			moved += turn;
+		} while (turn > a.size / PAGE / 64);
+		note("%llu pages moved", moved);
+		report(w, NULL, moved, cost, rest_intact(&a));
+		area_free(&a);
+	}
+}
+
+const struct workload caller_workloads[] = {
+	{ "mbind", "256 MiB of base pages by mbind(2)", "page", "callers",
+	  ON_BOTH, 2, run_mbind, 0 },
+	{ "migrate_pages", "256 MiB of base pages by migrate_pages(2)",
+	  "page", "callers", ON_BOTH, 2, run_migrate_pages, 0 },
+	{ "numa-balancing", "64 MiB of base pages until all are local",
+	  "page", "callers", ON_BOTH, 2, run_balancing, 0 },
+	{ "compaction", "a node with a hole beside every page", "page",
+	  "compact", ON_BOTH, 1, run_compaction, 0 },
+	{ }
+};

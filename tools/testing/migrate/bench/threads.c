@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Threads: those that run while their memory moves, those that touch it and
+ * have to wait, and several that move at the same time.
+ */
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "bench.h"
+
+#define SIZE		MIB(64)
+#define STALL_SIZE	MIB(16)
+#define MOVER_SIZE	MIB(16)
+#define MAX_THREADS	4
+#define MAX_STALLS	65536
+#define STALL_NS	2000
+#define TOUCHES		16
+#define NAP_NS		20000
+
+static atomic_bool stop;
+
+static void start_thread(pthread_t *thread, void *(*run)(void *), void *arg)
+{
+	if (pthread_create(thread, NULL, run, arg))
+		fail("pthread_create");
+}
+
+/* A thread that runs on a CPU of its own and touches nothing that moves. */
+static void *bystander(void *cpu)
+{
+	pin_to((intptr_t)cpu);
+	while (!atomic_load_explicit(&stop, memory_order_relaxed))
+		;
+	return NULL;
+}
+
+/*
+ * Each flush of the TLB interrupts the CPUs on which the process runs.  The
+ * instructions of the bystanders are in the sum, so no cost is reported where
+ * instructions are the clock.
+ */
+static void run_bystanders(const struct workload *w, unsigned int rounds)
+{
+	pthread_t thread[MAX_THREADS];
+	__u64 cost, interrupts;
+	struct request rq;
+	struct area a;
+	unsigned long i;
+	unsigned int r;
+	bool good;
+
+	area_make(&a, SIZE, BASE_PAGES, 1);
+	request_make(&rq, &a, PAGE);
+	for (i = 1; i < w->arg; i++)
+		start_thread(&thread[i], bystander, (void *)i);
+	for (r = 0; r < rounds; r++) {
+		request_aim(&rq, 2 - r % 2);
+		settle();
+		interrupts = tlb_interrupts();
+		cost = request_run(&rq);
+		interrupts = tlb_interrupts() - interrupts;
+		good = area_intact(&a);
+		if (!counting_insns)
+			report(w, NULL, rq.nr, cost, good);
+		note("%.1f pages an interrupt", interrupts ?
+		     (double)rq.nr / interrupts : 0.0);
+		report_as(w, "interrupts", "1000-pages", rq.nr / 1000.0,
+			  interrupts, good);
+	}
+	stop = true;
+	for (i = 1; i < w->arg; i++)
+		pthread_join(thread[i], NULL);
+}
+
+/**
+ * struct toucher - a thread that reads one page after the other
+ * @area: of this memory
+ * @stall: how long each wait was, in ticks
+ * @nr: number of waits
+ * @limit: what is shorter than this is not a wait
+ */
+struct toucher {
+	struct area area;
+	__u64 *stall;
+	unsigned long nr;
+	__u64 limit;
+};
+
+/* How often this thread went to sleep. */
+static long sleeps(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_THREAD, &usage);
+	return usage.ru_nvcsw;
+}
+
+/*
+ * A wait for a page under migration is a sleep.  An access that takes long
+ * and did not sleep was an interrupt, or the host had other work.
+ */
+static void touch_one(struct toucher *t, size_t page)
+{
+	long slept = sleeps();
+	__u64 time = clock_ticks();
+
+	touch_page(t->area.start + page * PAGE);
+	time = clock_ticks() - time;
+	if (time >= t->limit && sleeps() != slept && t->nr < MAX_STALLS)
+		t->stall[t->nr++] = time;
+}
+
+/*
+ * Where instructions are the clock, one CPU runs at a time, for as long as it
+ * likes.  There this thread shares the mover's CPU, comes first whenever it
+ * wants to run, and takes a nap after some touches so that the mover gets on.
+ */
+static void *touch(void *arg)
+{
+	struct sched_param first = { .sched_priority = 1 };
+	struct timespec nap = { .tv_nsec = NAP_NS };
+	struct toucher *t = arg;
+	size_t pages = t->area.size / PAGE, page = 0;
+	int i;
+
+	pin_to(counting_insns ? 0 : 1);
+	if (counting_insns && sched_setscheduler(0, SCHED_FIFO, &first))
+		fail("sched_setscheduler");
+	while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
+		for (i = 0; i < TOUCHES; i++) {
+			page = (page * 1664525 + 1013904223) % pages;
+			touch_one(t, page);
+		}
+		if (counting_insns)
+			nanosleep(&nap, NULL);
+	}
+	return NULL;
+}
+
+static int by_length(const void *a, const void *b)
+{
+	__u64 x = *(const __u64 *)a, y = *(const __u64 *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static void report_stalls(const struct workload *w, struct toucher *t,
+			  double tick, bool good)
+{
+	unsigned long nr = t->nr;
+
+	if (!nr) {
+		note("no access had to wait");
+		report(w, "longest", 1, 0, good);
+		return;
+	}
+	qsort(t->stall, nr, sizeof(*t->stall), by_length);
+	note("%lu waits", nr);
+	report(w, "longest", 1, t->stall[nr - 1] * tick, good);
+	note("%lu waits", nr);
+	report(w, "p99", 1, t->stall[(nr - 1) * 99 / 100] * tick, good);
+}
+
+/* The argument is the number of pages in a call. */
+static void run_stall(const struct workload *w, unsigned int rounds)
+{
+	double tick = clock_tick_ns();
+	struct toucher t = { .limit = STALL_NS / tick };
+	pthread_t thread;
+	struct request rq;
+	unsigned int trip;
+
+	area_make(&t.area, STALL_SIZE, BASE_PAGES, 1);
+	request_make(&rq, &t.area, PAGE);
+	rq.batch = w->arg;
+	t.stall = calloc(MAX_STALLS, sizeof(*t.stall));
+	if (!t.stall)
+		fail("calloc");
+	while (rounds--) {
+		t.nr = 0;
+		stop = false;
+		start_thread(&thread, touch, &t);
+		settle();
+		for (trip = 0; trip < 4; trip++) {
+			request_aim(&rq, 2 - trip % 2);
+			request_run(&rq);
+		}
+		stop = true;
+		pthread_join(thread, NULL);
+		report_stalls(w, &t, tick, area_intact(&t.area));
+	}
+}
+
+/**
+ * struct mover - a thread that moves memory of its own
+ * @cpu: it runs there
+ * @area: what it moves
+ * @rq: where to
+ * @ready: all movers start together
+ */
+struct mover {
+	int cpu;
+	struct area area;
+	struct request rq;
+	pthread_barrier_t *ready;
+};
+
+static void *move(void *arg)
+{
+	struct mover *m = arg;
+
+	pin_to(m->cpu);
+	pthread_barrier_wait(m->ready);
+	request_run(&m->rq);
+	pthread_barrier_wait(m->ready);
+	return NULL;
+}
+
+static void movers_make(struct mover *m, unsigned long nr,
+			pthread_barrier_t *ready)
+{
+	unsigned long i;
+
+	for (i = 0; i < nr; i++) {
+		m[i].cpu = i;
+		m[i].ready = ready;
+		area_make(&m[i].area, MOVER_SIZE, BASE_PAGES, 1);
+		request_make(&m[i].rq, &m[i].area, PAGE);
+	}
+}
+
+/* The argument is the number of threads; all of one process. */
+static void run_movers(const struct workload *w, unsigned int rounds)
+{
+	pthread_t thread[MAX_THREADS];
+	struct mover m[MAX_THREADS];
+	pthread_barrier_t ready;
+	unsigned int r;
+	unsigned long i;
+	__u64 cost;
+	bool good;
+
+	pthread_barrier_init(&ready, NULL, w->arg + 1);
+	movers_make(m, w->arg, &ready);
+	for (r = 0; r < rounds; r++) {
+		for (i = 0; i < w->arg; i++) {
+			request_aim(&m[i].rq, 2 - r % 2);
+			start_thread(&thread[i], move, &m[i]);
+		}
+		settle();
+		cost = clock_now();
+		pthread_barrier_wait(&ready);
+		pthread_barrier_wait(&ready);
+		cost = clock_now() - cost;
+		for (good = true, i = 0; i < w->arg; i++) {
+			pthread_join(thread[i], NULL);
+			good &= area_intact(&m[i].area);
+		}
+		report(w, NULL, w->arg * m[0].rq.nr, cost, good);
+	}
+}
+
+const struct workload thread_workloads[] = {
+	{ "threads-4", "64 MiB of base pages while 4 threads run", "page",
+	  "threads", ON_BOTH, 2, run_bystanders, 4 },
+	{ "stall-1", "a thread that touches what moves, 1 page a call", "wait",
+	  "threads", ON_BOTH, 1, run_stall, 1 },
+	{ "stall-16", "the same, 16 pages a call", "wait", "threads", ON_BOTH,
+	  1, run_stall, 16 },
+	{ "stall-128", "the same, 128 pages a call", "wait", "threads", ON_BOTH,
+	  1, run_stall, 128 },
+	{ "stall-512", "the same, 512 pages a call", "wait", "threads", ON_BOTH,
+	  1, run_stall, 512 },
+	{ "stall-4096", "the same, 4096 pages a call", "wait", "threads",
+	  ON_BOTH, 1, run_stall, 4096 },
+	{ "movers-1", "1 thread moves 16 MiB", "page", "threads", ON_WALL, 2,
+	  run_movers, 1 },
+	{ "movers-2", "2 threads move 16 MiB each", "page", "threads", ON_WALL,
+	  2, run_movers, 2 },
+	{ "movers-4", "4 threads move 16 MiB each", "page", "threads", ON_WALL,
+	  2, run_movers, 4 },
+	{ }
+};
