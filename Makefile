@@ -34,11 +34,21 @@ help: ## list the targets
 run: kernel ## show page migration at work in a booted guest
 	@$(GUEST) run
 
-test: kernel debug-kernel ## run every suite; T=pattern for a part
-	@$(GUEST) test $(if $(T),--match '$(T)')
+test: kernel ## run every suite; T=pattern for a part
+	@$(GUEST) test --kernel guest $(if $(T),--match '$(T)')
+
+test-debug: debug-kernel ## run the suites with KASAN, lockdep, DEBUG_VM and more
+	@$(GUEST) test --kernel debug $(if $(T),--match '$(T)')
 
 shell: kernel ## a prompt in the guest
 	@$(GUEST) shell
+
+selfcheck: kernel ## does the test runner notice what goes wrong?
+	@$(GUEST) selfcheck
+
+bench: kernel base-kernel ## measure against the base; W=pattern for a part
+	@scripts/deps.sh bench
+	@BASE_SRC="$$(QUIET=1 scripts/base.sh)" scripts/bench.py $(if $(W),--match '$(W)')
 
 ##@ The base and the kernels
 
@@ -75,8 +85,12 @@ lint: tree ## checkpatch, sparse, W=1, kernel-doc, shellcheck, pyflakes
 	@scripts/deps.sh lint
 	@scripts/lint.sh "$(BUILD)/src" "$(BUILD)/lint"
 
+build-matrix: tree ## our objects on three architectures, options off in turn; M=pattern
+	@scripts/deps.sh lint matrix
+	@scripts/matrix.sh "$(BUILD)/src" "$(BUILD)/matrix" '$(M)'
+
 clean: ## remove this checkout's build folder; the fetched base stays
 	rm -rf "$(BUILD)"
 
-.PHONY: help run test shell deps base tree kernel debug-kernel base-kernel \
-	test-base series series-check lint clean
+.PHONY: help run test test-debug test-base selfcheck shell bench deps base tree \
+	kernel debug-kernel base-kernel series series-check lint build-matrix clean

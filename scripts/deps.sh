@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# deps.sh [lint|matrix]: install the Debian packages that are missing.
+# deps.sh [lint|matrix|bench]: install the Debian packages that are missing.
 # Without root, print the command that would.
 set -eu
 # shellcheck source-path=SCRIPTDIR source=lib.sh
@@ -11,14 +11,15 @@ set -eu
 packages="
 	debian-archive-keyring dpkg xz-utils git coccinelle patch perl python3
 	gcc libc6-dev make flex bison bc libelf-dev libssl-dev ccache cpio gzip
-	qemu-system-x86 busybox-static numactl libnuma-dev libcap-dev
+	qemu-system-x86 busybox-static numactl libnuma-dev libcap-dev liburing-dev
 	e2fsprogs xfsprogs util-linux
 "
 for extra; do
 	case $extra in
 	lint) packages="$packages sparse shellcheck pyflakes3" ;;
 	matrix) packages="$packages gcc-aarch64-linux-gnu qemu-system-arm" ;;
-	*) die "no such set of packages: $extra (known: lint, matrix)" ;;
+	bench) packages="$packages gnuplot-nox" ;;
+	*) die "no such set of packages: $extra (known: lint, matrix, bench)" ;;
 	esac
 done
 

@@ -9,7 +9,7 @@ usage: series.py assemble BASE OUT    the patched tree: BASE by hard links, ours
 A step is a folder series/NN-name, taken in order.  It holds
   message   the commit message: subject, empty line, body
   files     which of our files join the base at this step, a glob pattern a line
-  *.cocci   semantic patches; the first line names their files: // files: mm/a.c mm/b.c
+  *.cocci   semantic patches; a comment names their files: // files: mm/a.c mm/b.c
   *.patch   unified diffs (-p1), for what Coccinelle does not speak
   remove    files of the base that go, a path a line
 MAINTAINERS here holds our sections alone; they are sorted into the base's file.
@@ -94,10 +94,10 @@ class Step:
         return any(fnmatch.fnmatch(path, p) for p in self.patterns)
 
     def cocci_targets(self, script):
-        first = read(os.path.join(self.dir, script)).decode().split("\n", 1)[0]
-        match = re.match(r"// files: (.+)", first)
+        text = read(os.path.join(self.dir, script)).decode()
+        match = re.search(r"^// files: (.+)", text, re.M)
         if not match:
-            raise Failure(f"series/{self.name}/{script}: its first line must be '// files: ...'")
+            raise Failure(f"series/{self.name}/{script}: no line '// files: ...'")
         return match.group(1).split()
 
     def patch_targets(self, patch):

@@ -1,0 +1,145 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Boots a built kernel in a machine with four NUMA nodes: to show, to test, to look around."""
+
+import argparse
+import os
+import pathlib
+import sys
+import time
+
+sys.dont_write_bytecode = True      # nothing is written into the checkout
+
+from guestlib import machine, selfcheck, suites, testrun, userland
+from guestlib.common import Kernel, Refused, build_folder, log_folder, say
+
+RUN_LIMIT = 300
+
+
+def source_tree():
+    """The patched kernel tree."""
+    return build_folder() / "src"
+
+
+def run(args):
+    """The demonstration."""
+    kernel = Kernel(args.kernel or "guest")
+    programs = userland.build(source_tree(), demo_only=True)
+    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    guest = machine.Guest(kernel, log_folder() / "run", f"colour={int(colour)}")
+    say(f"Booting {kernel.image} ({machine.accelerator(kernel)}, "
+        f"{machine.NODES} nodes of {machine.NODE_MIB} MiB)")
+    try:
+        userland.initramfs(guest.initramfs, kernel, programs)
+        guest.start("run")
+        code = follow_demo(guest)
+    finally:
+        guest.close()
+    for finding in guest.scanner.findings:
+        code = code or 1
+        say("The kernel complained:\n" + "\n".join(f"  | {line}" for line in finding.lines))
+    return code
+
+
+def follow_demo(guest):
+    """Pass on what the demonstration says; returns its exit status."""
+    code, deadline = None, time.monotonic() + RUN_LIMIT
+    while (lines := guest.poll()) is not None:
+        for line in lines:
+            if line.startswith("# guest: done "):
+                code = int(line.split()[3])
+            else:
+                say(line)
+        if time.monotonic() > deadline:
+            guest.kill()
+            break
+        time.sleep(0.05)
+    if code is None:
+        say("The guest stopped before the end. The last lines of its console:")
+        say("\n".join(f"  | {line}" for line in guest.scanner.last))
+        code = 1
+    if code:
+        say(f"Failed; the console's log is {guest.folder / 'console.log'}")
+    return code
+
+
+def test(args):
+    """The tests."""
+    tests = suites.select(suites.load(userland.own_programs(source_tree())), args.match)
+    if args.list:
+        for one in tests:
+            say(f"{one.name:44} {one.kernel:6} {one.seconds:4} s  {one.command}")
+        return 0
+    kernels = [Kernel(name) for name in args.kernel or ("guest", "debug")]
+    return testrun.run(kernels, tests, source_tree())
+
+
+def check(args):
+    """Whether the runner notices what goes wrong."""
+    return selfcheck.run(Kernel(args.kernel or "guest"), source_tree())
+
+
+def shell(args):
+    """A prompt in the guest."""
+    kernel = Kernel(args.kernel or "guest")
+    source = source_tree()
+    tests = source.is_dir()
+    programs = userland.build(source, quiet=True, demo_only=not tests)
+    guest = machine.Guest(kernel, log_folder() / "shell")
+    userland.initramfs(guest.initramfs, kernel, programs)
+    return guest.shell()
+
+
+def probe(args):
+    """Whether KVM boots the kernel."""
+    good, why = machine.probe_kvm(Kernel(args.kernel or "guest"))
+    say("kvm: it boots this kernel" if good else f"tcg: {why}")
+    return 0
+
+
+def programs_only(_args):
+    """Build the programs and the root file system."""
+    programs = userland.build(source_tree())
+    path = build_folder() / "user" / "root.cpio"
+    userland.base_archive(path, programs)
+    say(f"{path}: {path.stat().st_size >> 20} MiB, {len(programs)} programs")
+    return 0
+
+
+def parse():
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, function, words in (("run", run, "show page migration at work"),
+                                  ("test", test, "run the tests"),
+                                  ("selfcheck", check, "does the runner notice failures?"),
+                                  ("shell", shell, "a prompt in the guest"),
+                                  ("probe-kvm", probe, "does KVM boot this kernel?"),
+                                  ("userland", programs_only, "build the guest's programs")):
+        command = commands.add_parser(name, help=words, description=words)
+        command.set_defaults(function=function)
+        if name == "test":
+            command.add_argument("--match", default="", metavar="PATTERN",
+                                 help="only the suites and tests that fit")
+            command.add_argument("--list", action="store_true", help="list the tests")
+            command.add_argument("--kernel", action="append", metavar="guest|debug|base|FOLDER",
+                                 help="on this kernel (may be repeated; else guest and debug)")
+        elif name != "userland":
+            command.add_argument("--kernel", metavar="guest|debug|base|FOLDER")
+    return parser.parse_args()
+
+
+def main():
+    """Do what the command line says."""
+    args = parse()
+    try:
+        return args.function(args)
+    except Refused as problem:
+        print(f"{pathlib.Path(sys.argv[0]).name}: {problem}", file=sys.stderr)
+        return problem.code
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Where things are, and how a problem is told."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+SCRIPTS = pathlib.Path(__file__).resolve().parent.parent
+GUEST_FILES = SCRIPTS / "guest"
+
+# Kernels by name: the make target that builds each of them.
+TARGETS = {"guest": "kernel", "debug": "debug-kernel", "base": "base-kernel"}
+
+
+class Refused(Exception):
+    """What was asked for cannot be done; the message says why and what to do."""
+
+    def __init__(self, message, code=1):
+        super().__init__(message)
+        self.code = code
+
+
+def build_folder():
+    """The build folder, named by the environment variable BUILD."""
+    value = os.environ.get("BUILD")
+    if not value:
+        raise Refused("BUILD does not name the build folder; call this by `make run`, "
+                      "`make test` or `make shell`", 2)
+    return pathlib.Path(value).resolve()
+
+
+def log_folder():
+    """The folder of the log files, made when it is not there."""
+    folder = build_folder() / "log"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+class Kernel:
+    """A built kernel: its image and its modules."""
+
+    def __init__(self, name):
+        self.name = name
+        is_path = "/" in name or name not in TARGETS and os.path.isdir(name)
+        if not is_path and name not in TARGETS:
+            raise Refused(f"no kernel is called {name}: there are {', '.join(TARGETS)}, "
+                          "or name the folder of a kernel build", 2)
+        self.folder = pathlib.Path(name).resolve() if is_path else build_folder() / name
+        self.kind = self.folder.name if is_path else name
+        self.image = self.folder / "arch/x86/boot/bzImage"
+        if not self.image.exists():
+            hint = "build it there first" if is_path else f"`make {TARGETS[name]}` builds it"
+            raise Refused(f"no kernel image at {self.image}: {hint}", 2)
+
+    @property
+    def slow(self):
+        """True when the kernel checks itself, which takes several times as long."""
+        try:
+            return "CONFIG_KASAN=y\n" in (self.folder / ".config").read_text()
+        except OSError:
+            return False
+
+    def modules(self):
+        """The test modules that the guest loads by name."""
+        return [m for m in [self.folder / "lib/test_hmm.ko"] if m.exists()]
+
+
+def say(text):
+    """Print a line at once, also into a pipe."""
+    print(text, flush=True)
+
+
+def call(command, log, what, cwd=None):
+    """Run a command with its output in a log file; say what failed and where to read on."""
+    start = time.monotonic()
+    with open(log, "w", encoding="utf-8") as out:
+        out.write("+ " + " ".join(map(str, command)) + "\n")
+        out.flush()
+        try:
+            code = subprocess.call(command, stdout=out, stderr=subprocess.STDOUT, cwd=cwd)
+        except FileNotFoundError:
+            raise Refused(f"{command[0]} is not installed: `make deps` installs it") from None
+    if code:
+        tail = log.read_text(errors="replace").splitlines()[-15:]
+        sys.stderr.write("".join(f"    {line}\n" for line in tail))
+        raise Refused(f"{what} failed (exit status {code}), all of it in {log}")
+    return time.monotonic() - start

@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The machine: qemu with four NUMA nodes, its disks, its two channels, its end."""
+
+import hashlib
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+import time
+
+from . import klog
+from .common import Refused, build_folder, call, log_folder
+
+NODES = 4
+NODE_MIB = 1024
+SLOTS, MAX_MIB = 4, 8192
+BOOT_LIMIT = 300                # seconds until the guest must have said something
+PROBE_LIMIT, SILENT_LIMIT = 8, 3
+CONSOLE = "console=ttyS0 no_timer_check panic=-1 oops=panic printk.devkmsg=on unknown_nmi_panic"
+WORDS = "kunit.enable=1 sysctl.kernel.hung_task_timeout_secs=60 rcupdate.rcu_cpu_stall_timeout=60"
+
+# The disks of a run: name, MiB, the command that formats the file.
+DISKS = (
+    ("swap", 512, ["mkswap", "--quiet", "--label", "guest"]),
+    ("ext4", 512, ["mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,nodiscard"]),
+    ("xfs", 320, ["mkfs.xfs", "-q", "-f"]),
+)
+
+
+def find_tool(name):
+    """The path of a program that a plain user's PATH may lack."""
+    return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+
+
+def make_disks(folder):
+    """Sparse files, formatted; returns (name, path) of each."""
+    made = []
+    for name, size, command in DISKS:
+        tool = find_tool(command[0])
+        if not tool:
+            raise Refused(f"{command[0]} is not installed: `make deps` installs it")
+        path = folder / f"{name}.img"
+        with open(path, "wb") as image:
+            image.truncate(size << 20)
+        call([tool, *command[1:], str(path)], log_folder() / f"disk-{name}.log",
+             f"formatting the {name} disk")
+        made.append((name, path))
+    return made
+
+
+def accelerator(kernel):
+    """The qemu accelerator that has been seen to boot this kernel."""
+    return "kvm" if probe_kvm(kernel)[0] else "tcg"
+
+
+def probe_kvm(kernel):
+    """(whether KVM boots this kernel, why not).
+
+    Asked once for each image; a host where nothing at all came from the guest
+    is not asked again until it is rebooted.
+    """
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return False, "/dev/kvm cannot be opened"
+    notes = build_folder() / "user"
+    notes.mkdir(parents=True, exist_ok=True)
+    boot = pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    silent = notes / f"kvm-silent-{boot}"
+    note = notes / f"kvm-{hashlib.sha256(kernel.image.read_bytes()).hexdigest()[:16]}"
+    for known in (silent, note):
+        if known.exists():
+            answer = known.read_text().strip()
+            return answer == "yes", answer
+    said = _probe_boot(kernel)
+    if not said:
+        answer = "nothing comes from a guest under KVM on this host"
+    elif "Unable to mount root fs" in said and f"Brought up {NODES} nodes" in said:
+        answer = "yes"
+    else:
+        answer = "KVM does not bring this kernel up"
+    (note if said else silent).write_text(answer + "\n")
+    return answer == "yes", answer
+
+
+def _probe_boot(kernel):
+    """Boot under KVM as far as the search for a root file system; what the console says."""
+    command = ["qemu-system-x86_64", "-accel", "kvm", *hardware("host"), "-kernel",
+               str(kernel.image), "-append", "console=ttyS0 panic=-1", "-no-reboot",
+               "-display", "none", "-serial", "stdio", "-monitor", "none"]
+    said = b""
+    with tempfile.TemporaryFile() as console:
+        try:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=console,
+                                       stderr=subprocess.DEVNULL)
+        except FileNotFoundError:
+            return ""
+        start = time.monotonic()
+        while process.poll() is None and time.monotonic() - start < PROBE_LIMIT:
+            time.sleep(0.1)
+            said = os.pread(console.fileno(), 1 << 20, 0)
+            if not said and time.monotonic() - start > SILENT_LIMIT:
+                break
+        process.kill()
+        process.wait()
+    return said.decode(errors="replace")
+
+
+def hardware(cpu="max"):
+    """Four nodes with a CPU and memory each, and room for more memory."""
+    args = ["-machine", "q35", "-nodefaults", "-cpu", cpu,
+            "-smp", f"{NODES},sockets={NODES},cores=1,threads=1",
+            "-m", f"size={NODES * NODE_MIB}M,slots={SLOTS},maxmem={MAX_MIB}M"]
+    for node in range(NODES):
+        args += ["-object", f"memory-backend-ram,id=ram{node},size={NODE_MIB}M",
+                 "-numa", f"node,nodeid={node},cpus={node},memdev=ram{node}"]
+    return args + ["-device", "virtio-balloon-pci,id=balloon"]
+
+
+def devices(disks):
+    """The disks and the channel for results."""
+    args = []
+    for name, path in disks:
+        args += ["-drive", f"file={path},if=none,id={name},format=raw,cache=unsafe,discard=unmap",
+                 "-device", f"virtio-blk-pci,drive={name},serial={name}"]
+    return args
+
+
+class Guest:
+    """One boot of a kernel; the caller writes its `initramfs` before."""
+
+    def __init__(self, kernel, folder, append=""):
+        self.kernel = kernel
+        self.folder = folder
+        self.append = append
+        self.scanner = klog.Scanner()
+        self.process = None
+        self._readers = []
+        where = build_folder() / "tmp"
+        where.mkdir(parents=True, exist_ok=True)
+        self._scratch_holder = tempfile.TemporaryDirectory(prefix="guest-", dir=where)
+        self._scratch = pathlib.Path(self._scratch_holder.name)
+        self.initramfs = self._scratch / "root.cpio"
+
+    def command(self, mode, channels):
+        """The qemu command line."""
+        accel = accelerator(self.kernel)
+        how = ["-accel", "kvm"] if accel == "kvm" else ["-accel", "tcg,thread=multi"]
+        return ["qemu-system-x86_64", *how,
+                *hardware("host" if accel == "kvm" else "max"),
+                *devices(make_disks(self._scratch)), *channels,
+                "-display", "none", "-no-reboot",
+                "-kernel", str(self.kernel.image), "-initrd", str(self.initramfs),
+                "-append", f"{CONSOLE} {WORDS} guest={mode} {self.append}"
+                + (" quiet" if mode == "shell" else "")]
+
+    def start(self, mode):
+        """Boot, with the console and the results going to files of their own."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        console, results = self.folder / "console.log", self.folder / "results.log"
+        for path in (console, results):
+            path.write_bytes(b"")
+        channels = ["-chardev", f"file,id=console,path={console}", "-serial", "chardev:console",
+                    "-chardev", f"file,id=results,path={results}",
+                    "-device", "virtio-serial-pci",
+                    "-device", "virtserialport,chardev=results,name=results",
+                    "-chardev", "stdio,id=monitor,signal=off", "-monitor", "chardev:monitor"]
+        errors = open(self.folder / "qemu.log", "wb")
+        with errors:
+            self.process = self._spawn(self.command(mode, channels), stdin=subprocess.PIPE,
+                                       stdout=errors, stderr=errors)
+        self._readers = [Lines(console), Lines(results)]
+
+    def shell(self):
+        """Boot with the console on the terminal; returns when the guest is off."""
+        try:
+            return subprocess.call(self.command("shell", ["-serial", "mon:stdio"]))
+        finally:
+            self.close()
+
+    @staticmethod
+    def _spawn(command, **where):
+        try:
+            return subprocess.Popen(command, **where)
+        except FileNotFoundError:
+            raise Refused("qemu-system-x86_64 is not installed: `make deps` installs it") from None
+
+    def poll(self):
+        """The new lines of the results; the console is scanned on the way.
+
+        Returns None when the guest is off and everything has been read.
+        """
+        off = self.process.poll() is not None
+        self.poll_console(off)
+        lines = self._readers[1].read(off)
+        if off and not lines:
+            return None
+        return lines
+
+    def poll_console(self, last=False):
+        """Scan what the console has said since the last call."""
+        for line in self._readers[0].read(last):
+            self.scanner.feed(line)
+
+    def kill(self, grace=5):
+        """End a guest that hangs; its console's log gets a trace of where it is."""
+        self.poll_console()
+        self.scanner.closed = True
+        self._tell("nmi")
+        deadline = time.monotonic() + grace
+        while time.monotonic() < deadline and self.process.poll() is None:
+            time.sleep(0.1)
+        self.process.kill()
+        self.process.wait()
+        while self.poll() is not None:
+            pass
+
+    def _tell(self, command):
+        try:
+            self.process.stdin.write(f"{command}\n".encode())
+            self.process.stdin.flush()
+        except OSError:
+            pass
+
+    def close(self):
+        """End the guest if it still runs; its disks go away."""
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self._scratch_holder.cleanup()
+
+
+class Lines:
+    """Follows a file that grows, line by line."""
+
+    def __init__(self, path):
+        self._file = open(path, "rb")
+        self._rest = b""
+
+    def read(self, last=False):
+        """The complete lines since the last call; with `last`, what is left as well."""
+        data = self._rest + self._file.read()
+        lines = data.split(b"\n")
+        self._rest = lines.pop()
+        if last and self._rest:
+            lines.append(self._rest)
+            self._rest = b""
+        return [line.decode(errors="replace").rstrip("\r") for line in lines]

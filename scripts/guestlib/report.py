@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Counts results and tells them."""
+
+import textwrap
+
+from .common import say
+from .ktap import FAIL, PASS, SKIP
+
+
+class Tally:
+    """The results of a test, a suite or a whole run."""
+
+    def __init__(self):
+        self.count = {PASS: 0, FAIL: 0, SKIP: 0}
+        self.seconds = 0.0
+
+    def add(self, other):
+        """Count the results of another one in."""
+        for status, number in other.count.items():
+            self.count[status] += number
+        self.seconds += other.seconds
+
+    def text(self):
+        """In words."""
+        return ", ".join(f"{self.count[s]} {s}" for s in (PASS, FAIL, SKIP))
+
+
+class Outcome:
+    """A test that has ended, in one way or another."""
+
+    def __init__(self, kernel, test, results, seconds=0.0):
+        self.kernel = kernel
+        self.test = test
+        self.results = results
+        self.tally = Tally()
+        self.tally.seconds = seconds
+        for result in results:
+            self.tally.count[result.status] += 1
+
+    @property
+    def label(self):
+        """Kernel and test."""
+        return f"{self.kernel}: {self.test}"
+
+    def of(self, status):
+        """The results with this status."""
+        return [r for r in self.results if r.status == status]
+
+
+def progress(outcome):
+    """A line for a test that has ended."""
+    word = "FAIL" if outcome.of(FAIL) else "ok" if outcome.of(PASS) else "skip"
+    say(f"  {word:4} {outcome.test:44} {outcome.tally.text():38} {outcome.tally.seconds:5.0f} s")
+    for result in outcome.of(FAIL):
+        say(f"       {result.name or 'it'}: {result.why or 'failed'}")
+        for line in result.detail:
+            say(f"         | {line}")
+
+
+def named(name):
+    """A result's name behind that of its test."""
+    return f": {name}" if name else ""
+
+
+def _skips(outcomes):
+    """Each reason once for a test, with the number of results it holds for."""
+    say("\nSkipped, and why:")
+    for outcome in outcomes:
+        reasons = {}
+        for result in outcome.of(SKIP):
+            reasons.setdefault(result.why, []).append(result.name)
+        for why, names in reasons.items():
+            what = f": {len(names)} results" if len(names) > 1 else named(names[0])
+            say(f"  {outcome.label}{what}: {why}")
+            if len(names) > 1:
+                say(textwrap.fill(", ".join(names), 96, initial_indent="    ",
+                                  subsequent_indent="    "))
+
+
+def _failures(outcomes):
+    say("\nFailed:")
+    for outcome in outcomes:
+        for result in outcome.of(FAIL):
+            say(f"  {outcome.label}{named(result.name)}: {result.why or 'failed'}")
+
+
+def summary(outcomes, notes, logs):
+    """The end of a run; returns its exit status."""
+    suites, total = {}, Tally()
+    for outcome in outcomes:
+        key = (outcome.kernel, outcome.test.split("/", 1)[0])
+        suites.setdefault(key, Tally()).add(outcome.tally)
+        total.add(outcome.tally)
+    if total.count[SKIP]:
+        _skips(outcomes)
+    if total.count[FAIL]:
+        _failures(outcomes)
+    for note in notes:
+        say(f"\n{note}")
+    say("\nSummary by suite:")
+    for (kernel, suite), tally in suites.items():
+        say(f"  {kernel:6} {suite:14} {tally.text():38} {tally.seconds:5.0f} s")
+    say(f"Logs: {logs}\n")
+    say(total.text())
+    return 1 if total.count[FAIL] or not outcomes else 0

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The tables of tests and of expected results."""
+
+import fnmatch
+import re
+
+from .common import GUEST_FILES, Refused
+
+SLOWER = 3      # how much longer a kernel that checks itself may take
+
+
+class Test:
+    """A line of the table of tests."""
+
+    def __init__(self, name, kernel, seconds, needs, command):
+        self.name = name
+        self.suite, self.short = name.split("/", 1)
+        self.kernel = kernel
+        self.seconds = int(seconds)
+        self.needs = [] if needs == "-" else needs.split(",")
+        self.command = command
+
+    @property
+    def own_boot(self):
+        """Whether it is alone in its guest."""
+        return any(n == "own" or n.startswith("cmdline:") for n in self.needs)
+
+    @property
+    def cmdline(self):
+        """What it adds to the kernel command line."""
+        return " ".join(n.split(":", 1)[1] for n in self.needs if n.startswith("cmdline:"))
+
+    def limit(self, kernel):
+        """Its time limit on this kernel."""
+        return self.seconds * (SLOWER if kernel.slow else 1)
+
+    def expand(self, programs, taken):
+        """The tests that a pattern stands for."""
+        if "*" not in self.short:
+            return [self]
+        fitting = [p for p in programs if fnmatch.fnmatch(p, self.short) and p not in taken]
+        return [Test(f"{self.suite}/{p}", self.kernel, self.seconds, ",".join(self.needs) or "-",
+                     self.command.replace("{}", p)) for p in fitting]
+
+
+def _table(name):
+    """The lines of a table, without comments."""
+    lines = (GUEST_FILES / name).read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line.strip() and not line.startswith("#")]
+
+
+def load(own=(), table="suites"):
+    """All tests of a table; patterns stand for the programs in `own`."""
+    tests = []
+    for line in _table(table):
+        fields = line.split(None, 4)
+        if len(fields) != 5 or "/" not in fields[0] or not fields[2].isdigit():
+            raise Refused(f"scripts/guest/{table}: five columns are needed: {line}")
+        tests.append(Test(*fields))
+    taken = {word for t in tests for word in re.findall(r"[\w-]+", t.command)}
+    return [one for t in tests for one in t.expand(own, taken)]
+
+
+def programs(folder):
+    """The programs of the kernel's mm selftests that the table names."""
+    words = {word for t in load() for word in re.findall(r"[\w-]+", t.command)}
+    return sorted(word for word in words if (folder / f"{word}.c").exists())
+
+
+def fits(test, pattern):
+    """A pattern names a suite, a test, a part of the name, or is a shell pattern."""
+    names = (test.name, test.suite, test.short)
+    return any(fnmatch.fnmatch(n, pattern) for n in names) or pattern in test.name
+
+
+def select(tests, pattern):
+    """The tests that fit; none is an error that tells what there is."""
+    if not pattern:
+        return tests
+    chosen = [t for t in tests if fits(t, pattern)]
+    if not chosen:
+        there = {}
+        for test in tests:
+            there.setdefault(test.suite, []).append(test.short)
+        listing = "".join(f"\n  {suite}: {' '.join(names)}" for suite, names in there.items())
+        raise Refused(f"no test fits '{pattern}'; the suites and their tests are:{listing}", 2)
+    return chosen
+
+
+def boots(tests, kernel):
+    """The tests that this kernel runs, in groups that share a boot."""
+    groups = {}
+    for test in tests:
+        if test.kernel in ("both", "debug" if kernel.slow else "guest"):
+            key = test.name if test.own_boot else test.suite
+            groups.setdefault(key, []).append(test)
+    return list(groups.items())
+
+
+class Expected:
+    """Results that are no pass on the base either."""
+
+    def __init__(self):
+        self.rows = []
+        self.used = set()
+        self.ran = set()
+        for line in _table("expected"):
+            fields = [field.strip() for field in line.split("|", 2)]
+            if len(fields) != 3:
+                raise Refused(f"scripts/guest/expected: three columns are needed: {line}")
+            self.rows.append(tuple(fields))
+
+    def why(self, test, result):
+        """The reason when this failure is known from the base, else None."""
+        for row in self.rows:
+            if row[0] == test and fnmatch.fnmatchcase(result, row[1]):
+                self.used.add(row)
+                return row[2]
+        return None
+
+    def unused(self):
+        """A note for each row whose test has run without that failure."""
+        return [f"Listed in scripts/guest/expected, did not fail here: {row[0]}: {row[1]}"
+                for row in self.rows if row[0] in self.ran and row not in self.used]

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Runs tests in guests and tells what became of each."""
+
+import time
+
+from . import machine, report, suites, userland
+from .common import Refused, log_folder, say
+from .ktap import FAIL, SKIP, Reader, Result
+
+GRACE = 60      # seconds beyond a test's limit until the guest counts as hanging
+INDENT = 4
+
+
+class Boot:
+    """One guest and the tests that it is to run."""
+
+    def __init__(self, kernel, name, tests, expected):
+        self.kernel = kernel
+        self.name = name
+        self.suite = name.split("/", 1)[0]
+        self.waiting = list(tests)
+        self.expected = expected
+        self.running = None
+        self.reader = None
+        self.deadline = 0.0
+        self.done = False
+        self.outcomes = []
+
+    def run(self, programs):
+        """Boot, follow the tests, count; returns the outcomes."""
+        folder = log_folder() / "test" / self.kernel.kind / self.name.replace("/", "-")
+        plan = "".join(f"{t.name}\t{t.limit(self.kernel)}\t{t.command}\n" for t in self.waiting)
+        guest = machine.Guest(self.kernel, folder, " ".join(t.cmdline for t in self.waiting))
+        try:
+            userland.initramfs(guest.initramfs, self.kernel, programs, plan)
+            guest.start("test")
+            self.deadline = time.monotonic() + machine.BOOT_LIMIT
+            trouble = self._follow(guest)
+        finally:
+            guest.close()
+        self._settle(guest, trouble)
+        self._rest(guest)
+        return self.outcomes
+
+    def _follow(self, guest):
+        """Read until the guest is off; returns what went wrong with it, or None."""
+        while (lines := guest.poll()) is not None:
+            for line in lines:
+                self._line(line, guest)
+            if time.monotonic() > self.deadline:
+                guest.kill()
+                return "the guest hung"
+            if not lines:
+                time.sleep(0.1)
+        return None if self.done else "the guest died"
+
+    def _line(self, line, guest):
+        """A line of the results: the runner's own words, or a program's."""
+        if line.startswith("# guest: "):
+            self._marker(line.split()[2:], guest)
+        elif self.reader and line.startswith(" " * INDENT):
+            self.reader.feed(line[INDENT:])
+
+    def _marker(self, words, guest):
+        now = time.monotonic()
+        if words[0] == "begin":
+            self.running = self.waiting.pop(0)
+            self.reader = Reader()
+            self.deadline = now + self.running.limit(self.kernel) + GRACE
+        elif words[0] == "end":
+            guest.poll_console()
+            self._end(int(words[2]), float(words[3]), guest)
+            self.deadline = now + GRACE
+        elif words[0] == "done":
+            self.done = not self.waiting
+            self.deadline = now + GRACE
+
+    def _end(self, code, seconds, guest):
+        """The running test has ended by itself or by its time limit."""
+        test, reader = self.running, self.reader
+        self.running = self.reader = None
+        results = reader.finish(code)
+        if code == 137 and seconds >= test.limit(self.kernel) - 1:
+            results = [r for r in results if r.name not in ("", "exit status", "plan")]
+            results.append(Result("time limit", FAIL,
+                                  f"still running after {test.limit(self.kernel)} s",
+                                  reader.comments))
+        self._conclude(test.name, results + kernel_said(guest.scanner.of(test.name)), seconds)
+
+    def _conclude(self, name, results, seconds):
+        """Take out what is expected, tell the rest."""
+        for result in results:
+            why = self.expected.why(name, result.name) if result.status == FAIL else None
+            if why:
+                result.status, result.why = SKIP, f"as on the untouched base: {why}"
+        self.expected.ran.add(name)
+        outcome = report.Outcome(self.kernel.kind, name, results, seconds)
+        self.outcomes.append(outcome)
+        report.progress(outcome)
+
+    def _settle(self, guest, trouble):
+        """The guest is off: what has not ended in order has failed."""
+        if not trouble and not self.running and not self.waiting:
+            return
+        if self.running:
+            name, results = self.running.name, [r for r in self.reader.finish(0) if r.name]
+        else:
+            name, results = f"{self.suite}/{'power-off' if self.done else 'boot'}", []
+        why = f"{trouble or 'the guest stopped early'} during {name}"
+        end = Result("", FAIL, f"{why}; its last lines:", guest.scanner.last)
+        results += [*kernel_said(guest.scanner.of(name)), end]
+        self._conclude(name, results, 0.0)
+        for test in self.waiting:
+            self._conclude(test.name, [Result("", FAIL, f"not run: {why}")], 0.0)
+
+    def _rest(self, guest):
+        """What the kernel said before the first test, or after the end of one."""
+        for test in guest.scanner.left():
+            name = test if "/" in test else f"{self.suite}/{test}"
+            self._conclude(name, kernel_said(guest.scanner.of(test)), 0.0)
+
+
+def kernel_said(reports):
+    """The reports of the kernel as results."""
+    return [Result(f"kernel log: {title}", FAIL, "once" if times == 1 else f"{times} times", lines)
+            for title, times, lines in reports]
+
+
+def collect(kernels, tests, source, expected=None):
+    """Run tests on each of these kernels; returns their outcomes."""
+    programs = userland.build(source)
+    outcomes = []
+    for kernel in kernels:
+        groups = suites.boots(tests, kernel)
+        if groups:
+            say(f"{kernel.kind} kernel, {machine.accelerator(kernel)}, "
+                f"{sum(len(group) for _, group in groups)} tests in {len(groups)} boots")
+        for name, group in groups:
+            outcomes += Boot(kernel, name, group, expected or suites.Expected()).run(programs)
+    return outcomes
+
+
+def run(kernels, tests, source):
+    """Run tests on these kernels and tell the end; returns the exit status."""
+    if not any(suites.boots(tests, kernel) for kernel in kernels):
+        raise Refused("none of the tests that fit runs on this kernel: "
+                      + ", ".join(f"{t.name} ({t.kernel})" for t in tests), 2)
+    expected = suites.Expected()
+    outcomes = collect(kernels, tests, source, expected)
+    return report.summary(outcomes, expected.unused(), log_folder() / "test")

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The guest's user space: test programs, the demo, and the root file system of it all."""
+
+import os
+import pathlib
+import re
+import shutil
+import stat
+import subprocess
+
+from . import suites
+from .common import GUEST_FILES, Refused, build_folder, call, log_folder, say
+
+SELFTESTS = "tools/testing/selftests/mm"
+# Debian programs that the guest uses besides busybox; a missing one is named.
+PROGRAMS = ("numactl", "migratepages")
+FOLDERS = ("bin", "usr", "usr/bin", "lib", "lib64", "dev", "proc", "sys", "tmp", "run", "etc",
+           "mnt", "t", "t/modules", "root")
+
+
+class Cpio:
+    """Writes an archive that the kernel unpacks as its root file system ("newc")."""
+
+    def __init__(self, path):
+        self._out = open(path, "wb")
+        self._inode = 0
+        self._names = set()
+
+    def _entry(self, name, mode, data=b"", device=(0, 0)):
+        if name in self._names:
+            return
+        self._names.add(name)
+        self._inode += 1
+        raw = name.encode() + b"\0"
+        fields = (self._inode, mode, 0, 0, 1, 0, len(data), 0, 0, *device, len(raw), 0)
+        head = b"070701" + b"".join(b"%08X" % field for field in fields) + raw
+        self._out.write(head + b"\0" * (-len(head) % 4) + data + b"\0" * (-len(data) % 4))
+
+    def folder(self, name):
+        """A folder, and those above it."""
+        parts = name.strip("/").split("/")
+        for count in range(1, len(parts) + 1):
+            self._entry("/".join(parts[:count]), stat.S_IFDIR | 0o755)
+
+    def file(self, name, source, mode=0o755):
+        """A file with the contents of one of the host."""
+        self.data(name, pathlib.Path(source).read_bytes(), mode)
+
+    def data(self, name, data, mode=0o644):
+        """A file with these contents."""
+        name = name.strip("/")
+        if "/" in name:
+            self.folder(name.rsplit("/", 1)[0])
+        self._entry(name, stat.S_IFREG | mode, data)
+
+    def link(self, name, target):
+        """A symbolic link."""
+        self._entry(name.strip("/"), stat.S_IFLNK | 0o777, target.encode())
+
+    def console(self):
+        """The device that init needs before it has mounted anything."""
+        self._entry("dev/console", stat.S_IFCHR | 0o600, device=(5, 1))
+
+    def close(self):
+        """End the archive."""
+        self._entry("TRAILER!!!", 0)
+        self._out.write(b"\0" * (-self._out.tell() % 512))
+        self._out.close()
+
+
+def libraries(program):
+    """The shared libraries that a program is linked with."""
+    done = subprocess.run(["ldd", str(program)], capture_output=True, text=True, check=False)
+    return re.findall(r"(/\S+) \(0x", done.stdout) if done.returncode == 0 else []
+
+
+def unwinder():
+    """The library that glibc loads by itself when a thread is cancelled."""
+    cache = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True, check=False)
+    found = re.search(r"libgcc_s\.so\.1 \(libc6,x86-64[^)]*\) => (\S+)", cache.stdout)
+    return found.group(1) if found else ""
+
+
+def need(name):
+    """The path of a program of the distribution."""
+    path = shutil.which(name)
+    if not path:
+        raise Refused(f"{name} is not installed: `make deps` installs it")
+    return path
+
+
+def jobs():
+    """How many compilers at a time."""
+    return f"-j{os.cpu_count() or 1}"
+
+
+def own_programs(source):
+    """The project's own selftest programs, by name."""
+    return sorted(path.stem for path in (source / SELFTESTS).glob("migrate*.c")
+                  if "int main(" in path.read_text(errors="replace")
+                  or "TEST_HARNESS_MAIN" in path.read_text(errors="replace"))
+
+
+def build_headers(source, out):
+    """The kernel's headers for user space; returns their folder."""
+    out.mkdir(parents=True, exist_ok=True)
+    call(["make", "-s", "-C", str(source), f"O={out}", "ARCH=x86_64", "headers"],
+         log_folder() / "headers.log", "installing the headers")
+    return out / "usr/include"
+
+
+def build_selftests(source, names, out, headers):
+    """The kernel's mm selftests of these names, by their own Makefile."""
+    out.mkdir(parents=True, exist_ok=True)
+    libs = "-lrt -lpthread -lm -lnuma"
+    if pathlib.Path("/usr/include/liburing.h").exists():
+        libs += " -luring"
+    return call(
+        ["make", jobs(), "-k", "-C", str(source / SELFTESTS), f"OUTPUT={out}",
+         "TEST_GEN_MODS_DIR=", "TEST_GEN_FILES=" + " ".join(f"{out}/{n}" for n in names),
+         f"KHDR_INCLUDES=-isystem {headers}", f"LDLIBS={libs}", "all"],
+        log_folder() / "selftests.log", "building the selftests")
+
+
+def build_demo(out):
+    """The demonstration program."""
+    source, program = GUEST_FILES / "demo.c", out / "demo"
+    if program.exists() and program.stat().st_mtime > source.stat().st_mtime:
+        return program
+    call(["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(program), str(source), "-lnuma"],
+         log_folder() / "demo.log", "building the demo")
+    return program
+
+
+def build(source, quiet=False, demo_only=False):
+    """Build all programs; returns the path of each by its name in the guest."""
+    out = build_folder() / "user"
+    out.mkdir(parents=True, exist_ok=True)
+    programs = {"demo": build_demo(out)}
+    if demo_only:
+        return programs
+    if not (source / SELFTESTS).is_dir():
+        raise Refused(f"no kernel source at {source}: `make kernel` lays it out")
+    names = sorted(set(suites.programs(source / SELFTESTS)) | set(own_programs(source)))
+    headers = build_headers(source, out / "headers")
+    seconds = build_selftests(source, names, out / "mm", headers)
+    if not quiet:
+        say(f"built {len(names)} test programs in {seconds:.0f} s")
+    programs.update({name: out / "mm" / name for name in names})
+    return programs
+
+
+def base_archive(path, programs):
+    """The root file system, less what belongs to a single run."""
+    archive = Cpio(path)
+    for name in FOLDERS:
+        archive.folder(name)
+    archive.console()
+    archive.file("bin/busybox", need("busybox"))
+    archive.file("init", GUEST_FILES / "init")
+    archive.file("t/runner", GUEST_FILES / "runner")
+    archive.data("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n")
+    archive.data("etc/group", b"root:x:0:\nnogroup:x:65534:\n")
+    everything = {f"usr/bin/{name}": need(name) for name in PROGRAMS}
+    everything.update({f"t/{name}": path for name, path in programs.items()})
+    for name, program in everything.items():
+        archive.file(name, program)
+    found = {lib for p in everything.values() for lib in libraries(p)} | {unwinder()}
+    for library in sorted(found - {""}):
+        archive.file(library, os.path.realpath(library))
+    archive.close()
+
+
+def initramfs(path, kernel, programs, plan=""):
+    """The root file system for one boot of a kernel."""
+    base_archive(path, programs)
+    extra = Cpio(f"{path}.run")
+    for module in kernel.modules():
+        extra.file(f"t/modules/{module.name}", module, 0o644)
+    extra.data("t/plan", plan.encode())
+    extra.close()
+    with open(path, "ab") as out, open(f"{path}.run", "rb") as more:
+        shutil.copyfileobj(more, out)
+    os.unlink(f"{path}.run")
+    return path
