@@ -68,15 +68,12 @@
  * @run: the test itself
  * @arg: for @run, so that one function serves many lines
  * @wrong: if set, the known wrong of kernels that fail here
- * @lost_kb: memory in kB that may end up in uses which the kernel does not tell,
- *	beyond what every case may lose
  */
 struct mig_case {
 	const char *name;
 	void (*run)(const void *arg);
 	const void *arg;
 	const char *wrong;
-	long lost_kb;
 };
 
 /**

@@ -1086,8 +1086,7 @@ static const struct mig_case cases[] = {
 	  &(const struct page_cache){ cached_on_ext4 } },
 	{ "compaction: unmapped pages of a memfd", compact_unmapped,
 	  &(const struct page_cache){ cached_in_memfd } },
-	/* The buffers of zram come and go, and no counter tells of them. */
-	{ "compaction: zsmalloc", compact_zsmalloc, .lost_kb = 16384 },
+	{ "compaction: zsmalloc", compact_zsmalloc },
 	{ "compaction: balloon", compact_balloon },
 	{ "memory offline", remove_block },
 	{ "CMA allocation", cma_alloc },
