@@ -40,6 +40,9 @@ test: kernel ## run every suite; T=pattern for a part
 test-debug: debug-kernel ## run the suites with KASAN, lockdep, DEBUG_VM and more
 	@$(GUEST) test --kernel debug $(if $(T),--match '$(T)')
 
+test-arm64: arm64-kernel ## run our own suites on an emulated arm64 machine
+	@$(GUEST) test --kernel arm64 $(if $(T),--match '$(T)')
+
 shell: kernel ## a prompt in the guest
 	@$(GUEST) shell
 
@@ -67,6 +70,10 @@ kernel: tree ## build the patched kernel
 debug-kernel: tree ## build it with KASAN, lockdep, DEBUG_VM and more
 	@scripts/kernel.sh "$(BUILD)/src" "$(BUILD)/debug" guest series debug
 
+arm64-kernel: tree ## build it for arm64
+	@scripts/deps.sh matrix
+	@scripts/kernel.sh "$(BUILD)/src" "$(BUILD)/arm64" guest series arm64
+
 base-kernel: deps ## build the untouched base, for comparisons
 	@base=$(BASE) && scripts/kernel.sh "$$base" "$(BUILD)/base" guest
 
@@ -92,5 +99,5 @@ build-matrix: tree ## our objects on three architectures, options off in turn; M
 clean: ## remove this checkout's build folder; the fetched base stays
 	rm -rf "$(BUILD)"
 
-.PHONY: help run test test-debug test-base selfcheck shell bench deps base tree \
-	kernel debug-kernel base-kernel series series-check lint build-matrix clean
+.PHONY: help run test test-debug test-arm64 test-base selfcheck shell bench deps base tree \
+	kernel debug-kernel arm64-kernel base-kernel series series-check lint build-matrix clean

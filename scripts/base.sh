@@ -12,7 +12,6 @@ SERIES=7.3		# the version that the edits under series/ are made for
 PACKAGE=linux-source-$SERIES
 # The package may sit in another suite than the machine's own.
 SUITES="trixie-backports forky sid"
-KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 store=$CACHE/base
 
 # accept TREE FROM: TREE is a base that we can build on, or a sentence and out.
@@ -73,65 +72,17 @@ cached()
 	fi
 }
 
-# mirrors: where this machine takes its Debian packages from.
-mirrors()
-{
-	# shellcheck disable=SC2016 # apt expands these, not the shell
-	apt-get indextargets --format '$(SITE)' 'Created-By: Packages' |
-		sort -u | grep -v -- -security
-}
-
-# apt_at MIRROR SUITE COMMAND...: apt-get or apt-cache with lists of its own.
-apt_at()
-{
-	local mirror=$1 suite=$2 dir=$store/apt tool=$3
-
-	shift 3
-	mkdir -p "$dir/lists/partial" "$dir/cache/archives/partial"
-	echo "deb [signed-by=$KEYRING] $mirror $suite main" >"$dir/sources.list"
-	"$tool" -q -oDir::State::Lists="$dir/lists" -oDir::Cache="$dir/cache" \
-		-oDir::Etc::sourcelist="$dir/sources.list" \
-		-oDir::Etc::sourceparts=- -oAPT::Sandbox::User=root \
-		-oAcquire::Languages=none "$@"
-}
-
-# find_package: print "MIRROR SUITE" of the first place that has the package.
-find_package()
-{
-	local mirror suite
-
-	for suite in $SUITES; do
-		for mirror in $(mirrors); do
-			apt_at "$mirror" "$suite" apt-get update \
-				>>"$store/apt.log" 2>&1 || continue
-			if apt_at "$mirror" "$suite" apt-cache show "$PACKAGE" \
-					>/dev/null 2>&1; then
-				echo "$mirror $suite"
-				return
-			fi
-		done
-	done
-}
-
-# fetch: download the package, apt checks its signature chain, unpack it.
+# fetch: download the package, whose signatures apt checks, and unpack it.
 fetch()
 {
-	local place deb tarball dir=$store/.tmp.deb.$$
+	local tarball dir=$store/.tmp.deb
 
 	command -v apt-get >/dev/null ||
 		die "no apt-get here: name a Linux $SERIES.y tree or tarball with KSRC="
-	[ -f "$KEYRING" ] || die "$KEYRING is missing (package debian-archive-keyring)"
-	: >"$store/apt.log"
-	place=$(find_package)
-	[ -n "$place" ] ||
-		die "no mirror of this machine has $PACKAGE (see $store/apt.log); name a tree or tarball with KSRC="
-	say "fetching $PACKAGE from ${place#* } (about 160 MB)"
-	mkdir -p "$dir"
-	# shellcheck disable=SC2086 # mirror and suite are two words
-	(cd "$dir" && apt_at $place apt-get download "$PACKAGE") \
-		>>"$store/apt.log" 2>&1 || die "the download failed (see $store/apt.log)"
-	deb=$(echo "$dir"/*.deb)
-	dpkg-deb --extract "$deb" "$dir"
+	say "the base is about 160 MB to fetch"
+	# shellcheck disable=SC2086 # a list of words is meant
+	"$(dirname "$0")/package.sh" "$PACKAGE" "$dir" "$(dpkg --print-architecture)" $SUITES ||
+		die "no $PACKAGE to be had; name a tree or tarball with KSRC="
 	tarball=$(echo "$dir/usr/src/$PACKAGE".tar.*)
 	unpack "$tarball" "new"
 	mv -T "$store/new" "$store/linux-$(kernel_version "$store/new")"

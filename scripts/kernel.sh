@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # kernel.sh SRC OUT FRAGMENT... : build the kernel in SRC, out of tree in OUT,
-# configured by allnoconfig and the named fragments of kconfig/.  A symbol that
-# a fragment asks for and that the configuration does not have stops the build.
-# TARGETS= names other targets than the kernel and its modules.
+# configured by allnoconfig and the named fragments of kconfig/; the last one
+# that names a symbol decides.  A symbol that is asked for and that the
+# configuration does not have stops the build.  With arm64 among the fragments
+# the kernel is an arm64 one.  TARGETS= names other targets than the kernel and
+# its modules.
 set -eu
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -16,9 +18,9 @@ log=$out.log
 
 kbuild()
 {
-	make -C "$src" O="$out" ARCH=x86_64 KBUILD_BUILD_USER=$NAME \
-		KBUILD_BUILD_HOST=$NAME KBUILD_BUILD_VERSION=1 \
-		CC="$compiler" "$@"
+	make -C "$src" O="$out" ARCH="$arch" CROSS_COMPILE="$cross" \
+		KBUILD_BUILD_USER=$NAME KBUILD_BUILD_HOST=$NAME \
+		KBUILD_BUILD_VERSION=1 CC="$compiler" "$@"
 }
 
 # verify: name every symbol that was asked for and is not as asked.
@@ -44,10 +46,11 @@ configure()
 {
 	local f stamp
 
-	: >"$out.fragment"
 	for f; do
-		cat "$top/kconfig/$f.config" >>"$out.fragment"
-	done
+		cat "$top/kconfig/$f.config"
+	done | awk -F= '{ symbol = /^CONFIG_/ ? $1 : NR; text[symbol] = $0 }
+		END { for (symbol in text) print text[symbol] }' |
+		LC_ALL=C sort >"$out.fragment"
 	stamp=$(cat "$out.fragment" "$src"/mm/Kconfig* "$src"/lib/Kconfig* \
 		"$src/Makefile" | sha256sum)
 	if [ -f "$out/.config" ] && [ "$stamp" = "$(cat "$out.configured" 2>/dev/null)" ]; then
@@ -91,9 +94,13 @@ progress()
 }
 
 [ -f "$src/Makefile" ] || die "$src is not a kernel tree"
-compiler=gcc
+arch=x86_64 cross='' image=arch/x86/boot/bzImage
+if [[ " $* " == *" arm64 "* ]]; then
+	arch=arm64 cross=aarch64-linux-gnu- image=arch/arm64/boot/Image
+fi
+compiler=${cross}gcc
 if command -v ccache >/dev/null; then
-	compiler="ccache gcc"
+	compiler="ccache $compiler"
 	CCACHE_BASEDIR=$(dirname "$out")
 	export CCACHE_BASEDIR CCACHE_NOHASHDIR=1
 fi
@@ -103,7 +110,7 @@ configure "$@"
 total=$(cat "$out.objects" 2>/dev/null || echo 1450)
 rc=0
 # shellcheck disable=SC2086 # a list of words is meant
-kbuild -j"$(nproc)" ${TARGETS:-bzImage modules} 2>&1 9>&- | progress "$total" || rc=$?
+kbuild -j"$(nproc)" ${TARGETS:-"${image##*/}" modules} 2>&1 9>&- | progress "$total" || rc=$?
 if [ "$rc" != 0 ]; then
 	grep -E -A3 'error|Error|undefined|No rule' "$log" | head -n 30 >&2 ||
 		tail -n 20 "$log" >&2
@@ -115,5 +122,5 @@ if grep -q 'warning:' "$log"; then
 fi
 if [ -z "${TARGETS:-}" ]; then
 	find "$out" -name '*.o' | wc -l >"$out.objects"
-	say "$(basename "$out"): $out/arch/x86/boot/bzImage"
+	say "$(basename "$out"): $out/$image"
 fi

@@ -11,7 +11,10 @@ SCRIPTS = pathlib.Path(__file__).resolve().parent.parent
 GUEST_FILES = SCRIPTS / "guest"
 
 # Kernels by name: the make target that builds each of them.
-TARGETS = {"guest": "kernel", "debug": "debug-kernel", "base": "base-kernel"}
+TARGETS = {"guest": "kernel", "debug": "debug-kernel", "base": "base-kernel",
+           "arm64": "arm64-kernel"}
+# Where a build leaves the image, by architecture.
+IMAGES = {"x86_64": "arch/x86/boot/bzImage", "arm64": "arch/arm64/boot/Image"}
 
 
 class Refused(Exception):
@@ -49,7 +52,8 @@ class Kernel:
                           "or name the folder of a kernel build", 2)
         self.folder = pathlib.Path(name).resolve() if is_path else build_folder() / name
         self.kind = self.folder.name if is_path else name
-        self.image = self.folder / "arch/x86/boot/bzImage"
+        self.arch = "arm64" if (self.folder / IMAGES["arm64"]).exists() else "x86_64"
+        self.image = self.folder / IMAGES[self.arch]
         if not self.image.exists():
             hint = "build it there first" if is_path else f"`make {TARGETS[name]}` builds it"
             raise Refused(f"no kernel image at {self.image}: {hint}", 2)

@@ -18,6 +18,7 @@ SLOTS, MAX_MIB = 4, 8192
 BOOT_LIMIT = 300                # seconds until the guest must have said something
 PROBE_LIMIT, SILENT_LIMIT = 8, 3
 CONSOLE = "console=ttyS0 no_timer_check panic=-1 oops=panic printk.devkmsg=on unknown_nmi_panic"
+CONSOLE_ARM64 = "console=ttyAMA0 panic=-1 oops=panic printk.devkmsg=on"
 WORDS = "kunit.enable=1 sysctl.kernel.hung_task_timeout_secs=60 rcupdate.rcu_cpu_stall_timeout=60"
 
 # The disks of a run: name, MiB, the command that formats the file.
@@ -51,7 +52,19 @@ def make_disks(folder):
 
 def accelerator(kernel):
     """The qemu accelerator that has been seen to boot this kernel."""
+    if kernel.arch != os.uname().machine:
+        return "tcg"
     return "kvm" if probe_kvm(kernel)[0] else "tcg"
+
+
+def emulator(kernel):
+    """The start of the qemu command line: the program, how it runs, on what hardware."""
+    if kernel.arch == "arm64":
+        return ["qemu-system-aarch64", "-accel", "tcg,thread=multi",
+                *hardware("neoverse-n1", "virt,gic-version=3")]
+    if accelerator(kernel) == "kvm":
+        return ["qemu-system-x86_64", "-accel", "kvm", *hardware("host")]
+    return ["qemu-system-x86_64", "-accel", "tcg,thread=multi", *hardware()]
 
 
 def probe_kvm(kernel):
@@ -105,9 +118,9 @@ def _probe_boot(kernel):
     return said.decode(errors="replace")
 
 
-def hardware(cpu="max"):
+def hardware(cpu="max", machine="q35"):
     """Four nodes with a CPU and memory each, and room for more memory."""
-    args = ["-machine", "q35", "-nodefaults", "-cpu", cpu,
+    args = ["-machine", machine, "-nodefaults", "-cpu", cpu,
             "-smp", f"{NODES},sockets={NODES},cores=1,threads=1",
             "-m", f"size={NODES * NODE_MIB}M,slots={SLOTS},maxmem={MAX_MIB}M"]
     for node in range(NODES):
@@ -143,14 +156,11 @@ class Guest:
 
     def command(self, mode, channels):
         """The qemu command line."""
-        accel = accelerator(self.kernel)
-        how = ["-accel", "kvm"] if accel == "kvm" else ["-accel", "tcg,thread=multi"]
-        return ["qemu-system-x86_64", *how,
-                *hardware("host" if accel == "kvm" else "max"),
-                *devices(make_disks(self._scratch)), *channels,
+        console = CONSOLE_ARM64 if self.kernel.arch == "arm64" else CONSOLE
+        return [*emulator(self.kernel), *devices(make_disks(self._scratch)), *channels,
                 "-display", "none", "-no-reboot",
                 "-kernel", str(self.kernel.image), "-initrd", str(self.initramfs),
-                "-append", f"{CONSOLE} {WORDS} guest={mode} {self.append}"
+                "-append", f"{console} {WORDS} guest={mode} {self.append}"
                 + (" quiet" if mode == "shell" else "")]
 
     def start(self, mode):
@@ -182,7 +192,7 @@ class Guest:
         try:
             return subprocess.Popen(command, **where)
         except FileNotFoundError:
-            raise Refused("qemu-system-x86_64 is not installed: `make deps` installs it") from None
+            raise Refused(f"{command[0]} is not installed: `make deps` installs it") from None
 
     def poll(self):
         """The new lines of the results; the console is scanned on the way.

@@ -7,6 +7,7 @@ import re
 from .common import GUEST_FILES, Refused
 
 SLOWER = 3      # how much longer a kernel that checks itself may take
+PORTABLE = ("kunit", "migrate")         # the suites that need no library of the distribution
 
 
 class Test:
@@ -91,6 +92,8 @@ def boots(tests, kernel):
     """The tests that this kernel runs, in groups that share a boot."""
     groups = {}
     for test in tests:
+        if kernel.arch != "x86_64" and test.suite not in PORTABLE:
+            continue
         if test.kernel in ("both", "debug" if kernel.slow else "guest"):
             key = test.name if test.own_boot else test.suite
             groups.setdefault(key, []).append(test)

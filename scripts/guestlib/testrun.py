@@ -128,7 +128,7 @@ def kernel_said(reports):
 
 def collect(kernels, tests, source, expected=None):
     """Run tests on each of these kernels; returns their outcomes."""
-    programs = userland.build(source)
+    programs = {arch: userland.build(source, arch=arch) for arch in {k.arch for k in kernels}}
     outcomes = []
     for kernel in kernels:
         groups = suites.boots(tests, kernel)
@@ -136,7 +136,7 @@ def collect(kernels, tests, source, expected=None):
             say(f"{kernel.kind} kernel, {machine.accelerator(kernel)}, "
                 f"{sum(len(group) for _, group in groups)} tests in {len(groups)} boots")
         for name, group in groups:
-            outcomes += Boot(kernel, name, group, expected or suites.Expected()).run(programs)
+            outcomes += Boot(kernel, name, group, expected or suites.Expected()).run(programs[kernel.arch])
     return outcomes
 
 

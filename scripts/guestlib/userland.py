@@ -9,7 +9,7 @@ import stat
 import subprocess
 
 from . import suites
-from .common import GUEST_FILES, Refused, build_folder, call, log_folder, say
+from .common import GUEST_FILES, SCRIPTS, Refused, build_folder, call, log_folder, say
 
 SELFTESTS = "tools/testing/selftests/mm"
 # Debian programs that the guest uses besides busybox; a missing one is named.
@@ -101,22 +101,30 @@ def own_programs(source):
                   or "TEST_HARNESS_MAIN" in path.read_text(errors="replace"))
 
 
-def build_headers(source, out):
+def build_headers(source, out, arch):
     """The kernel's headers for user space; returns their folder."""
     out.mkdir(parents=True, exist_ok=True)
-    call(["make", "-s", "-C", str(source), f"O={out}", "ARCH=x86_64", "headers"],
+    call(["make", "-s", "-C", str(source), f"O={out}", f"ARCH={arch}", "headers"],
          log_folder() / "headers.log", "installing the headers")
     return out / "usr/include"
 
 
-def build_selftests(source, names, out, headers):
-    """The kernel's mm selftests of these names, by their own Makefile."""
+def build_selftests(source, names, out, arch):
+    """The kernel's mm selftests of these names, by their own Makefile.
+
+    Those for another architecture are linked statically, with nothing but the C library.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    libs = "-lrt -lpthread -lm -lnuma"
-    if pathlib.Path("/usr/include/liburing.h").exists():
-        libs += " -luring"
+    headers = build_headers(source, out.parent / "headers", arch)
+    libs, how = "-lrt -lpthread -lm", []
+    if arch == "arm64":
+        how = ["ARCH=arm64", "CROSS_COMPILE=aarch64-linux-gnu-", "LDFLAGS=-static"]
+    else:
+        libs += " -lnuma"
+        if pathlib.Path("/usr/include/liburing.h").exists():
+            libs += " -luring"
     return call(
-        ["make", jobs(), "-k", "-C", str(source / SELFTESTS), f"OUTPUT={out}",
+        ["make", jobs(), "-k", "-C", str(source / SELFTESTS), f"OUTPUT={out}", *how,
          "TEST_GEN_MODS_DIR=", "TEST_GEN_FILES=" + " ".join(f"{out}/{n}" for n in names),
          f"KHDR_INCLUDES=-isystem {headers}", f"LDLIBS={libs}", "all"],
         log_folder() / "selftests.log", "building the selftests")
@@ -132,40 +140,53 @@ def build_demo(out):
     return program
 
 
-def build(source, quiet=False, demo_only=False):
+def build(source, quiet=False, demo_only=False, arch="x86_64"):
     """Build all programs; returns the path of each by its name in the guest."""
-    out = build_folder() / "user"
+    out = build_folder() / ("user" if arch == "x86_64" else f"user-{arch}")
     out.mkdir(parents=True, exist_ok=True)
-    programs = {"demo": build_demo(out)}
+    programs = {} if arch == "arm64" else {"demo": build_demo(out)}
     if demo_only:
         return programs
     if not (source / SELFTESTS).is_dir():
         raise Refused(f"no kernel source at {source}: `make kernel` lays it out")
-    names = sorted(set(suites.programs(source / SELFTESTS)) | set(own_programs(source)))
-    headers = build_headers(source, out / "headers")
-    seconds = build_selftests(source, names, out / "mm", headers)
+    names = set(own_programs(source))
+    if arch == "x86_64":
+        names |= set(suites.programs(source / SELFTESTS))
+    names = sorted(names)
+    seconds = build_selftests(source, names, out / "mm", arch)
     if not quiet:
         say(f"built {len(names)} test programs in {seconds:.0f} s")
     programs.update({name: out / "mm" / name for name in names})
     return programs
 
 
-def base_archive(path, programs):
+def foreign_busybox():
+    """Debian's busybox for arm64, which needs no libraries."""
+    found = build_folder() / "user-arm64/busybox/bin/busybox"
+    if not found.exists():
+        call([SCRIPTS / "package.sh", "busybox-static", found.parents[1], "arm64"],
+             log_folder() / "busybox.log", "fetching busybox for arm64")
+    return found
+
+
+def base_archive(path, programs, arch="x86_64"):
     """The root file system, less what belongs to a single run."""
     archive = Cpio(path)
     for name in FOLDERS:
         archive.folder(name)
     archive.console()
-    archive.file("bin/busybox", need("busybox"))
+    archive.file("bin/busybox", foreign_busybox() if arch == "arm64" else need("busybox"))
     archive.file("init", GUEST_FILES / "init")
     archive.file("t/runner", GUEST_FILES / "runner")
     archive.data("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n")
     archive.data("etc/group", b"root:x:0:\nnogroup:x:65534:\n")
-    everything = {f"usr/bin/{name}": need(name) for name in PROGRAMS}
-    everything.update({f"t/{name}": path for name, path in programs.items()})
+    everything = {f"t/{name}": path for name, path in programs.items()}
+    found = set()
+    if arch == "x86_64":
+        everything.update({f"usr/bin/{name}": need(name) for name in PROGRAMS})
+        found = {lib for p in everything.values() for lib in libraries(p)} | {unwinder()}
     for name, program in everything.items():
         archive.file(name, program)
-    found = {lib for p in everything.values() for lib in libraries(p)} | {unwinder()}
     for library in sorted(found - {""}):
         archive.file(library, os.path.realpath(library))
     archive.close()
@@ -173,7 +194,7 @@ def base_archive(path, programs):
 
 def initramfs(path, kernel, programs, plan=""):
     """The root file system for one boot of a kernel."""
-    base_archive(path, programs)
+    base_archive(path, programs, kernel.arch)
     extra = Cpio(f"{path}.run")
     for module in kernel.modules():
         extra.file(f"t/modules/{module.name}", module, 0o644)
