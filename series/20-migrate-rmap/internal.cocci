@@ -7,6 +7,7 @@
 typedef bool, pte_t;
 @@
  struct migration_target_control { ... };
++
 +bool should_defer_flush(struct mm_struct *mm, enum ttu_flags flags);
 +void set_tlb_ubc_flush_pending(struct mm_struct *mm, pte_t pteval,
 +		unsigned long start, unsigned long end);
