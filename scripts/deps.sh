@@ -16,7 +16,7 @@ packages="
 "
 for extra; do
 	case $extra in
-	lint) packages="$packages sparse shellcheck pyflakes3" ;;
+	lint) packages="$packages shellcheck pyflakes3" ;;
 	matrix) packages="$packages gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-system-arm" ;;
 	bench) packages="$packages gnuplot-nox" ;;
 	*) die "no such set of packages: $extra (known: lint, matrix, bench)" ;;

@@ -9,68 +9,64 @@ set -eu
 
 cd "$(dirname "$0")/.."
 src=$1 out=$2
-log=$out.log
-bad=0
+bad=''
+mkdir -p "$(dirname "$out")"
+tmp=$out.findings
 
-# found NAME FILE: what a reader said; silence is the only good answer.
+# found NAME: what a reader has written to $tmp; silence is the only good answer.
 found()
 {
-	if [ -s "$2" ]; then
-		cat "$2"
-		bad=$((bad + 1))
-		say "$1: $(wc -l <"$2") lines of findings"
+	if [ -s "$tmp" ]; then
+		cat "$tmp"
+		bad="$bad${bad:+, }$1"
+		say "$1: $(wc -l <"$tmp") lines of findings"
 	else
 		say "$1: nothing"
 	fi
 }
 
-mapfile -t ours < <(git ls-files -co --exclude-standard -- mm include lib tools)
-mapfile -t sources < <(printf '%s\n' "${ours[@]}" | grep '\.[ch]$' || true)
-mapfile -t mm < <(printf '%s\n' "${ours[@]}" | grep '^mm/.*\.c$' || true)
-mapfile -t shell < <(git ls-files -co --exclude-standard -- scripts .ci |
-	while read -r f; do
-		if head -c 20 "$f" | grep -q '^#!.*sh' || [[ $f == *.sh ]]; then
-			echo "$f"
-		fi
-	done)
-mapfile -t python < <(git ls-files -co --exclude-standard -- '*.py')
-tmp=$(mktemp)
-trap 'rm -f "$tmp"' EXIT
+# ours PATTERN...: our files, a path a line.
+ours()
+{
+	git ls-files -co --exclude-standard -- "$@" | while read -r file; do
+		[ ! -f "$file" ] || echo "$file"
+	done
+}
+
+mapfile -t sources < <(ours '*.[ch]')
+mapfile -t documented < <(ours 'mm/*.[ch]' 'include/*.h' 'lib/*.[ch]')
+mapfile -t built < <(ours 'mm/*.c' 'lib/*.c')
+mapfile -t python < <(ours '*.py')
+mapfile -t shell < <(ours scripts .ci | while read -r file; do
+	if head -n 3 "$file" | grep -qE '^#!.*sh( |$)|^# shellcheck shell='; then
+		echo "$file"
+	fi
+done)
 
 shellcheck -x "${shell[@]}" >"$tmp" 2>&1 || true
-found shellcheck "$tmp"
+found "shellcheck (${#shell[@]} files)"
 pyflakes3 "${python[@]}" >"$tmp" 2>&1 || true
-found pyflakes "$tmp"
+found "pyflakes (${#python[@]} files)"
+scripts/style.py "$src" -f "${sources[@]}" >"$tmp" 2>&1 || true
+found "checkpatch --strict (${#sources[@]} files)"
+"$src/scripts/kernel-doc" -none -Wall "${documented[@]}" >"$tmp" 2>&1 || true
+found "kernel-doc (${#documented[@]} files)"
+scripts/series.py owners "$src" >"$tmp" 2>&1 || true
+found MAINTAINERS
 
-: >"$tmp"
-if [ ${#sources[@]} != 0 ]; then
-	perl "$src/scripts/checkpatch.pl" --root="$src" --strict --terse \
-		--no-summary --quiet -f "${sources[@]}" >"$tmp" 2>&1 || true
-fi
-found "checkpatch --strict" "$tmp"
-
-: >"$tmp"
-for f in "${sources[@]}"; do
-	case $f in
-	tools/*) ;;
-	*) "$src/scripts/kernel-doc" -none -Wall "$src/$f" 2>&1 | grep . || true ;;
-	esac
+# Not the whole kernel: the headers that it generates, and our objects, anew.
+TARGETS=prepare scripts/kernel.sh "$src" "$out" guest series
+printf '%s\n' "${sources[@]}" >"$out.ours"
+sparse=$(scripts/sparse.sh "$src" "$out.ours")
+objects=("${built[@]/%.c/.o}")
+(cd "$out" && rm -f "${objects[@]}")
+make -C "$src" O="$out" ARCH=x86_64 W=1 C=1 CHECK="$sparse" -k -j"$(nproc)" \
+	"${objects[@]}" >"$out.log" 2>&1 || true
+for object in "${objects[@]}"; do
+	[ -f "$out/$object" ] || echo "$object: not built"
 done >"$tmp"
-found kernel-doc "$tmp"
+grep -E '(warning|error|note):|C=1 specified' "$out.log" >>"$tmp" || true
+found "W=1 and sparse (${#objects[@]} objects)"
 
-# The whole kernel is not needed: the headers it generates, and our objects.
-objects=("${mm[@]/%.c/.o}")
-: >"$tmp"
-if [ ${#mm[@]} != 0 ]; then
-	TARGETS="prepare" scripts/kernel.sh "$src" "$out" guest series
-	(cd "$src" && touch "${mm[@]}")
-	make -C "$src" O="$out" ARCH=x86_64 W=1 C=2 -k "${objects[@]}" >"$log" 2>&1 || {
-		cat "$log"
-		die "our files do not build; the log is $log"
-	}
-	paths=$(IFS='|' && echo "${sources[*]}")
-	grep -E "(^|/)($paths):[0-9]" "$log" >"$tmp" || true
-fi
-found "W=1 and sparse" "$tmp"
-
-[ "$bad" = 0 ] || die "$bad readers have findings"
+rm -f "$tmp"
+[ -z "$bad" ] || die "there are findings: $bad"

@@ -5,6 +5,7 @@
 usage: series.py assemble BASE OUT    the patched tree: BASE by hard links, ours over it
        series.py format BASE OUT      the numbered patches, with a cover letter
        series.py check BASE TREE OUT  git am on BASE gives TREE; build and checkpatch each
+       series.py owners TREE          is every file of ours in a section of MAINTAINERS?
 
 A step is a folder series/NN-name, taken in order.  It holds
   message   the commit message: subject, empty line, body
@@ -16,6 +17,7 @@ MAINTAINERS here holds our sections alone; they are sorted into the base's file.
 """
 
 import fnmatch
+import glob
 import hashlib
 import os
 import re
@@ -195,6 +197,13 @@ class Edits:
                           + done.stdout[-2000:])
 
 
+def mode_of(base, path):
+    """The mode of one of our files, else of the base's."""
+    tops = (TOP, base) if path.split("/")[0] in OVERLAY else (base,)
+    there = [f for f in (os.path.join(top, path) for top in tops) if os.path.exists(f)]
+    return os.stat(there[0]).st_mode & 0o777 if there else 0o644
+
+
 def check_complete(todo, ours):
     for path in ours:
         owners = [s.name for s in todo if s.takes(path)]
@@ -249,7 +258,7 @@ def place(out, path, data, mode=0o644):
             os.unlink(full)
             return True
         return False
-    if os.path.isfile(full) and read(full) == data:
+    if os.path.isfile(full) and read(full) == data and os.stat(full).st_mode & 0o777 == mode:
         return False
     write(full, data, mode)
     return True
@@ -269,13 +278,13 @@ def assemble(base, out):
         now = final_state(base)
         for path in set(names) - set(now):
             origin = os.path.join(base, path)
-            placed += place(out, path, read(origin) if os.path.exists(origin) else None)
+            placed += place(out, path, read(origin) if os.path.exists(origin) else None,
+                            mode_of(base, path))
         names = sorted(now)
         for path in names:
-            placed += place(out, path, now[path])
+            placed += place(out, path, now[path], mode_of(base, path))
     for path in overlay_files():
-        full = os.path.join(TOP, path)
-        placed += place(out, path, read(full), os.stat(full).st_mode & 0o777)
+        placed += place(out, path, read(os.path.join(TOP, path)), mode_of(base, path))
     text = "\n".join([f"{want} {base}"] + [f"- {n}" for n in names])
     write(state, text.encode() + b"\n")
     say(f"patched tree: {out} ({placed} files changed)")
@@ -310,13 +319,12 @@ def format_patches(base, out):
         for path in {p for _, change in history for p in change}:
             origin = os.path.join(base, path)
             if os.path.exists(origin):
-                write(os.path.join(repo, path), read(origin), os.stat(origin).st_mode & 0o777)
+                write(os.path.join(repo, path), read(origin), mode_of(base, path))
         git(repo, "add", "-A")
         git(repo, "commit", "-q", "--allow-empty", "-m", "base")
         for step, change in history:
             for path, data in change.items():
-                mode = os.path.join(TOP if path in ours else base, path)
-                place(repo, path, data, os.stat(mode).st_mode & 0o777)
+                place(repo, path, data, mode_of(base, path))
             git(repo, "add", "-A")
             git(repo, "commit", "-q", "-m", step.message())
         cover = read(os.path.join(TOP, "series", "cover")).decode()
@@ -326,65 +334,158 @@ def format_patches(base, out):
     say(f"{len(todo)} patches and a cover letter in {out}")
 
 
-def same_tree(left, right):
-    """Paths in which two trees differ; files that are one inode need no reading."""
-    def listing(top):
-        found = {}
-        for d, dirs, names in os.walk(top):
-            if d == top and ".git" in dirs:
-                dirs.remove(".git")
-            for n in names:
-                full = os.path.join(d, n)
-                found[os.path.relpath(full, top)] = full
-        return found
+def listing(top):
+    """The files below TOP: path from there to full path."""
+    found = {}
+    for d, dirs, names in os.walk(top):
+        if d == top and ".git" in dirs:
+            dirs.remove(".git")
+        for n in names + [n for n in dirs if os.path.islink(os.path.join(d, n))]:
+            full = os.path.join(d, n)
+            found[os.path.relpath(full, top)] = full
+    return found
 
-    a, b = listing(left), listing(right)
-    differ = sorted(set(a) ^ set(b))
+
+def same_tree(repo, tree):
+    """Paths in which TREE differs from REPO; files that are one inode need no reading."""
+    a, b = listing(repo), listing(tree)
+    differ = set(a) ^ set(b)
+    # Selftests are built where they stand. What that leaves is what the kernel's
+    # own .gitignore takes for the product of a build.
+    ignored = subprocess.run(["git", "-C", repo, "check-ignore", "--no-index", "--stdin"],
+                             input="\n".join(differ), capture_output=True, text=True)
+    differ -= set(ignored.stdout.splitlines())
     for path in set(a) & set(b):
         x, y = a[path], b[path]
         if os.path.islink(x) or os.path.islink(y):
             if not (os.path.islink(x) and os.path.islink(y) and os.readlink(x) == os.readlink(y)):
-                differ.append(path)
-        elif not os.path.samefile(x, y) and read(x) != read(y):
-            differ.append(path)
-    return differ
+                differ.add(path)
+        elif not os.path.samefile(x, y) and (
+                read(x) != read(y) or (os.stat(x).st_mode ^ os.stat(y).st_mode) & 0o111):
+            differ.add(path)
+    return sorted(differ)
+
+
+def paths_of(patch):
+    """What a patch touches, as it says itself."""
+    text = read(patch).decode(errors="replace")
+    return set(re.findall(r"^diff --git a/\S+ b/(\S+)$", text, re.M)
+               + re.findall(r"^diff --git a/(\S+) b/\S+$", text, re.M))
+
+
+def repository(base, repo, paths):
+    """The base as a repository that knows of PATHS alone.
+
+    What git am does to other files it would do to these: none, and it refuses to
+    make a file that is there. PATHS are new copies, which make must not take for
+    older than what an earlier check has built from them.
+    """
+    link_tree(base, repo)
+    there = [p for p in sorted(paths) if os.path.exists(os.path.join(repo, p))]
+    for path in there:
+        full = os.path.join(repo, path)
+        write(full, read(full), os.stat(full).st_mode & 0o777)
+    git(repo, "init", "-q", "-b", "check")
+    git(repo, "config", "status.showUntrackedFiles", "no")
+    git(repo, "add", "-f", "--", *there)
+    git(repo, "commit", "-q", "-m", "base")
+
+
+def options_so_far(repo, paths, fragment):
+    """Those of our options that a step has brought along, as a fragment for kernel.sh."""
+    kconfig = "".join(read(os.path.join(repo, p)).decode() for p in sorted(paths)
+                      if os.path.basename(p).startswith("Kconfig"))
+    names = set(re.findall(r"^config (\w+)$", kconfig, re.M))
+    wanted = lines_of(os.path.join(TOP, "kconfig", "series.config"))
+    chosen = [ln for ln in wanted if ln.split("=")[0].removeprefix("CONFIG_") in names]
+    write(fragment, "".join(ln + "\n" for ln in chosen).encode())
+
+
+def build_programs(repo, out, patch):
+    """The user space that a patch touches, with the kernel's own Makefiles."""
+    touched = paths_of(patch)
+    os.makedirs(out, exist_ok=True)
+    selftests, bench = "tools/testing/selftests/mm", "tools/testing/migrate/bench"
+    commands = []
+    if any(p.startswith(selftests + "/") for p in touched):
+        makefile = read(os.path.join(repo, selftests, "Makefile")).decode()
+        names = re.findall(r"^TEST_GEN_FILES \+= (migrate_\w+)$", makefile, re.M)
+        headers = os.path.join(out, "headers")
+        commands += [
+            ["make", "-s", "-C", repo, f"O={headers}", "ARCH=x86_64", "headers"],
+            ["make", "-C", os.path.join(repo, selftests), f"OUTPUT={out}", "TEST_GEN_MODS_DIR=",
+             "TEST_GEN_FILES=" + " ".join(f"{out}/{n}" for n in names),
+             f"KHDR_INCLUDES=-isystem {headers}/usr/include", "LDLIBS=-lrt -lpthread -lm -lnuma",
+             "all"]]
+    if any(p.startswith(bench + "/") for p in touched):
+        commands.append(["make", "-C", os.path.join(repo, bench), f"O={out}"])
+    for command in commands:
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode or "warning:" in done.stderr:
+            raise Failure(f"{' '.join(command)}:\n{done.stderr[-3000:]}")
 
 
 def check(base, tree, out):
     """git am gives the patched tree; every step builds; checkpatch has nothing to say."""
-    patches = os.path.join(out, "patches")
+    out = os.path.abspath(out)
+    patches, repo, programs = (os.path.join(out, n) for n in ("patches", "src", "programs"))
+    # With these names compilers are told the same paths as for the guest's kernel,
+    # and ccache knows most of the results.
+    build = os.path.join(out, "guest")
     format_patches(base, patches)
-    numbered = sorted(p for p in os.listdir(patches) if not p.startswith("0000"))
-    repo = os.path.join(out, "tree")
-    link_tree(base, repo)
-    say("making a repository of the base (a minute)")
-    git(repo, "init", "-q")
-    git(repo, "add", "-Af")
-    git(repo, "commit", "-q", "-m", "base")
-    findings = 0
+    numbered = sorted(os.path.join(patches, p) for p in os.listdir(patches)
+                      if not p.startswith("0000"))
+    paths = set().union(*(paths_of(p) for p in numbered))
+    seen = os.path.join(out, "paths")
+    if set(lines_of(seen)) - paths:
+        # Objects of these may be of a patch that has gone.
+        shutil.rmtree(build, ignore_errors=True)
+    write(seen, "\n".join(sorted(paths)).encode())
+    repository(base, repo, paths)
+    unstyled, fragment = [], os.path.join(out, "options")
     for number, patch in enumerate(numbered, 1):
-        full = os.path.join(patches, patch)
-        say(f"[{number}/{len(numbered)}] {patch}")
-        git(repo, "am", "-q", full)
-        style = subprocess.run(["perl", os.path.join(repo, "scripts/checkpatch.pl"), "--strict",
-                                "--terse", "--no-summary", full], cwd=repo,
-                               capture_output=True, text=True)
-        if style.returncode:
-            print(style.stdout.strip())
-            findings += 1
-        subprocess.run([os.path.join(TOP, "scripts/kernel.sh"), repo,
-                        os.path.join(out, "build"), "guest"], check=True)
+        name = os.path.basename(patch)
+        say(f"[{number}/{len(numbered)}] {name}")
+        git(repo, "am", "-q", patch)
+        if subprocess.run([os.path.join(TOP, "scripts/style.py"), repo, patch]).returncode:
+            unstyled.append(name)
+        here = {p for p in paths if os.path.exists(os.path.join(repo, p))}
+        options_so_far(repo, here, fragment + ".config")
+        subprocess.run([os.path.join(TOP, "scripts/kernel.sh"), repo, build, "guest",
+                        os.path.relpath(fragment, os.path.join(TOP, "kconfig"))],
+                       env=dict(os.environ, TARGETS="vmlinux modules"), check=True)
+        build_programs(repo, programs, patch)
     differ = same_tree(repo, tree)
     if differ:
         raise Failure("git am gives another tree than the patched one: " + " ".join(differ[:10]))
-    if findings:
-        raise Failure(f"checkpatch has something to say of {findings} patches")
+    if unstyled:
+        raise Failure("checkpatch has something to say of " + ", ".join(unstyled))
     shutil.rmtree(repo)
     say(f"{len(numbered)} patches: each builds, together they are the patched tree")
 
 
+def owners(tree):
+    """Every file of ours is in a section of our MAINTAINERS, and every line there names one."""
+    text = read(os.path.join(TOP, "MAINTAINERS")).decode()
+    patterns = re.findall(r"^F:\t(\S+)$", text, re.M)
+
+    def matches(path, pattern):
+        if pattern.endswith("/"):
+            return path.startswith(pattern)
+        return path.count("/") == pattern.count("/") and fnmatch.fnmatch(path, pattern)
+
+    wrong = [f"MAINTAINERS: no section has {path}" for path in overlay_files()
+             if not any(matches(path, p) for p in patterns)]
+    wrong += [f"MAINTAINERS: nothing is at {pattern}" for pattern in patterns
+              if not glob.glob(os.path.join(tree, pattern))]
+    print("".join(f"{w}\n" for w in wrong), end="")
+    if wrong:
+        raise Failure("MAINTAINERS does not fit our files")
+
+
 def main(args):
-    commands = {"assemble": (assemble, 2), "format": (format_patches, 2), "check": (check, 3)}
+    commands = {"assemble": (assemble, 2), "format": (format_patches, 2), "check": (check, 3),
+                "owners": (owners, 1)}
     if not args or args[0] not in commands or len(args) - 1 != commands[args[0]][1]:
         print(__doc__, file=sys.stderr)
         return 2

@@ -1,0 +1,102 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Run the kernel's checkpatch.pl --strict, and print what scripts/style.allow does not allow.
+
+usage: style.py TREE -f FILE...    files of this checkout
+       style.py TREE PATCH...      patches that TREE has taken
+
+A line of scripts/style.allow is FILE TYPE TEXT: in FILE, a glob pattern, checkpatch may say
+TYPE of a line that contains TEXT.  The comment above says why.
+"""
+
+import fnmatch
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+ALLOW = os.path.join(TOP, "scripts", "style.allow")
+# series.py asks MAINTAINERS itself whether it knows the files that are new.
+IGNORE = "FILE_PATH_CHANGES"
+FINDING = re.compile(r"(?P<file>[^:]*):(?P<line>\d+): (?:ERROR|WARNING|CHECK):(?P<type>\w+): ")
+
+
+class Allowed:
+    """One line of style.allow."""
+
+    def __init__(self, text):
+        self.text = text
+        self.file, self.type, self.part = text.split(None, 2)
+        self.used = False
+
+    def allows(self, file, kind, line):
+        fits = (fnmatch.fnmatch(file, self.file) and kind == self.type and self.part in line)
+        self.used = self.used or fits
+        return fits
+
+
+def exceptions():
+    """Those of style.allow; each must have its reason above it."""
+    found, reason = [], False
+    with open(ALLOW, encoding="utf-8") as f:
+        for text in f:
+            if text.startswith("#"):
+                reason = True
+            elif not text.strip():
+                reason = False
+            elif reason:
+                found.append(Allowed(text.strip()))
+            else:
+                sys.exit(f"style.py: no reason above this line of style.allow: {text}")
+    return found
+
+
+def line_of(root, file, number):
+    """The line that a finding is about."""
+    try:
+        with open(os.path.join(root, file), encoding="utf-8") as f:
+            return f.read().split("\n")[number - 1]
+    except (OSError, IndexError):
+        return ""
+
+
+def main(args):
+    if len(args) < 2:
+        print(__doc__, file=sys.stderr)
+        return 2
+    tree, whole = os.path.abspath(args[0]), args[1] == "-f"
+    root = TOP if whole else tree
+    # Without a repository in sight, as what checkpatch would ask it is not ours to answer.
+    env = dict(os.environ, GIT_DIR="/nonexistent")
+    with tempfile.TemporaryDirectory(prefix="style-") as scratch:
+        # It leaves a file behind where it runs.
+        for name in {f.split("/")[0] for f in args[2:] if whole}:
+            os.symlink(os.path.join(root, name), os.path.join(scratch, name))
+        done = subprocess.run(["perl", os.path.join(tree, "scripts/checkpatch.pl"),
+                               f"--root={tree}", "--strict", "--terse", "--show-types",
+                               "--no-summary", "--quiet", "--showfile", "--ignore", IGNORE,
+                               *(args[1:] if whole else map(os.path.abspath, args[1:]))],
+                              cwd=scratch, env=env, capture_output=True, text=True, check=False)
+    known, findings = exceptions(), 0
+    for text in done.stdout.splitlines() + done.stderr.splitlines():
+        match = FINDING.match(text)
+        if match:
+            line = line_of(root, match["file"], int(match["line"]))
+            if any(e.allows(match["file"], match["type"], line) for e in known):
+                continue
+        print(text)
+        findings += 1
+    if done.returncode and not done.stdout:
+        print(f"checkpatch.pl failed with status {done.returncode}")
+        findings += 1
+    for e in known:
+        if whole and not e.used and any(fnmatch.fnmatch(f, e.file) for f in args[2:]):
+            print(f"scripts/style.allow: nothing needs this any more: {e.text}")
+            findings += 1
+    return 1 if findings else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
