@@ -446,7 +446,7 @@ static void touch(struct kunit *test, unsigned long addr)
 /* What a shared zeropage needs: somebody who only reads. */
 static void peek(struct kunit *test, unsigned long addr)
 {
-	char c;
+	char __maybe_unused c;
 
 	KUNIT_ASSERT_EQ(test, get_user(c, (char __user *)addr), 0);
 }
@@ -2062,7 +2062,7 @@ struct troublemaker {
 static int make_some_trouble(struct troublemaker *tm)
 {
 	char __user *addr = (char __user *)AREA;
-	char c;
+	char __maybe_unused c;
 
 	if (tm->rounds % 16 ? get_user(c, addr) : put_user(1, addr))
 		return -EFAULT;
