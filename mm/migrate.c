@@ -29,6 +29,9 @@
 #include "migrate.h"
 #include "page_alloc.h"
 
+#define CREATE_TRACE_POINTS
+#include "migrate_trace.h"
+
 /*
  * What may be unmapped at a time. Everybody who touches an unmapped page has
  * to wait for it, so the batch must not grow with the request.
@@ -120,6 +123,23 @@ alloc_hugetlb_target(struct folio *src, int nid,
 					    may_fall_back);
 }
 
+static int migrate_target_nid(const struct folio *src,
+			      const struct migration_target_control *mtc)
+{
+	return mtc->nid == NUMA_NO_NODE ? folio_nid(src) : mtc->nid;
+}
+
+/* What lives in a movable zone does not care where it lives. */
+static gfp_t migrate_target_gfp(const struct folio *src,
+				const struct migration_target_control *mtc)
+{
+	enum zone_type zone = folio_zonenum(src);
+
+	if (zone == ZONE_MOVABLE || is_highmem_idx(zone))
+		return mtc->gfp_mask | __GFP_HIGHMEM;
+	return mtc->gfp_mask;
+}
+
 /**
  * alloc_migration_target - the common way to get a target
  * @src: The folio to be migrated.
@@ -135,9 +155,8 @@ alloc_hugetlb_target(struct folio *src, int nid,
 struct folio *alloc_migration_target(struct folio *src, unsigned long private)
 {
 	const struct migration_target_control *mtc = (void *)private;
-	int nid = mtc->nid == NUMA_NO_NODE ? folio_nid(src) : mtc->nid;
-	enum zone_type zone = folio_zonenum(src);
-	gfp_t gfp = mtc->gfp_mask;
+	int nid = migrate_target_nid(src, mtc);
+	gfp_t gfp = migrate_target_gfp(src, mtc);
 
 	if (folio_test_hugetlb(src))
 		return alloc_hugetlb_target(src, nid, mtc);
@@ -146,11 +165,67 @@ struct folio *alloc_migration_target(struct folio *src, unsigned long private)
 	if (folio_test_large(src))
 		gfp = (gfp & ~__GFP_RECLAIM) | GFP_TRANSHUGE;
 
-	/* What lives in a movable zone does not care where it lives. */
-	if (zone == ZONE_MOVABLE || is_highmem_idx(zone))
-		gfp |= __GFP_HIGHMEM;
-
 	return __folio_alloc(gfp, folio_order(src), nid, mtc->nmask);
+}
+
+static void migrate_spares_put(struct migrate_spares *spares)
+{
+	while (spares->next < spares->nr)
+		__free_page(spares->page[spares->next++]);
+}
+
+/* How many spares there is certainly use for: small folios from @src on. */
+static unsigned int migrate_spares_wanted(const struct migrate_batch *batch,
+					  struct folio *src)
+{
+	unsigned int nr = 0;
+
+	list_for_each_entry_from(src, &batch->todo, lru) {
+		if (folio_test_large(src) || ++nr == MIGRATE_SPARES)
+			break;
+	}
+	return nr;
+}
+
+/*
+ * What alloc_migration_target() does for a small folio, for several at a time:
+ * going to the allocator costs more than what it gives. It falls back to a
+ * single page, and to reclaim, by itself.
+ */
+static struct folio *migrate_take_spare(struct migrate_batch *batch,
+					struct folio *src)
+{
+	struct migrate_spares *spares = &batch->run->spares;
+	const struct migration_target_control *mtc =
+		(void *)batch->run->mc->private;
+	int nid = migrate_target_nid(src, mtc);
+	gfp_t gfp = migrate_target_gfp(src, mtc);
+
+	if (spares->nid != nid || spares->gfp != gfp)
+		migrate_spares_put(spares);
+
+	if (spares->next == spares->nr) {
+		spares->nid = nid;
+		spares->gfp = gfp;
+		spares->next = 0;
+		memset(spares->page, 0, sizeof(spares->page));
+		spares->nr = __alloc_pages_bulk(gfp, nid, mtc->nmask,
+				migrate_spares_wanted(batch, src), spares->page);
+		if (!spares->nr)
+			return NULL;
+	}
+	return page_folio(spares->page[spares->next++]);
+}
+
+static struct folio *migrate_get_target(struct migrate_batch *batch,
+					struct folio *src)
+{
+	const struct migrate_control *mc = batch->run->mc;
+
+	if (mc->get_new_folio == alloc_migration_target &&
+	    !folio_test_large(src))
+		return migrate_take_spare(batch, src);
+	return mc->get_new_folio(src, mc->private);
 }
 
 /**
@@ -239,9 +314,18 @@ enum migrate_outcome migrate_verdict(struct migrate_pair *pair,
 	}
 }
 
+/* Without the mappings, whose references look like pins when they are many. */
+static bool migrate_is_pinned(struct folio *folio)
+{
+	if (folio_has_pincount(folio))
+		return folio_maybe_dma_pinned(folio);
+	return folio_ref_count(folio) - folio_mapcount(folio) >=
+	       GUP_PIN_COUNTING_BIAS;
+}
+
 /**
  * migrate_switch_verdict - what to make of the result of a move
- * @pair: The pair. A source that is not hugetlb must still be unmapped.
+ * @pair: The pair.
  * @err: 0 or the negative errno of the move.
  *
  * Context: Any.
@@ -253,9 +337,8 @@ enum migrate_outcome migrate_switch_verdict(struct migrate_pair *pair, int err)
 		return MIGRATE_DONE;
 	if (err != -EAGAIN)
 		return migrate_verdict(pair, MIGRATE_CAUSE_REFUSED);
-	/* Exact for small folios too while no mapping adds to the references. */
 	if (!(pair->was & MIGRATE_IS_MOVABLE_OPS) &&
-	    folio_maybe_dma_pinned(pair->src))
+	    migrate_is_pinned(pair->src))
 		return migrate_verdict(pair, MIGRATE_CAUSE_PINNED);
 	return migrate_verdict(pair, MIGRATE_CAUSE_REFS);
 }
@@ -270,33 +353,13 @@ static void migrate_tally_pair(struct migrate_tally *tally,
 	tally->pages += pair->nr_pages;
 }
 
-/* Tell the node how many of its isolated folios are gone. */
-static void migrate_settle_isolated(struct migrate_run *run)
-{
-	int is_file;
-
-	for (is_file = 0; is_file < 2; is_file++) {
-		if (!run->nr_isolated[is_file])
-			continue;
-		mod_node_page_state(run->pgdat, NR_ISOLATED_ANON + is_file,
-				    -run->nr_isolated[is_file]);
-		run->nr_isolated[is_file] = 0;
-	}
-}
-
 static void migrate_uncount_isolated(struct migrate_run *run,
 				     const struct migrate_pair *pair)
 {
-	pg_data_t *pgdat = folio_pgdat(pair->src);
-
 	/* Reclaim counts what it isolates itself. */
-	if (run->mc->reason == MR_DEMOTION)
-		return;
-	if (run->pgdat != pgdat) {
-		migrate_settle_isolated(run);
-		run->pgdat = pgdat;
-	}
-	run->nr_isolated[folio_is_file_lru(pair->src)] += pair->nr_pages;
+	if (run->mc->reason != MR_DEMOTION)
+		migrate_isolated_mod(&run->isolated, pair->src,
+				     -(long)pair->nr_pages);
 }
 
 /* Let go of a source that has been replaced, or that nobody else refers to. */
@@ -355,6 +418,8 @@ void migrate_settle(struct migrate_batch *batch, struct migrate_pair *pair,
 		list_move_tail(&src->lru, &run->split);
 		break;
 	case MIGRATE_RETRY:
+		trace_mm_migrate_folio_failed(pair, true, batch->mode,
+					      run->mc->reason);
 		migrate_tally_pair(&batch->nr_retry, pair);
 		if (pair->dst) {
 			migrate_pair_store(pair);
@@ -363,6 +428,8 @@ void migrate_settle(struct migrate_batch *batch, struct migrate_pair *pair,
 		break;
 	case MIGRATE_NOMEM:
 	case MIGRATE_FAILED:
+		trace_mm_migrate_folio_failed(pair, false, batch->mode,
+					      run->mc->reason);
 		migrate_tally_pair(&batch->nr_failed, pair);
 		list_move_tail(&src->lru, &batch->failed);
 		break;
@@ -384,7 +451,7 @@ void migrate_batch_end(struct migrate_batch *batch, int err)
 {
 	struct migrate_run *run = batch->run;
 
-	migrate_settle_isolated(run);
+	migrate_isolated_flush(&run->isolated);
 	folios_put(&run->unused);
 	if (!err && !batch->is_final) {
 		list_splice_tail_init(&batch->failed, &batch->todo);
@@ -401,10 +468,11 @@ void migrate_batch_end(struct migrate_batch *batch, int err)
 /*
  * Taking a large folio off several page tables one after the other looks like
  * taking away parts of it for good: rmap marks the folio as partially mapped
- * and queues it for a deferred split. Hence the three functions below. The
- * state before unmapping is what counts, and it is noted then; the target gets
- * exactly that, or the source gets it back. Parts that were really unmapped by
- * somebody else in the meantime are found by looking at the result.
+ * and queues it for a deferred split. Hence the functions below. The state
+ * before unmapping is what counts, and it is noted then; the target gets exactly
+ * that, or the source gets it back. Parts that somebody else has unmapped in the
+ * meantime, which may be migration entries of which rmap knows nothing, are
+ * found by looking at the result.
  */
 static unsigned long migrate_deferral(struct folio *folio)
 {
@@ -470,9 +538,11 @@ static void migrate_unmark_src(const struct migrate_pair *pair)
 	}
 }
 
+/* The page tables are whole again: is what they map the whole folio? */
 static void migrate_mark_if_partial(struct folio *folio)
 {
-	if (migrate_partly_mapped(folio))
+	if (folio_test_large(folio) && folio_test_anon(folio) &&
+	    migrate_partly_mapped(folio))
 		deferred_split_folio(folio, true);
 }
 
@@ -625,9 +695,12 @@ static enum migrate_outcome migrate_unmap_src(struct migrate_batch *batch,
 			pair->was |= MIGRATE_GOT_MARKED;
 	}
 
-	if (folio_mapped(src))
-		return migrate_verdict(pair, MIGRATE_CAUSE_MAPPED);
-	return MIGRATE_NEXT;
+	if (!folio_mapped(src))
+		return MIGRATE_NEXT;
+	/* A long-term pin meets the passing pins of its competitors. */
+	if (batch->run->mc->reason != MR_LONGTERM_PIN && migrate_is_pinned(src))
+		return migrate_verdict(pair, MIGRATE_CAUSE_PINNED);
+	return migrate_verdict(pair, MIGRATE_CAUSE_MAPPED);
 }
 
 /*
@@ -671,10 +744,12 @@ static void migrate_undo(const struct migrate_control *mc,
 
 	if (pair->was & MIGRATE_GOT_MARKED)
 		migrate_unmark_src(pair);
-	if (pair->was & MIGRATE_WAS_MAPPED)
+	if (pair->was & MIGRATE_WAS_MAPPED) {
+		/* No TLB may know the old entries when others take their place. */
+		try_to_unmap_flush();
 		remove_migration_ptes(src, src, 0);
-	if (pair->was & MIGRATE_GOT_MARKED)
 		migrate_mark_if_partial(src);
+	}
 	if (pair->anon_vma)
 		put_anon_vma(pair->anon_vma);
 	if (pair->was & MIGRATE_SRC_LOCKED)
@@ -717,7 +792,7 @@ static enum migrate_outcome migrate_begin(struct migrate_batch *batch,
 
 	if (unlikely(migrate_is_busy(batch, src)))
 		return migrate_verdict(pair, MIGRATE_CAUSE_LOCKED);
-	pair->dst = mc->get_new_folio(src, mc->private);
+	pair->dst = migrate_get_target(batch, src);
 	if (unlikely(!pair->dst))
 		return migrate_no_target(batch, pair);
 
@@ -779,10 +854,10 @@ static void migrate_finish(const struct migrate_control *mc,
 		folio_add_lru(dst);
 		if (pair->was & MIGRATE_WAS_MLOCKED)
 			lru_add_drain();
-		if (pair->was & MIGRATE_WAS_MAPPED)
+		if (pair->was & MIGRATE_WAS_MAPPED) {
 			remove_migration_ptes(src, dst, 0);
-		if (pair->was & MIGRATE_GOT_MARKED)
 			migrate_mark_if_partial(dst);
+		}
 	}
 
 	folio_unlock(dst);
@@ -977,7 +1052,8 @@ static void migrate_report(const struct migrate_run *run)
  *	isolated, those that were not migrated.
  * @get_new_folio: Called once for every attempt, the source not locked. The
  *	target must be fresh: not on a list, &folio.private and &folio.index
- *	unused (hugetlb targets keep theirs).
+ *	unused (hugetlb targets keep theirs). Small targets that
+ *	alloc_migration_target() would give are allocated several at a time.
  * @put_new_folio: Called for every target that was not used after all, or NULL
  *	if folio_put() will do.
  * @private: Passed to both.
@@ -1026,6 +1102,7 @@ int migrate_pages(struct list_head *from, new_folio_t get_new_folio,
 		migrate_cut_slice(from, &slice);
 		err = migrate_slice(&run, &slice);
 	}
+	migrate_spares_put(&run.spares);
 	list_splice(&run.failed, from);
 
 	migrate_report(&run);

@@ -36,8 +36,10 @@
 #include <linux/folio_batch.h>
 #include <linux/list.h>
 #include <linux/migrate.h>
+#include <linux/mm_inline.h>
 #include <linux/mmzone.h>
 #include <linux/types.h>
+#include <linux/vmstat.h>
 
 struct anon_vma;
 struct folio;
@@ -73,6 +75,8 @@ enum migrate_outcome {
  * @MIGRATE_CAUSE_PINNED: Pinned by an I/O or by a device.
  * @MIGRATE_CAUSE_REFUSED: Its owner, the mapping or its kind does not allow it.
  * @MIGRATE_CAUSE_NOMEM: No target.
+ *
+ * mm/migrate_trace.h has a word for each.
  */
 enum migrate_cause {
 	MIGRATE_CAUSE_NONE,
@@ -125,6 +129,77 @@ static inline void migrate_tally_join(struct migrate_tally *to,
 }
 
 /**
+ * struct migrate_isolated - a change of a node's isolated counts, to be made
+ * @pgdat: The node, NULL if there is nothing to change.
+ * @nr_pages: By how many base pages, anonymous and file.
+ */
+struct migrate_isolated {
+	pg_data_t *pgdat;
+	long nr_pages[2];
+};
+
+/**
+ * migrate_isolated_flush - make the change that has been put off
+ * @isolated: The change; none on return.
+ *
+ * Context: Any.
+ */
+static inline void migrate_isolated_flush(struct migrate_isolated *isolated)
+{
+	int is_file;
+
+	for (is_file = 0; is_file < 2; is_file++) {
+		if (isolated->nr_pages[is_file])
+			mod_node_page_state(isolated->pgdat,
+					    NR_ISOLATED_ANON + is_file,
+					    isolated->nr_pages[is_file]);
+		isolated->nr_pages[is_file] = 0;
+	}
+	isolated->pgdat = NULL;
+}
+
+/**
+ * migrate_isolated_mod - change the isolated count of a folio's node, later
+ * @isolated: Where the change is noted. One node at a time: the change of
+ *	another one is made first.
+ * @folio: LRU folio.
+ * @nr_pages: Base pages that are isolated from now on, or are not any more.
+ *
+ * Context: Any. Followed by migrate_isolated_flush() before long, because those
+ * who isolate for reclaim are throttled by this count.
+ */
+static inline void migrate_isolated_mod(struct migrate_isolated *isolated,
+					const struct folio *folio, long nr_pages)
+{
+	pg_data_t *pgdat = folio_pgdat(folio);
+
+	if (isolated->pgdat != pgdat) {
+		migrate_isolated_flush(isolated);
+		isolated->pgdat = pgdat;
+	}
+	isolated->nr_pages[folio_is_file_lru(folio)] += nr_pages;
+}
+
+/* Enough to forget what the first of them costs more than the others. */
+#define MIGRATE_SPARES		16
+
+/**
+ * struct migrate_spares - small targets, allocated before they are needed
+ * @nid: The node they were asked from.
+ * @gfp: How they were asked for.
+ * @next: The next one to be used.
+ * @nr: The end of those that are there.
+ * @page: The targets.
+ */
+struct migrate_spares {
+	int nid;
+	gfp_t gfp;
+	unsigned int next;
+	unsigned int nr;
+	struct page *page[MIGRATE_SPARES];
+};
+
+/**
  * struct migrate_run - what has become of one call of migrate_pages()
  * @mc: The request.
  * @failed: List of the folios that the caller gets back.
@@ -133,9 +208,9 @@ static inline void migrate_tally_join(struct migrate_tally *to,
  * @nr_failed: Not migrated. A split folio counts as one failed folio, whatever
  *	happens to its pieces; pieces that fail count as pages only.
  * @nr_split: Large folios that were split.
- * @pgdat: Node whose isolated folios have left since the last settlement.
- * @nr_isolated: How many base pages have left it, anonymous and file.
+ * @isolated: Isolated pages that have left since the last settlement.
  * @unused: Small sources that have been replaced, to be freed together.
+ * @spares: Targets for the small folios to come.
  *
  * One writer: migrate_settle() and the functions it is made of.
  */
@@ -146,9 +221,9 @@ struct migrate_run {
 	struct migrate_tally nr_done;
 	struct migrate_tally nr_failed;
 	struct migrate_tally nr_split;
-	pg_data_t *pgdat;
-	long nr_isolated[2];
+	struct migrate_isolated isolated;
 	struct folio_batch unused;
+	struct migrate_spares spares;
 };
 
 /**
@@ -161,7 +236,8 @@ struct migrate_run {
  * @todo: Queued folios.
  * @pairs: Unmapped folios, each followed by its target.
  * @failed: Folios that are not tried again within this batch.
- * @nr_failed: Number of the folios on @failed.
+ * @nr_failed: Folios that count as failed: those on @failed, and in the end
+ *	those that are still on @todo.
  * @nr_retry: Folios of the try under way that deserve another one.
  * @anon_vma: Reference that serves all the folios with this anon_vma, held
  *	until the page tables of the whole batch are restored.

@@ -4,7 +4,8 @@
  * does about it.
  *
  * This is a favour done while somebody waits for a page fault. It must not
- * wait, not reclaim and not split, and gives up at the first sign of trouble.
+ * wait, not reclaim and not split for want of room, and gives up at the first
+ * sign of trouble.
  */
 #include <linux/gfp.h>
 #include <linux/memcontrol.h>
@@ -88,11 +89,10 @@ static int numa_file_folio_movable(struct folio *folio,
 int migrate_misplaced_folio_prepare(struct folio *folio,
 				    struct vm_area_struct *vma, int node)
 {
-	const int is_file = folio_is_file_lru(folio);
 	const long nr_pages = folio_nr_pages(folio);
 	int err;
 
-	if (is_file) {
+	if (folio_is_file_lru(folio)) {
 		err = numa_file_folio_movable(folio, vma);
 		if (err)
 			return err;
@@ -105,7 +105,9 @@ int migrate_misplaced_folio_prepare(struct folio *folio,
 
 	if (!folio_isolate_lru(folio))
 		return -EAGAIN;
-	node_stat_mod_folio(folio, NR_ISOLATED_ANON + is_file, nr_pages);
+	/* MADV_FREE makes it a file folio, but not while it is isolated. */
+	node_stat_mod_folio(folio, NR_ISOLATED_ANON + folio_is_file_lru(folio),
+			    nr_pages);
 	return 0;
 }
 

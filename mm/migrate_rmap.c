@@ -86,7 +86,7 @@
  * Entries handled at once. The old values are kept on the stack, and the bits
  * of one u64 tell which of them are special.
  */
-#define MIGRATE_RUN_MAX		64
+#define MIGRATE_RUN_MAX		32
 
 /*
  * Pieces that can be owed at the same time. They arrive in the order of their
@@ -537,6 +537,8 @@ static __always_inline void migrate_run_flush(struct migrate_ptes *run, enum ttu
 		return;
 	if (should_defer_flush(mm, flags))
 		set_tlb_ubc_flush_pending(mm, run->flush, run->addr, end);
+	else if (run->nr == 1)
+		flush_tlb_page(run->vma, run->addr);
 	else
 		flush_tlb_range(run->vma, run->addr, end);
 }
@@ -548,16 +550,19 @@ static __always_inline bool migrate_run_replace(struct migrate_ptes *run, enum t
 
 	migrate_run_sort(run);
 	ok = migrate_run_unmap_arch(run) && migrate_run_share(run);
-	if (likely(ok)) {
-		if (run->dirty)
-			folio_mark_dirty(run->folio);
-		migrate_run_install(run);
-		migrate_run_discard(run);
-	} else {
+	if (unlikely(!ok)) {
+		/* arm64: single entries must not meet the block in a TLB. */
+		migrate_run_flush(run, 0);
 		migrate_run_undo(run);
+		return false;
 	}
+
+	if (run->dirty)
+		folio_mark_dirty(run->folio);
+	migrate_run_install(run);
+	migrate_run_discard(run);
 	migrate_run_flush(run, flags);
-	return ok;
+	return true;
 }
 
 /*

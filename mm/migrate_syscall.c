@@ -42,6 +42,7 @@
 #include <linux/uaccess.h>
 
 #include "internal.h"
+#include "migrate.h"
 
 /*
  * How many addresses are worked on at a time: base pages for about what the
@@ -150,6 +151,7 @@ enum {
  * @shared: Move also what other processes map.
  * @drained: How far the search for folios off the LRU has gone.
  * @queue: What this pass is going to move.
+ * @isolated: Isolated pages that their node has not been told about.
  * @failed: Isolated folios that have been tried. They stay isolated until the
  *	pass is over, so that no second address of theirs queues them again.
  * @last: The folio that was queued last, NULL once the queues are empty.
@@ -166,6 +168,7 @@ struct move_run {
 	bool shared;
 	enum move_drained drained;
 	struct move_queue queue[MOVE_NR_QUEUES];
+	struct migrate_isolated isolated;
 	struct list_head failed;
 	struct folio *last;
 	unsigned int nr_todo;
@@ -367,7 +370,7 @@ static bool move_isolate(struct move_run *run, struct folio *folio)
 		return false;
 
 	list_add_tail(&folio->lru, &run->queue[MOVE_FOLIOS].list);
-	node_stat_add_folio(folio, NR_ISOLATED_ANON + folio_is_file_lru(folio));
+	migrate_isolated_mod(&run->isolated, folio, folio_nr_pages(folio));
 	return true;
 }
 
@@ -426,6 +429,7 @@ static int move_gather(struct move_run *run, unsigned int first)
 			chunk->status[i] = move_queue(run, chunk->addr[i], node);
 	}
 	move_walk_end(&run->walk);
+	migrate_isolated_flush(&run->isolated);
 	return 0;
 }
 
@@ -491,6 +495,25 @@ static int move_outcome(struct move_run *run, unsigned long addr, int node)
 	return err;
 }
 
+/*
+ * Give status @to to all from @first on that go to the same node and are in
+ * state @from; how many?
+ */
+static unsigned int move_settle(struct move_chunk *chunk, unsigned int first,
+				int from, int to)
+{
+	const int node = chunk->node[first];
+	unsigned int i, nr = 0;
+
+	for (i = first; i < chunk->nr; i++) {
+		if (chunk->status[i] == from && chunk->node[i] == node) {
+			chunk->status[i] = to;
+			nr++;
+		}
+	}
+	return nr;
+}
+
 /* Some have not been moved. Look where each of them is. */
 static void move_settle_each(struct move_run *run, unsigned int first)
 {
@@ -498,30 +521,17 @@ static void move_settle_each(struct move_run *run, unsigned int first)
 	const int node = chunk->node[first];
 	unsigned int i;
 
-	/* Nobody will read the status of a process that is killed. */
-	if (move_walk_begin(&run->walk))
+	/* Killed: nobody waits for the answer. */
+	if (move_walk_begin(&run->walk)) {
+		run->nr_failed += move_settle(chunk, first, MOVE_QUEUED, -EBUSY);
 		return;
+	}
 
 	for (i = first; i < chunk->nr; i++) {
 		if (chunk->status[i] == MOVE_QUEUED)
 			chunk->status[i] = move_outcome(run, chunk->addr[i], node);
 	}
 	move_walk_end(&run->walk);
-}
-
-/* Give status @to to all that go to @node and are in state @from; how many? */
-static unsigned int move_settle(struct move_chunk *chunk, int node, int from,
-				int to)
-{
-	unsigned int i, nr = 0;
-
-	for (i = 0; i < chunk->nr; i++) {
-		if (chunk->status[i] == from && chunk->node[i] == node) {
-			chunk->status[i] = to;
-			nr++;
-		}
-	}
-	return nr;
 }
 
 /* Move what is queued. Returns false if there was nothing to move. */
@@ -543,7 +553,7 @@ static bool move_flush(struct move_run *run, unsigned int first)
 	if (folios->err || hugetlbs->err)
 		move_settle_each(run, first);
 	else
-		move_settle(&run->chunk, node, MOVE_QUEUED, node);
+		move_settle(&run->chunk, first, MOVE_QUEUED, node);
 	return true;
 }
 
@@ -554,23 +564,25 @@ static bool move_flush(struct move_run *run, unsigned int first)
  */
 static void move_pass(struct move_run *run, unsigned int first)
 {
-	const int node = run->chunk.node[first];
 	bool progress;
+	int err;
 
 	/* What the last pass moved is now in a cache of this CPU. */
 	if (run->drained == MOVE_DRAINED_LOCAL)
 		run->drained = MOVE_DRAINED_NONE;
 
 	do {
-		if (move_gather(run, first))
+		err = move_gather(run, first);
+		if (err)
 			break;
 		progress = move_flush(run, first);
 		if (run->nr_todo && !progress && run->may_drain)
 			progress = move_drain(run);
 	} while (run->nr_todo && progress);
 
-	run->nr_failed += move_settle(&run->chunk, node, MOVE_TODO, -EBUSY);
-	run->nr_failed += move_settle(&run->chunk, node, MOVE_QUEUED, -EBUSY);
+	if (err || run->nr_todo)
+		run->nr_failed += move_settle(&run->chunk, first, MOVE_TODO,
+					      -EBUSY);
 	putback_movable_pages(&run->failed);
 }
 
