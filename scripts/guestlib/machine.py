@@ -57,14 +57,14 @@ def accelerator(kernel):
     return "kvm" if probe_kvm(kernel)[0] else "tcg"
 
 
-def emulator(kernel):
+def emulator(kernel, slow_node=False):
     """The start of the qemu command line: the program, how it runs, on what hardware."""
     if kernel.arch == "arm64":
         return ["qemu-system-aarch64", "-accel", "tcg,thread=multi",
                 *hardware("neoverse-n1", "virt,gic-version=3")]
     if accelerator(kernel) == "kvm":
-        return ["qemu-system-x86_64", "-accel", "kvm", *hardware("host")]
-    return ["qemu-system-x86_64", "-accel", "tcg,thread=multi", *hardware()]
+        return ["qemu-system-x86_64", "-accel", "kvm", *hardware("host", slow_node=slow_node)]
+    return ["qemu-system-x86_64", "-accel", "tcg,thread=multi", *hardware(slow_node=slow_node)]
 
 
 def probe_kvm(kernel):
@@ -118,15 +118,35 @@ def _probe_boot(kernel):
     return said.decode(errors="replace")
 
 
-def hardware(cpu="max", machine="q35"):
-    """Four nodes with a CPU and memory each, and room for more memory."""
-    args = ["-machine", machine, "-nodefaults", "-cpu", cpu,
+def hardware(cpu="max", machine="q35", slow_node=False):
+    """Four nodes with a CPU and memory each, and room for more memory.
+
+    A fifth node, of memory alone that is slower, is there on demand.
+    """
+    nodes = NODES + slow_node
+    args = ["-machine", machine + (",hmat=on" if slow_node else ""), "-nodefaults", "-cpu", cpu,
             "-smp", f"{NODES},sockets={NODES},cores=1,threads=1",
-            "-m", f"size={NODES * NODE_MIB}M,slots={SLOTS},maxmem={MAX_MIB}M"]
-    for node in range(NODES):
+            "-m", f"size={nodes * NODE_MIB}M,slots={SLOTS},maxmem={MAX_MIB}M"]
+    for node in range(nodes):
+        owner = f"cpus={node}" if node < NODES else "initiator=0"
         args += ["-object", f"memory-backend-ram,id=ram{node},size={NODE_MIB}M",
-                 "-numa", f"node,nodeid={node},cpus={node},memdev=ram{node}"]
-    return args + ["-device", "virtio-balloon-pci,id=balloon"]
+                 "-numa", f"node,nodeid={node},{owner},memdev=ram{node}"]
+    return args + (speeds(nodes) if slow_node else []) + \
+        ["-device", "virtio-balloon-pci,id=balloon"]
+
+
+def speeds(nodes):
+    """What firmware says about how fast each CPU gets at the memory of each node."""
+    args = []
+    for initiator in range(NODES):
+        for target in range(nodes):
+            near = target == initiator
+            latency, width = (300, 4) if target == NODES else (10 if near else 20, 16)
+            for kind in (f"access-latency,latency={latency}",
+                         f"access-bandwidth,bandwidth={width}G"):
+                args += ["-numa", f"hmat-lb,initiator={initiator},target={target},"
+                                  f"hierarchy=memory,data-type={kind}"]
+    return args
 
 
 def devices(disks):
@@ -141,10 +161,11 @@ def devices(disks):
 class Guest:
     """One boot of a kernel; the caller writes its `initramfs` before."""
 
-    def __init__(self, kernel, folder, append=""):
+    def __init__(self, kernel, folder, append="", slow_node=False):
         self.kernel = kernel
         self.folder = folder
         self.append = append
+        self.slow_node = slow_node
         self.scanner = klog.Scanner()
         self.process = None
         self._readers = []
@@ -157,7 +178,7 @@ class Guest:
     def command(self, mode, channels):
         """The qemu command line."""
         console = CONSOLE_ARM64 if self.kernel.arch == "arm64" else CONSOLE
-        return [*emulator(self.kernel), *devices(make_disks(self._scratch)), *channels,
+        return [*emulator(self.kernel, self.slow_node), *devices(make_disks(self._scratch)), *channels,
                 "-display", "none", "-no-reboot",
                 "-kernel", str(self.kernel.image), "-initrd", str(self.initramfs),
                 "-append", f"{console} {WORDS} guest={mode} {self.append}"
@@ -210,6 +231,10 @@ class Guest:
         """Scan what the console has said since the last call."""
         for line in self._readers[0].read(last):
             self.scanner.feed(line)
+
+    def inflate(self, mib):
+        """Take memory from the guest by its balloon."""
+        self._tell(f"balloon {NODES * NODE_MIB - mib}")
 
     def kill(self, grace=5):
         """End a guest that hangs; its console's log gets a trace of where it is."""

@@ -20,11 +20,24 @@ class Test:
         self.seconds = int(seconds)
         self.needs = [] if needs == "-" else needs.split(",")
         self.command = command
+        for need in self.needs:
+            if not re.fullmatch("own|slow-node|balloon:[0-9]+|cmdline:.+", need):
+                raise Refused(f"{name} has a need that nobody knows: {need}")
 
     @property
     def own_boot(self):
         """Whether it is alone in its guest."""
-        return any(n == "own" or n.startswith("cmdline:") for n in self.needs)
+        return bool(self.needs)
+
+    @property
+    def slow_node(self):
+        """Whether its machine has a node of slower memory."""
+        return "slow-node" in self.needs
+
+    @property
+    def balloon(self):
+        """How many MiB the host takes from the guest before the test."""
+        return sum(int(n.split(":", 1)[1]) for n in self.needs if n.startswith("balloon:"))
 
     @property
     def cmdline(self):
@@ -92,7 +105,7 @@ def boots(tests, kernel):
     """The tests that this kernel runs, in groups that share a boot."""
     groups = {}
     for test in tests:
-        if kernel.arch != "x86_64" and test.suite not in PORTABLE:
+        if kernel.arch != "x86_64" and (test.suite not in PORTABLE or test.slow_node):
             continue
         if test.kernel in ("both", "debug" if kernel.slow else "guest"):
             key = test.name if test.own_boot else test.suite

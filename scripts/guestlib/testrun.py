@@ -30,7 +30,8 @@ class Boot:
         """Boot, follow the tests, count; returns the outcomes."""
         folder = log_folder() / "test" / self.kernel.kind / self.name.replace("/", "-")
         plan = "".join(f"{t.name}\t{t.limit(self.kernel)}\t{t.command}\n" for t in self.waiting)
-        guest = machine.Guest(self.kernel, folder, " ".join(t.cmdline for t in self.waiting))
+        guest = machine.Guest(self.kernel, folder, " ".join(t.cmdline for t in self.waiting),
+                              any(t.slow_node for t in self.waiting))
         try:
             userland.initramfs(guest.initramfs, self.kernel, programs, plan)
             guest.start("test")
@@ -67,6 +68,8 @@ class Boot:
             self.running = self.waiting.pop(0)
             self.reader = Reader()
             self.deadline = now + self.running.limit(self.kernel) + GRACE
+            if self.running.balloon:
+                guest.inflate(self.running.balloon)
         elif words[0] == "end":
             guest.poll_console()
             self._end(int(words[2]), float(words[3]), guest)

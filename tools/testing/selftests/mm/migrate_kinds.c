@@ -1289,7 +1289,7 @@ static const struct mig_case cases[] = {
 	KIND("swapped out", swapped, 0, 256 * KB, .after = check_anon),
 	KIND("swap cache", swap_cache, 0, 256 * KB, .need = MIG_KPF_SWAPCACHE,
 	     .after = check_swap_cache),
-	LARGE(8), LARGE(16), LARGE(32), LARGE(64), LARGE(128), LARGE(256),
+	LARGE(16), LARGE(32), LARGE(64), LARGE(128), LARGE(256),
 	LARGE(512), LARGE(1024),
 	KIND("PMD THP", large, 0, 0, .need = MIG_KPF_THP, .after = check_anon),
 	KIND("PMD THP shared by fork", large_in_two, 0, 0, .need = MIG_KPF_THP,

@@ -1171,37 +1171,43 @@ static enum mig_break parse_break(const char *word)
 	ksft_exit_fail_msg("-b byte|node|flag|status|count|leak\n");
 }
 
-static bool chosen(const struct mig_case *test, const char *want)
+/* With -c TEXT a case must have it in its name, with -x TEXT it must not. */
+static bool chosen(const struct mig_case *test, int argc, char **argv)
 {
-	return !want || strstr(test->name, want);
+	int i;
+
+	for (i = 1; i + 1 < argc; i += 2) {
+		if (argv[i][1] == 'c' && !strstr(test->name, argv[i + 1]))
+			return false;
+		if (argv[i][1] == 'x' && strstr(test->name, argv[i + 1]))
+			return false;
+	}
+	return true;
 }
 
 /*
- * -c TEXT: only cases with this in their name. -b WHAT: spoil it, to see that
- * this is noticed. -t SECONDS: how long what has no end of its own goes on.
+ * -c TEXT, -x TEXT: see above. -b WHAT: spoil it, to see that this is noticed.
+ * -t SECONDS: how long what has no end of its own goes on.
  */
 int mig_main(int argc, char **argv, const struct mig_case *cases, size_t nr)
 {
-	const char *want = NULL;
 	unsigned int plan = 0;
 	size_t i;
 	int opt;
 
 	ksft_print_header();
-	while ((opt = getopt(argc, argv, "b:c:t:")) != -1) {
-		if (opt == 'c')
-			want = optarg;
-		else if (opt == 't')
+	while ((opt = getopt(argc, argv, "b:c:t:x:")) != -1) {
+		if (opt == 't')
 			mig_duration = atoi(optarg);
-		else
+		else if (opt == 'b' || opt == '?')
 			mig_break = parse_break(opt == 'b' ? optarg : "?");
 	}
 	init();
 	for (i = 0; i < nr; i++)
-		plan += chosen(&cases[i], want);
+		plan += chosen(&cases[i], argc, argv);
 	ksft_set_plan(plan);
 	for (i = 0; i < nr; i++) {
-		if (chosen(&cases[i], want))
+		if (chosen(&cases[i], argc, argv))
 			run_reported(&cases[i]);
 	}
 	ksft_finished();

@@ -702,6 +702,56 @@ static void pinned_neighbour(const void *arg)
 	expect_contents(mem, 6 * mig_psize);
 }
 
+#define TRACING		"/sys/kernel/tracing/"
+#define FAILED_EVENT	TRACING "events/migrate/mm_migrate_folio_failed/enable"
+
+/* What the last line of the trace about page frame @pfn says in its end. */
+static void last_cause(uint64_t pfn, char *cause, size_t size)
+{
+	FILE *trace = fopen(TRACING "trace", "re");
+	char line[512], want[64];
+	const char *found;
+
+	if (!trace)
+		mig_fail("%s: %m", TRACING "trace");
+	snprintf(want, sizeof(want), " pfn=0x%llx ", (unsigned long long)pfn);
+	*cause = '\0';
+	while (fgets(line, sizeof(line), trace)) {
+		found = strstr(line, want);
+		found = found ? strstr(found, "cause=") : NULL;
+		if (found)
+			snprintf(cause, size, "%s", found);
+	}
+	fclose(trace);
+	cause[strcspn(cause, "\n")] = '\0';
+}
+
+/* The kernel says why it did not move a page. */
+static void cause_is_traced(const void *arg)
+{
+	char *mem = some_pages(2), cause[256];
+	uint64_t pfn = mig_pagemap(mem) & MIG_PM_PFN;
+	int pin = mig_pin(mem, mig_psize);
+
+	if (access(FAILED_EVENT, W_OK))
+		mig_skip("no such trace event");
+	mig_must_set(FAILED_EVENT, "1");
+	mig_write(TRACING "trace", "");
+	name_all(mem, 2 * mig_psize, MIG_B);
+	move(MIG_MF_MOVE);
+	last_cause(pfn, cause, sizeof(cause));
+	expect_ret(1);
+	expect_status(0, -EBUSY);
+	expect_moved(1);
+	mig_check(!strncmp(cause, "cause=pinned again=0 mode=", 26) ||
+		  !strncmp(cause, "cause=references again=1 mode=", 30),
+		  "the trace says: %s", cause);
+	mig_check(strstr(cause, " reason=syscall_or_cpuset"),
+		  "the trace says: %s", cause);
+	mig_unpin(pin);
+	expect_contents(mem, 2 * mig_psize);
+}
+
 /* The same with another target behind the failure. */
 static void pinned_before_other_node(const void *arg)
 {
@@ -965,6 +1015,7 @@ static const struct mig_case cases[] = {
 	  .wrong = TWICE_WRONG },
 	{ "shared page without MOVE_ALL: EACCES", shared_stays },
 	{ "next to a pinned page", pinned_neighbour, .wrong = FAILED_WRONG },
+	{ "why a page did not move", cause_is_traced },
 	{ "pinned page before another node", pinned_before_other_node,
 	  .wrong = FAILED_WRONG },
 	{ "next to a page that its file keeps", refused_neighbour,

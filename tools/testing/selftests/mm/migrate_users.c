@@ -33,6 +33,7 @@
 #define SOME_UID		12345
 #define MAX_BLOCK		65535
 #define BIT_OF(node)		(1UL << (node))
+#define BALLOON_SECONDS		5
 
 #define CGROUP			"/sys/fs/cgroup"
 #define NODE_DIR		"/sys/devices/system/node"
@@ -693,8 +694,11 @@ static void compact_balloon(const void *arg)
 
 	if (before < 0)
 		mig_skip("the kernel cannot move pages of a balloon");
-	if (mig_vmstat("nr_balloon_pages") <= 0)
-		mig_skip("no balloon, or the host has not inflated it");
+	for (tries = 0; mig_vmstat("nr_balloon_pages") <= 0; tries++) {
+		if (tries == BALLOON_SECONDS)
+			mig_skip("no balloon, or the host has not inflated it");
+		sleep(1);
+	}
 	before += (mig_break == MIG_BREAK_COUNT) << 30;
 	for (tries = 0; tries < 5; tries++) {
 		compact_everywhere();
