@@ -1231,14 +1231,15 @@ static enum migrate_plan migrate_entry_plan(const struct migrate_entries *e,
 
 /*
  * May this folio live on that one? The memory of a device is anonymous memory
- * only, and in no swap cache. Writeback would end on the wrong folio.
+ * only, and in no swap cache. Writeback would end on the wrong folio, and what a
+ * file system has attached would stay behind: its own callback is not asked.
  */
 static bool migrate_folio_fits(struct folio *from, const struct folio *to)
 {
 	if (folio_is_zone_device(to) && folio_mapping(from) &&
 	    (!folio_test_anon(from) || !folio_free_swap(from)))
 		return false;
-	return !folio_test_writeback(from);
+	return !folio_test_writeback(from) && !folio_has_private(from);
 }
 
 /* Let the folio that is dst[@i] take the place of the one that is src[@i]. */

@@ -10,21 +10,49 @@
  *
  * The second half moves memory to it and back, in an mm of its own, and lets
  * the driver leave out answers, answer huge entries with small pages, give up
- * half-way, and run out of memory.
+ * half-way, and run out of memory, while others unmap, protect, discard, hold
+ * and want the memory.
+ *
+ * Six wrongs that this code has had, whether Linux 7.3.4 still has them, and the
+ * tests that fail if they are there:
+ *
+ *   wrong                             7.3.4    test
+ *   --------------------------------  -------  ---------------------------------
+ *   inserting a huge page fails for   yes, to  insertion_fails of the selftest
+ *   want of memory, and returns 0     no harm  migrate_device (passes on 7.3.4:
+ *                                              the callee has cleared the flags)
+ *   an address is given where a       mended   none: only virtually indexed
+ *   frame number belongs                       caches would notice
+ *   the 511 slots behind a huge       yes      tail_slots_not_visited
+ *   entry are walked
+ *   a reference is lost when a huge   yes      pulled_meanwhile and
+ *   page cannot be split                       fetched_meanwhile, "divided,
+ *                                              discarded ... collected"
+ *   LRU caches are drained while a    in part  faults_sleep_huge (a fault that
+ *   device's folio is locked that a            finds a huge page locked spins)
+ *   fault may spin on
+ *   the order of a device's folio is  yes      evicted_range_cuts_huge
+ *   used when it may have changed
  */
 #include <kunit/test.h>
 #include <linux/bitmap.h>
+#include <linux/completion.h>
+#include <linux/delay.h>
 #include <linux/highmem.h>
 #include <linux/huge_mm.h>
 #include <linux/ioport.h>
+#include <linux/kthread.h>
+#include <linux/ktime.h>
 #include <linux/memremap.h>
 #include <linux/migrate.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/pagemap.h>
+#include <linux/sched/task.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
+#include <asm/tlb.h>
 
 /* Huge pages of a device that the tests use at most. */
 #define TOY_HUGE	4
@@ -52,7 +80,7 @@ struct toy_device {
 	bool refuse_huge;
 	unsigned int refuse_every;
 	unsigned int asked;
-	unsigned int faults;
+	atomic_t faults;
 };
 
 /* Fault injection: does this allocation fail? */
@@ -294,7 +322,7 @@ static vm_fault_t toy_migrate_to_ram(struct vm_fault *vmf)
 	args.start = ALIGN_DOWN(vmf->address, nr << PAGE_SHIFT);
 	args.end = args.start + (nr << PAGE_SHIFT);
 
-	toy->faults++;
+	atomic_inc(&toy->faults);
 	args.src = kcalloc(nr, sizeof(*args.src), GFP_KERNEL);
 	args.dst = kcalloc(nr, sizeof(*args.dst), GFP_KERNEL);
 	if (!args.src || !args.dst)
@@ -403,12 +431,14 @@ static void toy_remove(struct toy_device *toy)
  * @toy: the device
  * @addr: memory of TOY_HUGE huge pages, aligned to them
  * @mapped: where the mapping that @addr lies in begins
+ * @anon: what the mm counted as its anonymous memory before
  */
 struct toy_test {
 	struct kunit *test;
 	struct toy_device *toy;
 	unsigned long addr;
 	unsigned long mapped;
+	unsigned long anon;
 };
 
 #define TOY_LEN		(TOY_HUGE * PMD_SIZE)
@@ -432,6 +462,7 @@ static bool toy_begin(struct kunit *test, struct toy_test *t, bool huge)
 		return false;
 	}
 	t->addr = ALIGN(t->mapped, PMD_SIZE);
+	t->anon = get_mm_counter_sum(current->mm, MM_ANONPAGES);
 	do_madvise(current->mm, t->mapped, TOY_MAPPED,
 		   huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 
@@ -442,14 +473,16 @@ static bool toy_begin(struct kunit *test, struct toy_test *t, bool huge)
 }
 
 /*
- * Everything must have found its way home. If not, the device is left alone: to
- * remove it would wait for ever.
+ * Everything must have found its way home, and have been counted once. If not,
+ * the device is left alone: to remove it would wait for ever.
  */
 static void toy_end(struct toy_test *t)
 {
 	bool empty;
 
 	vm_munmap(t->mapped, TOY_MAPPED);
+	KUNIT_EXPECT_EQ(t->test, t->anon,
+			get_mm_counter_sum(current->mm, MM_ANONPAGES));
 	empty = bitmap_empty(t->toy->used, t->toy->nr);
 	KUNIT_EXPECT_TRUE(t->test, empty);
 	if (empty)
@@ -495,6 +528,11 @@ static void toy_check_zero(struct toy_test *t, unsigned long nr)
 	toy_check(t, nr, 0, 0);
 }
 
+static int toy_faults(const struct toy_test *t)
+{
+	return atomic_read(&t->toy->faults);
+}
+
 static unsigned long toy_held(const struct toy_test *t)
 {
 	return bitmap_weight(t->toy->used, t->toy->nr);
@@ -517,7 +555,7 @@ static void toy_there_and_back(struct kunit *test, bool huge)
 	KUNIT_EXPECT_EQ(test, toy_held(&t), TOY_HUGE * TOY_NR);
 	toy_check_filled(&t, TOY_HUGE * TOY_NR);
 	KUNIT_EXPECT_EQ(test, toy_held(&t), 0);
-	KUNIT_EXPECT_EQ(test, t.toy->faults,
+	KUNIT_EXPECT_EQ(test, toy_faults(&t),
 			huge ? TOY_HUGE : TOY_HUGE * TOY_NR);
 	toy_end(&t);
 }
@@ -609,7 +647,7 @@ static void holes_filled(struct kunit *test)
 	toy_pull_all(&t, TOY_HUGE * TOY_NR);
 	KUNIT_EXPECT_EQ(test, toy_held(&t), TOY_HUGE * TOY_NR);
 	toy_check_zero(&t, TOY_HUGE * TOY_NR);
-	KUNIT_EXPECT_EQ(test, t.toy->faults, TOY_HUGE);
+	KUNIT_EXPECT_EQ(test, toy_faults(&t), TOY_HUGE);
 	toy_end(&t);
 }
 
@@ -659,7 +697,7 @@ static void fault_answered_small(struct kunit *test)
 	t.toy->refuse_huge = true;
 	toy_check_filled(&t, 1);
 	KUNIT_EXPECT_EQ(test, toy_held(&t), 0);
-	KUNIT_EXPECT_EQ(test, t.toy->faults, 1);
+	KUNIT_EXPECT_EQ(test, toy_faults(&t), 1);
 	toy_check_filled(&t, TOY_NR);
 	toy_end(&t);
 }
@@ -699,9 +737,9 @@ static void toy_there_and_evicted(struct kunit *test, bool huge, bool divide)
 	t.toy->refuse_huge = divide;
 	toy_evict_all(&t);
 	KUNIT_EXPECT_EQ(test, toy_held(&t), 0);
-	KUNIT_EXPECT_EQ(test, t.toy->faults, 0);
+	KUNIT_EXPECT_EQ(test, toy_faults(&t), 0);
 	toy_check_filled(&t, TOY_HUGE * TOY_NR);
-	KUNIT_EXPECT_EQ(test, t.toy->faults, 0);
+	KUNIT_EXPECT_EQ(test, toy_faults(&t), 0);
 	toy_end(&t);
 }
 
@@ -856,6 +894,700 @@ static void invalid_arguments(struct kunit *test)
 	toy_end(&t);
 }
 
+/*
+ * Somebody else in every phase
+ */
+
+/**
+ * struct toy_act - what somebody else does to the first two huge pages
+ * @name: for the name of the test
+ * @run: does it, to pages @first to @first + @nr
+ * @waits: it wants the mmap lock for itself
+ * @first: first page
+ * @nr: number of pages
+ */
+struct toy_act {
+	const char *name;
+	int (*run)(unsigned long start, unsigned long len);
+	bool waits;
+	unsigned long first;
+	unsigned long nr;
+};
+
+static int toy_unmap(unsigned long start, unsigned long len)
+{
+	return vm_munmap(start, len);
+}
+
+static int toy_discard(unsigned long start, unsigned long len)
+{
+	return do_madvise(current->mm, start, len, MADV_DONTNEED);
+}
+
+static int toy_protect(unsigned long start, unsigned long len)
+{
+	struct vm_area_struct *vma, *prev;
+	struct mmu_gather tlb;
+	int ret = -ENOMEM;
+
+	mmap_write_lock(current->mm);
+	vma = find_vma_prev(current->mm, start, &prev);
+	if (vma) {
+		VMA_ITERATOR(vmi, current->mm, start);
+
+		vma_next(&vmi);
+		if (start > vma->vm_start)
+			prev = vma;
+		tlb_gather_mmu(&tlb, current->mm);
+		ret = mprotect_fixup(&vmi, &tlb, vma, &prev, start, start + len,
+				     vma->vm_flags & ~VM_WRITE);
+		tlb_finish_mmu(&tlb);
+	}
+	mmap_write_unlock(current->mm);
+	return ret;
+}
+
+static const struct toy_act toy_acts[] = {
+	{ "unmapped", toy_unmap, true, 0, 2 * TOY_NR },
+	{ "unmapped in part", toy_unmap, true, TOY_NR / 4, TOY_NR },
+	{ "discarded", toy_discard, false, 0, 2 * TOY_NR },
+	{ "discarded in part", toy_discard, false, TOY_NR / 4, TOY_NR },
+	{ "protected", toy_protect, true, 0, 2 * TOY_NR },
+	{ "protected in part", toy_protect, true, TOY_NR / 4, TOY_NR },
+};
+
+enum toy_size {
+	TOY_SMALL,	/* small pages */
+	TOY_WHOLE,	/* huge pages, answered with huge pages */
+	TOY_DIVIDED,	/* huge pages, answered with small pages */
+	TOY_SIZES,
+};
+
+static const char *const toy_sizes[] = { "small", "huge", "divided" };
+
+/**
+ * struct toy_phase - when somebody does what
+ * @nr: number of this parameter
+ * @act: what
+ * @moved: after the pages have moved, else after they have been collected
+ * @size: of the pages
+ */
+struct toy_phase {
+	unsigned int nr;
+	const struct toy_act *act;
+	bool moved;
+	enum toy_size size;
+};
+
+static const void *toy_phase_next(struct kunit *test, const void *prev,
+				  char *desc)
+{
+	static struct toy_phase phase;
+
+	phase.nr = prev ? phase.nr + 1 : 0;
+	if (phase.nr >= ARRAY_SIZE(toy_acts) * 2 * TOY_SIZES)
+		return NULL;
+	phase.size = phase.nr % TOY_SIZES;
+	phase.moved = phase.nr / TOY_SIZES % 2;
+	phase.act = &toy_acts[phase.nr / TOY_SIZES / 2];
+	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "%s, %s after they have been %s",
+		 toy_sizes[phase.size], phase.act->name,
+		 phase.moved ? "moved" : "collected");
+	return &phase;
+}
+
+/* Page @i, after @act has been done to it or not. */
+static bool toy_page_acted(const struct toy_test *t, const struct toy_act *act,
+			   unsigned long i)
+{
+	unsigned long __user *p = (unsigned long __user *)toy_page_addr(t, i);
+	bool acted = i - act->first < act->nr;
+	unsigned long value;
+
+	if (acted && act->run == toy_unmap)
+		return get_user(value, p) == -EFAULT;
+	if (get_user(value, p))
+		return false;
+	if (acted && act->run == toy_discard)
+		return !value && !put_user(i + 1, p);
+	if (acted && act->run == toy_protect)
+		return value == i + 1 && put_user(i + 1, p) == -EFAULT;
+	return value == i + 1 && !put_user(i + 1, p);
+}
+
+static void toy_check_acted(struct toy_test *t, const struct toy_act *act)
+{
+	unsigned long i, bad = 0;
+
+	for (i = 0; i < 2 * TOY_NR; i++)
+		bad += !toy_page_acted(t, act, i);
+	KUNIT_EXPECT_EQ(t->test, bad, 0);
+}
+
+/**
+ * struct toy_other - a thread of the same process
+ * @t: the test
+ * @act: what the thread does
+ * @task: the thread
+ * @mm: the process
+ * @done: it has done it
+ * @ret: what that returned
+ */
+struct toy_other {
+	struct toy_test *t;
+	const struct toy_act *act;
+	struct task_struct *task;
+	struct mm_struct *mm;
+	struct completion done;
+	int ret;
+};
+
+static int toy_other_thread(void *data)
+{
+	struct toy_other *other = data;
+
+	kthread_use_mm(other->mm);
+	other->ret = other->act->run(toy_page_addr(other->t, other->act->first),
+				     other->act->nr << PAGE_SHIFT);
+	kthread_unuse_mm(other->mm);
+	complete(&other->done);
+	return 0;
+}
+
+static void toy_other_start(struct toy_other *other, struct toy_test *t,
+			    const struct toy_act *act)
+{
+	struct task_struct *task;
+
+	other->t = t;
+	other->act = act;
+	other->mm = current->mm;
+	other->task = NULL;
+	init_completion(&other->done);
+	task = kthread_run(toy_other_thread, other, "toy_other");
+	KUNIT_EXPECT_FALSE(t->test, IS_ERR(task));
+	if (!IS_ERR(task))
+		other->task = task;
+}
+
+/*
+ * Under the mmap lock a thread that wants it for itself waits, and one that
+ * does not want it gets its way at once.
+ */
+static void toy_act_locked(struct toy_other *other, struct toy_test *t,
+			   const struct toy_phase *phase, bool moved)
+{
+	unsigned long patience = phase->act->waits ? HZ / 100 + 1 : 10 * HZ;
+	bool done;
+
+	if (phase->moved != moved)
+		return;
+	toy_other_start(other, t, phase->act);
+	if (!other->task)
+		return;
+	done = wait_for_completion_timeout(&other->done, patience);
+	KUNIT_EXPECT_EQ(t->test, done, !phase->act->waits);
+	if (done)
+		other->task = NULL;
+}
+
+static void toy_other_end(struct toy_other *other, struct toy_test *t)
+{
+	if (other->task)
+		wait_for_completion(&other->done);
+	KUNIT_EXPECT_EQ(t->test, other->ret, 0);
+}
+
+/* Nobody is kept out between the steps of an eviction. */
+static void toy_act_unlocked(struct toy_test *t, const struct toy_phase *phase,
+			     bool moved)
+{
+	const struct toy_act *act = phase->act;
+
+	if (phase->moved == moved)
+		KUNIT_EXPECT_EQ(t->test, act->run(toy_page_addr(t, act->first),
+						  act->nr << PAGE_SHIFT), 0);
+}
+
+/* Memory of the device is evicted, and meanwhile somebody comes along. */
+static void evicted_meanwhile(struct kunit *test)
+{
+	const struct toy_phase *phase = test->param_value;
+	const unsigned long nr = 2 * TOY_NR;
+	unsigned long *src, *dst;
+	struct toy_test t;
+
+	if (!toy_begin(test, &t, phase->size != TOY_SMALL))
+		return;
+	src = kunit_kcalloc(test, nr, sizeof(*src), GFP_KERNEL);
+	dst = kunit_kcalloc(test, nr, sizeof(*dst), GFP_KERNEL);
+	toy_fill(&t, nr);
+	toy_pull_all(&t, nr);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), nr);
+	t.toy->refuse_huge = phase->size == TOY_DIVIDED;
+	if (src && dst) {
+		migrate_device_range(src, t.toy->first, nr);
+		toy_answer_system(src, dst, nr);
+		toy_act_unlocked(&t, phase, /* moved = */ false);
+		migrate_device_pages(src, dst, nr);
+		toy_act_unlocked(&t, phase, /* moved = */ true);
+		migrate_device_finalize(src, dst, nr);
+	}
+	KUNIT_EXPECT_EQ(test, toy_held(&t), 0);
+	toy_check_acted(&t, phase->act);
+	toy_end(&t);
+}
+
+/* Move pages of the process, and let somebody come along. */
+static void toy_migrate_meanwhile(struct toy_test *t, unsigned long flags)
+{
+	const struct toy_phase *phase = t->test->param_value;
+	const unsigned long nr = 2 * TOY_NR;
+	struct toy_other other = {};
+	struct migrate_vma args = {
+		.start = t->addr,
+		.end = toy_page_addr(t, nr),
+		.pgmap_owner = t->toy,
+		.flags = flags | MIGRATE_VMA_SELECT_COMPOUND,
+		.src = kunit_kcalloc(t->test, nr, sizeof(long), GFP_KERNEL),
+		.dst = kunit_kcalloc(t->test, nr, sizeof(long), GFP_KERNEL),
+	};
+
+	mmap_read_lock(current->mm);
+	args.vma = vma_lookup(current->mm, t->addr);
+	KUNIT_EXPECT_EQ(t->test, migrate_vma_setup(&args), 0);
+	KUNIT_EXPECT_EQ(t->test, args.cpages,
+			phase->size == TOY_SMALL ? nr : 2);
+	if (flags & MIGRATE_VMA_SELECT_SYSTEM)
+		toy_answer_device(t->toy, &args);
+	else
+		toy_answer_system(args.src, args.dst, nr);
+	toy_act_locked(&other, t, phase, /* moved = */ false);
+	migrate_vma_pages(&args);
+	toy_act_locked(&other, t, phase, /* moved = */ true);
+	migrate_vma_finalize(&args);
+	mmap_read_unlock(current->mm);
+	toy_other_end(&other, t);
+}
+
+/* A process's memory goes to the device meanwhile. */
+static void pulled_meanwhile(struct kunit *test)
+{
+	const struct toy_phase *phase = test->param_value;
+	struct toy_test t;
+
+	if (!toy_begin(test, &t, phase->size != TOY_SMALL))
+		return;
+	toy_fill(&t, 2 * TOY_NR);
+	t.toy->refuse_huge = phase->size == TOY_DIVIDED;
+	toy_migrate_meanwhile(&t, MIGRATE_VMA_SELECT_SYSTEM);
+	t.toy->refuse_huge = false;
+	toy_check_acted(&t, phase->act);
+	toy_end(&t);
+}
+
+/* It comes back meanwhile. */
+static void fetched_meanwhile(struct kunit *test)
+{
+	const struct toy_phase *phase = test->param_value;
+	struct toy_test t;
+
+	if (!toy_begin(test, &t, phase->size != TOY_SMALL))
+		return;
+	toy_fill(&t, 2 * TOY_NR);
+	toy_pull_all(&t, 2 * TOY_NR);
+	t.toy->refuse_huge = phase->size == TOY_DIVIDED;
+	toy_migrate_meanwhile(&t, MIGRATE_VMA_SELECT_DEVICE_PRIVATE);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), 0);
+	toy_check_acted(&t, phase->act);
+	KUNIT_EXPECT_EQ(test, toy_faults(&t), 0);
+	toy_end(&t);
+}
+
+/*
+ * Others who hold what is to move
+ */
+
+static struct folio *toy_first_folio(const struct toy_test *t)
+{
+	return page_folio(pfn_to_page(t->toy->first));
+}
+
+/* Somebody's reference, or lock, keeps a page where it is as long as it lasts. */
+static void toy_held_back(struct kunit *test, bool huge, bool lock)
+{
+	unsigned long stays = huge ? TOY_NR : 1;
+	struct folio *folio;
+	struct toy_test t;
+
+	if (!toy_begin(test, &t, huge))
+		return;
+	toy_fill(&t, 2 * TOY_NR);
+	toy_pull_all(&t, 2 * TOY_NR);
+	folio = toy_first_folio(&t);
+	folio_get(folio);
+	if (lock)
+		folio_lock(folio);
+	toy_evict_all(&t);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), stays);
+	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), folio_mapcount(folio) + 1);
+	if (lock)
+		folio_unlock(folio);
+	folio_put(folio);
+	toy_evict_all(&t);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), 0);
+	toy_check_filled(&t, 2 * TOY_NR);
+	KUNIT_EXPECT_EQ(test, toy_faults(&t), 0);
+	toy_end(&t);
+}
+
+static void held_small_stays(struct kunit *test)
+{
+	toy_held_back(test, /* huge = */ false, /* lock = */ false);
+}
+
+static void held_huge_stays(struct kunit *test)
+{
+	toy_held_back(test, /* huge = */ true, /* lock = */ false);
+}
+
+static void locked_small_stays(struct kunit *test)
+{
+	toy_held_back(test, /* huge = */ false, /* lock = */ true);
+}
+
+static void locked_huge_stays(struct kunit *test)
+{
+	toy_held_back(test, /* huge = */ true, /* lock = */ true);
+}
+
+/* Memory is short: some of it is left, and goes when there is memory again. */
+static void evicted_in_part(struct kunit *test)
+{
+	struct toy_test t;
+
+	if (!toy_begin(test, &t, /* huge = */ true))
+		return;
+	toy_fill(&t, 2 * TOY_NR);
+	toy_pull_all(&t, 2 * TOY_NR);
+	t.toy->refuse_huge = true;
+	t.toy->refuse_every = 4;
+	toy_evict_all(&t);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), 2 * TOY_NR / 4);
+	t.toy->refuse_every = 0;
+	toy_evict_all(&t);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), 0);
+	toy_check_filled(&t, 2 * TOY_NR);
+	KUNIT_EXPECT_EQ(test, toy_faults(&t), 0);
+	toy_end(&t);
+}
+
+/* What one device holds is none of the other one's business. */
+static void two_devices(struct kunit *test)
+{
+	struct toy_device *other;
+	struct toy_test t;
+
+	if (!toy_begin(test, &t, /* huge = */ true))
+		return;
+	other = toy_create();
+	KUNIT_EXPECT_NOT_NULL(test, other);
+	if (!other)
+		goto out_end;
+
+	toy_fill(&t, 3 * TOY_NR);
+	toy_pull_all(&t, TOY_NR);
+	KUNIT_EXPECT_EQ(test, toy_pull(other, current->mm, t.addr, 2 * TOY_NR), 0);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), TOY_NR);
+	KUNIT_EXPECT_EQ(test, bitmap_weight(other->used, other->nr), TOY_NR);
+	toy_pull_all(&t, 3 * TOY_NR);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), 2 * TOY_NR);
+	KUNIT_EXPECT_EQ(test, bitmap_weight(other->used, other->nr), TOY_NR);
+
+	toy_evict_all(&t);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), 0);
+	KUNIT_EXPECT_EQ(test, bitmap_weight(other->used, other->nr), TOY_NR);
+	toy_check_filled(&t, 3 * TOY_NR);
+	KUNIT_EXPECT_EQ(test, toy_faults(&t), 0);
+	KUNIT_EXPECT_EQ(test, atomic_read(&other->faults), 1);
+	if (bitmap_empty(other->used, other->nr))
+		toy_remove(other);
+out_end:
+	toy_end(&t);
+}
+
+/* A huge page of the device that the process has mapped by small entries. */
+static void fault_on_part_of_huge(struct kunit *test)
+{
+	const unsigned long last = TOY_NR - 1;
+	unsigned long value = 0;
+	struct toy_test t;
+
+	if (!toy_begin(test, &t, /* huge = */ true))
+		return;
+	toy_fill(&t, TOY_NR);
+	toy_pull_all(&t, TOY_NR);
+	KUNIT_EXPECT_EQ(test, toy_protect(toy_page_addr(&t, last), PAGE_SIZE), 0);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), TOY_NR);
+
+	KUNIT_EXPECT_EQ(test, get_user(value, (unsigned long __user *)
+				       toy_page_addr(&t, TOY_NR / 2)), 0);
+	KUNIT_EXPECT_EQ(test, value, TOY_NR / 2 + 1);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), TOY_NR - 1);
+	toy_check_filled(&t, TOY_NR);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), 0);
+	KUNIT_EXPECT_EQ(test, toy_faults(&t), TOY_NR);
+	toy_end(&t);
+}
+
+/* A driver that does not ask for huge pages gets small ones. */
+static void huge_not_asked_for(struct kunit *test)
+{
+	struct toy_test t;
+
+	if (!toy_begin(test, &t, /* huge = */ true))
+		return;
+	toy_fill(&t, TOY_NR);
+	KUNIT_EXPECT_EQ(test, toy_collected(&t, MIGRATE_VMA_SELECT_SYSTEM, t.toy),
+			8);
+	toy_check_filled(&t, TOY_NR);
+	toy_pull_all(&t, TOY_NR);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), TOY_NR);
+	KUNIT_EXPECT_EQ(test, toy_collected(&t, MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
+					    t.toy), 8);
+	toy_check_filled(&t, TOY_NR);
+	toy_end(&t);
+}
+
+/* Threads that want one page */
+#define TOY_READERS	4
+
+/**
+ * struct toy_reader - a thread that reads one page
+ * @mm: the process
+ * @addr: what to read
+ * @value: what was read
+ * @ret: result of reading
+ * @task: the thread
+ * @done: it has read
+ */
+struct toy_reader {
+	struct mm_struct *mm;
+	unsigned long addr;
+	unsigned long value;
+	int ret;
+	struct task_struct *task;
+	struct completion done;
+};
+
+static int toy_reader_thread(void *data)
+{
+	struct toy_reader *reader = data;
+
+	kthread_use_mm(reader->mm);
+	reader->ret = get_user(reader->value, (unsigned long __user *)reader->addr);
+	kthread_unuse_mm(reader->mm);
+	complete(&reader->done);
+	return 0;
+}
+
+static void toy_reader_start(struct toy_test *t, struct toy_reader *reader,
+			     unsigned long i)
+{
+	reader->mm = current->mm;
+	reader->addr = toy_page_addr(t, i);
+	reader->ret = -EINTR;
+	init_completion(&reader->done);
+	reader->task = kthread_create(toy_reader_thread, reader, "toy_reader");
+	KUNIT_EXPECT_FALSE(t->test, IS_ERR(reader->task));
+	if (IS_ERR(reader->task)) {
+		reader->task = NULL;
+		return;
+	}
+	get_task_struct(reader->task);
+	wake_up_process(reader->task);
+}
+
+static void toy_reader_end(struct toy_test *t, struct toy_reader *reader,
+			   unsigned long expected)
+{
+	if (!reader->task)
+		return;
+	wait_for_completion(&reader->done);
+	KUNIT_EXPECT_EQ(t->test, reader->ret, 0);
+	KUNIT_EXPECT_EQ(t->test, reader->value, expected);
+	put_task_struct(reader->task);
+}
+
+/*
+ * Threads that find the page of a device locked sleep until it is not. One that
+ * faults again and again instead may keep the CPU from whoever has the lock.
+ */
+static void toy_faults_sleep(struct kunit *test, bool huge)
+{
+	struct toy_reader reader[TOY_READERS] = {};
+	unsigned long i, faults;
+	struct folio *folio;
+	struct toy_test t;
+
+	if (!toy_begin(test, &t, huge))
+		return;
+	toy_fill(&t, TOY_NR);
+	toy_pull_all(&t, TOY_NR);
+	folio = toy_first_folio(&t);
+	folio_lock(folio);
+	for (i = 0; i < TOY_READERS; i++)
+		toy_reader_start(&t, &reader[i], huge ? i : 0);
+	msleep(50);
+	for (i = 0; i < TOY_READERS; i++) {
+		faults = reader[i].task ? READ_ONCE(reader[i].task->min_flt) : 0;
+		KUNIT_EXPECT_LE(test, faults, 1);
+		KUNIT_EXPECT_FALSE(test, completion_done(&reader[i].done));
+	}
+	folio_unlock(folio);
+	for (i = 0; i < TOY_READERS; i++)
+		toy_reader_end(&t, &reader[i], huge ? i + 1 : 1);
+
+	KUNIT_EXPECT_EQ(test, toy_faults(&t), 1);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), huge ? 0 : TOY_NR - 1);
+	toy_check_filled(&t, TOY_NR);
+	toy_end(&t);
+}
+
+static void faults_sleep_small(struct kunit *test)
+{
+	toy_faults_sleep(test, /* huge = */ false);
+}
+
+static void faults_sleep_huge(struct kunit *test)
+{
+	toy_faults_sleep(test, /* huge = */ true);
+}
+
+/*
+ * What a huge entry costs
+ */
+
+/* A migration of one page that is there, huge or not, to the device. */
+static bool toy_one_begin(struct toy_test *t, struct migrate_vma *args,
+			  unsigned long nr)
+{
+	args->start = t->addr;
+	args->end = toy_page_addr(t, nr);
+	args->pgmap_owner = t->toy;
+	args->flags = MIGRATE_VMA_SELECT_SYSTEM | MIGRATE_VMA_SELECT_COMPOUND;
+	args->src = kunit_kcalloc(t->test, nr, sizeof(long), GFP_KERNEL);
+	args->dst = kunit_kcalloc(t->test, nr, sizeof(long), GFP_KERNEL);
+	return args->src && args->dst;
+}
+
+/*
+ * A huge entry that is answered with a huge page is one entry: the slots behind
+ * it are nobody's, and what is written there is neither unlocked nor put.
+ */
+static void tail_slots_not_visited(struct kunit *test)
+{
+	struct page *page = alloc_page(GFP_KERNEL);
+	struct migrate_vma args = {};
+	struct toy_test t;
+
+	if (!page || !toy_begin(test, &t, /* huge = */ true))
+		goto out_free;
+	toy_fill(&t, TOY_NR);
+	get_page(page);
+	lock_page(page);
+	if (toy_one_begin(&t, &args, TOY_NR)) {
+		mmap_read_lock(current->mm);
+		args.vma = vma_lookup(current->mm, t.addr);
+		KUNIT_EXPECT_EQ(test, migrate_vma_setup(&args), 0);
+		KUNIT_EXPECT_EQ(test, args.cpages, 1);
+		toy_answer_device(t.toy, &args);
+		args.dst[TOY_NR - 1] = migrate_pfn(page_to_pfn(page));
+		migrate_vma_pages(&args);
+		migrate_vma_finalize(&args);
+		mmap_read_unlock(current->mm);
+	}
+	KUNIT_EXPECT_EQ(test, toy_held(&t), TOY_NR);
+	KUNIT_EXPECT_TRUE(test, PageLocked(page));
+	KUNIT_EXPECT_EQ(test, page_ref_count(page), 2);
+	if (PageLocked(page)) {
+		unlock_page(page);
+		put_page(page);
+	}
+	toy_check_filled(&t, TOY_NR);
+	toy_end(&t);
+out_free:
+	if (page)
+		put_page(page);
+}
+
+/**
+ * struct toy_cost - nanoseconds of the three calls
+ * @setup: migrate_vma_setup()
+ * @pages: migrate_vma_pages()
+ * @finalize: migrate_vma_finalize()
+ */
+struct toy_cost {
+	u64 setup;
+	u64 pages;
+	u64 finalize;
+};
+
+/* Pull one page of the size of @nr pages, and time everything but the copying. */
+static void toy_time(struct toy_test *t, struct migrate_vma *args,
+		     struct toy_cost *best)
+{
+	u64 time[4];
+
+	mmap_read_lock(current->mm);
+	args->vma = vma_lookup(current->mm, t->addr);
+	time[0] = ktime_get_ns();
+	KUNIT_EXPECT_EQ(t->test, migrate_vma_setup(args), 0);
+	time[1] = ktime_get_ns();
+	best->setup = min(best->setup, time[1] - time[0]);
+	toy_answer_device(t->toy, args);
+	time[1] = ktime_get_ns();
+	migrate_vma_pages(args);
+	time[2] = ktime_get_ns();
+	migrate_vma_finalize(args);
+	time[3] = ktime_get_ns();
+	mmap_read_unlock(current->mm);
+	best->pages = min(best->pages, time[2] - time[1]);
+	best->finalize = min(best->finalize, time[3] - time[2]);
+}
+
+static void toy_time_size(struct kunit *test, bool huge)
+{
+	struct toy_cost best = { U64_MAX, U64_MAX, U64_MAX };
+	unsigned long nr = huge ? TOY_NR : 1;
+	struct migrate_vma args = {};
+	unsigned int round;
+	struct toy_test t;
+
+	if (!toy_begin(test, &t, huge))
+		return;
+	toy_fill(&t, nr);
+	for (round = 0; toy_one_begin(&t, &args, nr) && round < 32; round++) {
+		toy_time(&t, &args, &best);
+		KUNIT_EXPECT_EQ(test, toy_held(&t), nr);
+		toy_check_filled(&t, nr);
+	}
+	kunit_info(test, "ns for a %s entry: setup %llu, pages %llu, finalize %llu\n",
+		   huge ? "huge" : "small", best.setup, best.pages, best.finalize);
+	toy_end(&t);
+}
+
+/* These print how long it takes, copying left out; no time is wrong. */
+static void cost_of_small_entry(struct kunit *test)
+{
+	toy_time_size(test, /* huge = */ false);
+}
+
+static void cost_of_huge_entry(struct kunit *test)
+{
+	toy_time_size(test, /* huge = */ true);
+}
+
 static struct kunit_case migrate_device_cases[] = {
 	KUNIT_CASE(there_and_back_small),
 	KUNIT_CASE(there_and_back_huge),
@@ -875,6 +1607,22 @@ static struct kunit_case migrate_device_cases[] = {
 	KUNIT_CASE(given_up),
 	KUNIT_CASE(selection),
 	KUNIT_CASE(invalid_arguments),
+	KUNIT_CASE_PARAM(evicted_meanwhile, toy_phase_next),
+	KUNIT_CASE_PARAM(pulled_meanwhile, toy_phase_next),
+	KUNIT_CASE_PARAM(fetched_meanwhile, toy_phase_next),
+	KUNIT_CASE(held_small_stays),
+	KUNIT_CASE(held_huge_stays),
+	KUNIT_CASE(locked_small_stays),
+	KUNIT_CASE(locked_huge_stays),
+	KUNIT_CASE(evicted_in_part),
+	KUNIT_CASE(two_devices),
+	KUNIT_CASE(fault_on_part_of_huge),
+	KUNIT_CASE(huge_not_asked_for),
+	KUNIT_CASE(faults_sleep_small),
+	KUNIT_CASE(faults_sleep_huge),
+	KUNIT_CASE(tail_slots_not_visited),
+	KUNIT_CASE(cost_of_small_entry),
+	KUNIT_CASE(cost_of_huge_entry),
 	{}
 };
 

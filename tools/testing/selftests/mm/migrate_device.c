@@ -848,6 +848,123 @@ TEST_F_TIMEOUT(migrate_device, evict_under_pressure, 120)
 	EXPECT_EQ(differing(self->mem, 0, 2 * self->nr, self->page, 20), 0);
 }
 
+static const char *const fail_page_alloc = "/sys/kernel/debug/fail_page_alloc/";
+
+/* Returns 0 if the knob could be turned. */
+static int fail_knob(const char *name, const char *value)
+{
+	char path[96];
+	ssize_t ret = -1;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s%s", fail_page_alloc, name);
+	fd = open(path, O_WRONLY);
+	if (fd >= 0) {
+		ret = write(fd, value, strlen(value));
+		close(fd);
+	}
+	return ret < 0 ? -1 : 0;
+}
+
+/* Every allocation of a page can fail, even those that may wait for memory. */
+static int fail_knobs(bool on)
+{
+	if (fail_knob("ignore-gfp-wait", on ? "N" : "Y") ||
+	    fail_knob("min-order", on ? "0" : "1"))
+		return -1;
+	return fail_knob("verbose", on ? "0" : "2");
+}
+
+/* Pull while the @nth allocation fails. Returns true if there was one. */
+static bool pull_failing(int dev, void *mem, unsigned long nr, void *copy,
+			 int nth, int *ret)
+{
+	int fd = open("/proc/thread-self/fail-nth", O_RDWR);
+	char left[16] = "", text[16];
+	int len;
+
+	len = snprintf(text, sizeof(text), "%d", nth);
+	if (fd < 0 || write(fd, text, len) != len)
+		return false;
+	*ret = device_cmd(dev, HMM_DMIRROR_MIGRATE_TO_DEV, mem, nr, copy);
+	if (pread(fd, left, sizeof(left) - 1, 0) <= 0 || write(fd, "0", 1) != 1)
+		left[0] = 0;
+	close(fd);
+	return left[0] == '0';
+}
+
+/*
+ * A hole is filled in an address space that has no page tables yet there, and
+ * each allocation on the way fails once. Whatever could not be inserted is a
+ * hole as before, is not said to have moved, and nothing is lost with it.
+ */
+TEST_F_TIMEOUT(migrate_device, insertion_fails, 120)
+{
+	const unsigned long nr = variant->huge ? self->nr : 8;
+	void *where = (void *)(1UL << 40);
+	char *copy = calloc(nr, self->page);
+	int nth, ret = 0, failures = 0;
+	bool failed = true;
+
+	ASSERT_NE(copy, NULL);
+	/* The device gets the memory that it works with now, not while failing. */
+	ASSERT_EQ(device_pull(self->dev[0], self->mem, nr), 0);
+	ASSERT_EQ(device_push(self->dev[0], self->mem, nr), 0);
+	if (fail_knobs(true))
+		SKIP(return, "no fault injection");
+	for (nth = 1; failed; nth++) {
+		char *mem = mmap(where, self->pmd, PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
+				 -1, 0);
+		long held;
+
+		ASSERT_EQ(mem, where);
+		madvise(mem, self->pmd,
+			variant->huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+		failed = pull_failing(self->dev[0], mem, nr, copy, nth, &ret);
+		failures += failed;
+		held = device_holds(self->dev[0], mem, nr);
+		if (!failed)
+			EXPECT_EQ(ret, 0);
+		EXPECT_GE(held, 0);
+		EXPECT_TRUE(ret || held == (long)nr);
+		EXPECT_EQ(dirty_pages(mem, 0, nr, self->page), 0);
+		munmap(mem, self->pmd);
+	}
+	fail_knobs(false);
+	TH_LOG("%d allocations failed, one at a time", failures);
+	EXPECT_GE(failures, 3);
+	free(copy);
+}
+
+/* Pages of a file stay, and those that have been copied from it on write move. */
+TEST_F(migrate_device, file_pages_stay)
+{
+	const unsigned long nr = 32;
+	int fd = memfd_create("migrate_device", 0);
+	char *mem;
+
+	ASSERT_GE(fd, 0);
+	ASSERT_EQ(ftruncate(fd, nr * self->page), 0);
+	mem = mmap(NULL, nr * self->page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ASSERT_NE(mem, MAP_FAILED);
+	fill(mem, 0, nr, self->page, 24);
+	ASSERT_EQ(munmap(mem, nr * self->page), 0);
+
+	mem = mmap(NULL, nr * self->page, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+	ASSERT_NE(mem, MAP_FAILED);
+	EXPECT_EQ(differing(mem, 0, nr, self->page, 24), 0);
+	for (unsigned long p = 0; p < nr; p += 2)
+		fill(mem, p, 1, self->page, 25);
+
+	EXPECT_EQ(device_pull(self->dev[0], mem, nr), -ENOENT);
+	EXPECT_EQ(device_holds(self->dev[0], mem, nr), nr / 2);
+	for (unsigned long p = 0; p < nr; p++)
+		EXPECT_EQ(differing(mem, p, 1, self->page, p % 2 ? 24 : 25), 0);
+	munmap(mem, nr * self->page);
+	close(fd);
+}
+
 /* Neither device touches what is the other one's. */
 TEST_F(migrate_device, two_owners)
 {
@@ -924,6 +1041,39 @@ TEST_F(migrate_device, divided_while_shared)
 	kill(pid, SIGCONT);
 	EXPECT_EQ(child_status(pid), 0);
 	EXPECT_EQ(differing(mem, 0, self->nr, self->page, 10), 0);
+}
+
+static void *worker_evicts(void *arg)
+{
+	struct worker *w = arg;
+
+	while (!__atomic_load_n(w->stop, __ATOMIC_RELAXED))
+		w->bad += !!device_evict(0);
+	return NULL;
+}
+
+/* Children are made in any phase of an eviction, and look at what they got. */
+TEST_F_TIMEOUT(migrate_device, fork_while_evicted, 120)
+{
+	int stop = 0;
+	struct worker w = { .stop = &stop };
+	pthread_t thread;
+
+	fill(self->mem, 0, self->nr, self->page, 7);
+	ASSERT_EQ(pthread_create(&thread, NULL, worker_evicts, &w), 0);
+	for (int round = 0; round < 4 * ROUNDS; round++) {
+		pid_t pid[2];
+
+		device_pull(self->dev[0], self->mem, self->nr);
+		pid[0] = child_start(child_reads, self->mem, self->nr, self->page);
+		pid[1] = child_start(child_writes, self->mem, self->nr, self->page);
+		EXPECT_EQ(child_status(pid[0]), 0);
+		EXPECT_EQ(child_status(pid[1]), 0);
+		EXPECT_EQ(differing(self->mem, 0, self->nr, self->page, 7), 0);
+	}
+	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+	EXPECT_EQ(w.bad, 0);
 }
 
 /* Processes exit with memory on a device that is just being emptied. */
