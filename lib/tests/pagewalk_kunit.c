@@ -475,16 +475,14 @@ static void map_thp(struct kunit *test, unsigned long addr, int nr)
 	}
 }
 
+#ifdef CONFIG_HUGETLB_PAGE
 static void restore_overcommit(void *nr)
 {
-#ifdef CONFIG_HUGETLB_PAGE
 	default_hstate.nr_overcommit_huge_pages = (unsigned long)nr;
-#endif
 }
 
 static void allow_surplus(struct kunit *test)
 {
-#ifdef CONFIG_HUGETLB_PAGE
 	unsigned long nr = default_hstate.nr_overcommit_huge_pages;
 
 	if (!hugepages_supported() ||
@@ -493,10 +491,13 @@ static void allow_surplus(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action(test, restore_overcommit,
 						  (void *)nr));
 	default_hstate.nr_overcommit_huge_pages = nr + 4;
-#else
-	kunit_skip(test, "no hugetlb in this kernel");
-#endif
 }
+#else
+static void allow_surplus(struct kunit *test)
+{
+	kunit_skip(test, "no hugetlb in this kernel");
+}
+#endif
 
 /* @nr hugetlb pages, none of them present, or the test is skipped. */
 static void map_hugetlb(struct kunit *test, unsigned long addr, int nr,
