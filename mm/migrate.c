@@ -200,6 +200,7 @@ static struct folio *migrate_take_spare(struct migrate_batch *batch,
 		(void *)batch->run->mc->private;
 	int nid = migrate_target_nid(src, mtc);
 	gfp_t gfp = migrate_target_gfp(src, mtc);
+	unsigned int wanted;
 
 	if (spares->nid != nid || spares->gfp != gfp)
 		migrate_spares_put(spares);
@@ -209,8 +210,9 @@ static struct folio *migrate_take_spare(struct migrate_batch *batch,
 		spares->gfp = gfp;
 		spares->next = 0;
 		memset(spares->page, 0, sizeof(spares->page));
-		spares->nr = __alloc_pages_bulk(gfp, nid, mtc->nmask,
-				migrate_spares_wanted(batch, src), spares->page);
+		wanted = migrate_spares_wanted(batch, src);
+		spares->nr = __alloc_pages_bulk(gfp, nid, mtc->nmask, wanted,
+						spares->page);
 		if (!spares->nr)
 			return NULL;
 	}
