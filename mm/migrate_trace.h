@@ -41,7 +41,6 @@ MIGRATE_CAUSES
  * the folio is tried again if there are tries left.
  */
 TRACE_EVENT(mm_migrate_folio_failed,
-
 	TP_PROTO(const struct migrate_pair *pair, bool again,
 		 enum migrate_mode mode, enum migrate_reason reason),
 
