@@ -27,6 +27,8 @@ import sys
 import tempfile
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+SELFTESTS = "tools/testing/selftests/mm"
+BENCH = "tools/testing/migrate/bench"
 OVERLAY = ("mm", "include", "lib", "tools", "Documentation")
 
 
@@ -346,15 +348,19 @@ def listing(top):
     return found
 
 
+def products(tree):
+    """What the selftests' Makefile leaves where it stands, and would clean."""
+    text = read(os.path.join(tree, SELFTESTS, "Makefile")).decode()
+    return [os.path.join(SELFTESTS, name)
+            for names in re.findall(r"^EXTRA_CLEAN \+= (.+)$", text, re.M)
+            for name in names.split()]
+
+
 def same_tree(repo, tree):
     """Paths in which TREE differs from REPO; files that are one inode need no reading."""
     a, b = listing(repo), listing(tree)
     differ = set(a) ^ set(b)
-    # Selftests are built where they stand. What that leaves is what the kernel's
-    # own .gitignore takes for the product of a build.
-    ignored = subprocess.run(["git", "-C", repo, "check-ignore", "--no-index", "--stdin"],
-                             input="\n".join(differ), capture_output=True, text=True)
-    differ -= set(ignored.stdout.splitlines())
+    differ -= {p for top in (repo, tree) for p in products(top)}
     for path in set(a) & set(b):
         x, y = a[path], b[path]
         if os.path.islink(x) or os.path.islink(y):
@@ -405,20 +411,19 @@ def build_programs(repo, out, patch):
     """The user space that a patch touches, with the kernel's own Makefiles."""
     touched = paths_of(patch)
     os.makedirs(out, exist_ok=True)
-    selftests, bench = "tools/testing/selftests/mm", "tools/testing/migrate/bench"
     commands = []
-    if any(p.startswith(selftests + "/") for p in touched):
-        makefile = read(os.path.join(repo, selftests, "Makefile")).decode()
+    if any(p.startswith(SELFTESTS + "/") for p in touched):
+        makefile = read(os.path.join(repo, SELFTESTS, "Makefile")).decode()
         names = re.findall(r"^TEST_GEN_FILES \+= (migrate_\w+)$", makefile, re.M)
         headers = os.path.join(out, "headers")
         commands += [
             ["make", "-s", "-C", repo, f"O={headers}", "ARCH=x86_64", "headers"],
-            ["make", "-C", os.path.join(repo, selftests), f"OUTPUT={out}", "TEST_GEN_MODS_DIR=",
+            ["make", "-C", os.path.join(repo, SELFTESTS), f"OUTPUT={out}", "TEST_GEN_MODS_DIR=",
              "TEST_GEN_FILES=" + " ".join(f"{out}/{n}" for n in names),
              f"KHDR_INCLUDES=-isystem {headers}/usr/include", "LDLIBS=-lrt -lpthread -lm -lnuma",
              "all"]]
-    if any(p.startswith(bench + "/") for p in touched):
-        commands.append(["make", "-C", os.path.join(repo, bench), f"O={out}"])
+    if any(p.startswith(BENCH + "/") for p in touched):
+        commands.append(["make", "-C", os.path.join(repo, BENCH), f"O={out}"])
     for command in commands:
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode or "warning:" in done.stderr:
