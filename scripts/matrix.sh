@@ -176,8 +176,9 @@ variant()
 	if grep -E -A5 '(warning|error):|C=1 specified' "$log" >&2; then
 		die "$name: findings; the log is $log"
 	fi
-	say "$name: $(grep -c '^  CC ' "$log") compiled, $(grep -c '^  CHECK ' "$log") read" \
-		"by sparse, no findings, $((SECONDS - start)) s"
+	say "$name: $(grep -c '^  CC ' "$log") compiled," \
+		"$(sed -n 's/^  CHECK *//p' "$log" | grep -cxFf "$out/ours") of ours read by" \
+		"sparse, no findings, $((SECONDS - start)) s"
 	built=$((built + 1))
 }
 
