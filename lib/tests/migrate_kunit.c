@@ -1,0 +1,3666 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Tests of page migration that make each fallible step fail.
+ *
+ * Memory is only moved where everything goes well, so the interesting question
+ * is what is left behind where it does not. Each test maps memory in an mm of
+ * its own, writes down all that can be seen of every page, gets in the way of
+ * one step of migration, and looks again: the same page in the same place with
+ * the same entry, references, flags and contents; targets given back as they
+ * were handed out; every folio counted once. Then the obstacle goes, and what
+ * did not move before has to move now.
+ *
+ *  step                 fails by                              undone by
+ *  -------------------  ------------------------------------  ------------------
+ *  isolate              not on the LRU, locked, refused       -
+ *  split before         a reference nobody knows              goes on as a whole
+ *  look at the lock     somebody holds it                     -
+ *  get a target         the callback has none                 splitting, or end
+ *  lock the source      somebody holds it                     target goes back
+ *  writeback            under way                             + unlock source
+ *  lock the target      somebody holds it                     + unlock source
+ *  free the buffers     a reference to a buffer               + unlock both
+ *  install the entries  a pin on exclusive memory             + the entries of
+ *                                                             the runs before
+ *  count references     a reference nobody knows              + all entries, the
+ *                                                             deferred split
+ *  lock the buffers     a locked or referenced buffer         + those before
+ *  release private      the file system keeps it              as above
+ *  ask the mapping      any error                             as above
+ *  freeze               a reference at the last moment        as above, and the
+ *                                                             slot opens again
+ *  driver of the page   any error                             as above
+ *  hugetlb: mapping     the i_mmap lock is taken              as above
+ *  hugetlb: unshare     the lock of the VMA is taken          as above
+ *
+ * Obstacles are put up by the callback that hands out targets, or by the file
+ * whose memory it is: both are called in the middle of a migration.
+ */
+#include <kunit/test.h>
+#include <linux/anon_inodes.h>
+#include <linux/balloon.h>
+#include <linux/buffer_head.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/huge_mm.h>
+#include <linux/hugetlb.h>
+#include <linux/leafops.h>
+#include <linux/migrate.h>
+#include <linux/mm_inline.h>
+#include <linux/mman.h>
+#include <linux/pagemap.h>
+#include <linux/pgtable.h>
+#include <linux/rmap.h>
+#include <linux/sched/clock.h>
+#include <linux/sched/mm.h>
+#include <linux/shmem_fs.h>
+#include <linux/smp.h>
+#include <linux/swap.h>
+#include <linux/swapops.h>
+#include <linux/uaccess.h>
+#include <linux/vmstat.h>
+#include <linux/workqueue.h>
+#include <linux/writeback.h>
+
+#include <asm/tlbflush.h>
+
+#include <trace/events/migrate.h>
+
+#include "../../mm/internal.h"
+#include "../../mm/migrate.h"
+
+/* Where the memory of a test is, and where it is mapped a second time. */
+#define AREA		max_t(unsigned long, PUD_SIZE, SZ_1G)
+#define AREA2		(AREA + 4 * PMD_SIZE)
+
+/* Small folios of a test, mostly. */
+#define NR_SMALL	8
+
+/* The pages that a test can watch. */
+#define MAX_PAGES	(2 * PTRS_PER_PTE + NR_SMALL)
+
+/* An order of large folios that no PMD maps. */
+#define MTHP_ORDER	4
+
+/* What somebody who waits has to wait for takes this long. */
+#define A_WHILE		(HZ / 20)
+
+/* What there is to know of an entry beside the page. */
+enum entry_bit {
+	ENTRY_WRITE	= BIT(0),
+	ENTRY_DIRTY	= BIT(1),
+	ENTRY_YOUNG	= BIT(2),
+	ENTRY_SOFT	= BIT(3),
+	ENTRY_UFFD	= BIT(4),
+	ENTRY_EXCLUSIVE	= BIT(5),
+	ENTRY_PMD	= BIT(6),
+	ENTRY_MIGRATION	= BIT(7),
+};
+
+/**
+ * struct entry - what a page table holds for an address
+ * @page: the page that is mapped, NULL if none is
+ * @bits: bits of &enum entry_bit
+ */
+struct entry {
+	struct page *page;
+	unsigned int bits;
+};
+
+/**
+ * struct was - a page, as it was when everything was well
+ * @addr: where it is mapped
+ * @page: the page
+ * @bits: bits of &enum entry_bit
+ * @refs: references to its folio
+ * @mapcount: mappings of its folio
+ * @flags: flags of its folio
+ * @private: private data of its folio
+ * @partial: its folio is marked as partially mapped
+ */
+struct was {
+	unsigned long addr;
+	struct page *page;
+	unsigned int bits;
+	int refs;
+	int mapcount;
+	unsigned long flags;
+	void *private;
+	bool partial;
+};
+
+/**
+ * struct outcome - what is known after a migration
+ * @ret: what migrate_pages() has returned
+ * @left: folios on the list
+ * @used: targets that were handed out and did not come back
+ * @ok: pages that were migrated, twice: as an argument and as an event
+ * @failed: pages that were not
+ * @thp_ok: huge pages that were migrated
+ * @thp_failed: huge pages that were not
+ * @thp_split: huge pages that were split
+ * @split: large folios of any size that were split
+ */
+struct outcome {
+	int ret;
+	unsigned int left;
+	unsigned int used;
+	unsigned long ok;
+	unsigned long failed;
+	unsigned long thp_ok;
+	unsigned long thp_failed;
+	unsigned long thp_split;
+	unsigned long split;
+};
+
+/**
+ * struct mover - who migrates in a test, and sees all that happens
+ * @test: the test
+ * @task: who runs it
+ * @mtc: where targets come from
+ * @was: the pages
+ * @nr: how many
+ * @mask: bits of entries that this machine can keep in a migration entry
+ * @buf: room for the contents of a page
+ * @isolated: what was counted as isolated by each node, anonymous and file
+ * @mlocked: what was counted as mlocked
+ * @list: isolated folios
+ * @nr_src: how many
+ * @refuse_from: from this call on (counted from 0) there is no target ...
+ * @refuse_nr: ... this many times
+ * @refuse_large: no large target
+ * @lock_target: targets are locked by somebody else
+ * @before: called for a source before it gets a target
+ * @with: called for a source when it has got one
+ * @after: called for a target that comes back
+ * @asked: calls for a target
+ * @given: targets handed out
+ * @returned: targets that came back
+ * @soiled: those that were not as they had been
+ * @unlocked: sources that were not locked when a target was asked for
+ * @starved: targets that there really was no memory for
+ * @victim: the folio that @before has done something to
+ * @delay: something happens to @victim after this time, if it is not 0
+ * @later: what happens
+ * @seen: result of the last migration
+ * @succeeded: its last argument
+ * @traced: how often the end of a migration has been reported
+ * @calls: calls of what a file, or a driver, has to say
+ * @err: what it says
+ * @err_nr: how many times, before it says yes
+ * @modes: the modes that it was called with
+ * @keep_private: the file does not part from private data
+ * @balloon: whose pages are no folios
+ */
+struct mover {
+	struct kunit *test;
+	struct task_struct *task;
+	struct migration_target_control mtc;
+	struct was *was;
+	int nr;
+	unsigned int mask;
+	unsigned long *buf;
+	long (*isolated)[2];
+	unsigned long mlocked;
+
+	struct list_head list;
+	unsigned int nr_src;
+
+	unsigned int refuse_from;
+	unsigned int refuse_nr;
+	bool refuse_large;
+	bool lock_target;
+	void (*before)(struct mover *m, struct folio *src);
+	void (*with)(struct mover *m, struct folio *src);
+	void (*after)(struct mover *m, struct folio *dst);
+	unsigned int asked;
+	unsigned int given;
+	unsigned int returned;
+	unsigned int soiled;
+	unsigned int unlocked;
+	unsigned int starved;
+	struct folio *victim;
+	unsigned long delay;
+	struct delayed_work later;
+
+	struct outcome seen;
+	unsigned int succeeded;
+	unsigned int traced;
+
+	unsigned int calls;
+	int err;
+	unsigned int err_nr;
+	enum migrate_mode modes[2 * MIGRATE_TRIES];
+	bool keep_private;
+	struct balloon_dev_info balloon;
+};
+
+/* Flags that migration may neither lose nor invent. */
+#define FLAGS_KEPT							\
+	(BIT(PG_lru) | BIT(PG_uptodate) | BIT(PG_swapbacked) |		\
+	 BIT(PG_unevictable) | BIT(PG_mlocked) | BIT(PG_private) |	\
+	 BIT(PG_workingset) | BIT(PG_locked) | BIT(PG_writeback))
+
+static const enum migrate_mode all_modes[] = {
+	MIGRATE_ASYNC, MIGRATE_SYNC_LIGHT, MIGRATE_SYNC,
+};
+
+static void mode_desc(const enum migrate_mode *mode, char *desc)
+{
+	static const char * const name[] = { "async", "sync light", "sync" };
+
+	strscpy(desc, name[*mode], KUNIT_PARAM_DESC_SIZE);
+}
+
+KUNIT_ARRAY_PARAM(mode, all_modes, mode_desc);
+
+/* Page tables. */
+
+static pmd_t *pmd_at(unsigned long addr)
+{
+	pgd_t *pgd = pgd_offset(current->mm, addr);
+	p4d_t *p4d;
+	pud_t *pud;
+
+	if (pgd_none(*pgd))
+		return NULL;
+	p4d = p4d_offset(pgd, addr);
+	if (p4d_none(*p4d))
+		return NULL;
+	pud = pud_offset(p4d, addr);
+	return pud_none(*pud) ? NULL : pmd_offset(pud, addr);
+}
+
+static bool exclusive(struct page *page)
+{
+	return PageAnon(page) && PageAnonExclusive(page);
+}
+
+static struct entry entry_of_pte(pte_t pte)
+{
+	struct entry e = {};
+
+	if (!pte_present(pte)) {
+		if (!pte_none(pte) && softleaf_is_migration(softleaf_from_pte(pte)))
+			e.bits = ENTRY_MIGRATION;
+		return e;
+	}
+	e.page = pte_page(pte);
+	e.bits = (pte_write(pte) ? ENTRY_WRITE : 0) |
+		 (pte_dirty(pte) ? ENTRY_DIRTY : 0) |
+		 (pte_young(pte) ? ENTRY_YOUNG : 0) |
+		 (pte_soft_dirty(pte) ? ENTRY_SOFT : 0) |
+		 (pte_uffd(pte) ? ENTRY_UFFD : 0) |
+		 (exclusive(e.page) ? ENTRY_EXCLUSIVE : 0);
+	return e;
+}
+
+static struct entry entry_of_pmd(pmd_t pmd, unsigned long addr)
+{
+	struct entry e = { .bits = ENTRY_PMD };
+
+	if (!pmd_present(pmd)) {
+		e.bits |= ENTRY_MIGRATION;
+		return e;
+	}
+	e.page = pmd_page(pmd);
+	e.bits |= (pmd_write(pmd) ? ENTRY_WRITE : 0) |
+		  (pmd_dirty(pmd) ? ENTRY_DIRTY : 0) |
+		  (pmd_young(pmd) ? ENTRY_YOUNG : 0) |
+		  (exclusive(e.page) ? ENTRY_EXCLUSIVE : 0);
+	e.page += (addr & ~PMD_MASK) >> PAGE_SHIFT;
+	return e;
+}
+
+static struct entry entry_at(unsigned long addr)
+{
+	struct entry e = {};
+	pmd_t *pmd = pmd_at(addr);
+	pte_t *ptep;
+
+	if (!pmd || pmd_none(pmdp_get(pmd)))
+		return e;
+	if (pmd_leaf(pmdp_get(pmd)) || !pmd_present(pmdp_get(pmd)))
+		return entry_of_pmd(pmdp_get(pmd), addr);
+	ptep = pte_offset_map(pmd, addr);
+	if (!ptep)
+		return e;
+	e = entry_of_pte(ptep_get(ptep));
+	pte_unmap(ptep);
+	return e;
+}
+
+static struct vm_area_struct *vma_at(unsigned long addr)
+{
+	struct vm_area_struct *vma;
+
+	mmap_read_lock(current->mm);
+	vma = vma_lookup(current->mm, addr);
+	mmap_read_unlock(current->mm);
+	return vma;
+}
+
+/* The states that an entry can be in; all of them have to survive. */
+static pte_t varied(pte_t pte, unsigned int how)
+{
+	switch (how) {
+	case 1:
+		return pte_mkclean(pte);
+	case 2:
+		return pte_mkold(pte);
+	case 3:
+		return pte_clear_soft_dirty(pte);
+	case 4:
+		return pte_mkuffd(pte_wrprotect(pte));
+	case 5:
+	case 6:
+		return pte_wrprotect(pte);
+	case 7:
+		return pte_mkold(pte_mkclean(pte_wrprotect(pte)));
+	default:
+		return pte;
+	}
+}
+
+static void vary_one(struct kunit *test, unsigned long addr, unsigned int how)
+{
+	struct mm_struct *mm = current->mm;
+	spinlock_t *ptl; /* of the table of @ptep */
+	pte_t *ptep, pte;
+
+	ptep = pte_offset_map_lock(mm, pmd_at(addr), addr, &ptl);
+	KUNIT_ASSERT_NOT_NULL(test, ptep);
+	pte = ptep_get_and_clear(mm, addr, ptep);
+	set_pte_at(mm, addr, ptep, varied(pte, how));
+	/* As after a fork() whose child is gone. */
+	if (how == 6 && PageAnon(pte_page(pte)))
+		ClearPageAnonExclusive(pte_page(pte));
+	pte_unmap_unlock(ptep, ptl);
+}
+
+/* Make the first entries differ from each other in every respect. */
+static void vary(struct kunit *test, unsigned long addr, int nr)
+{
+	int i;
+
+	for (i = 0; i < nr; i++)
+		vary_one(test, addr + i * PAGE_SIZE, i % 8);
+	flush_tlb_mm(current->mm);
+}
+
+/* Those of files are all as writable as their VMA says. */
+static void vary_shared(struct kunit *test, unsigned long addr, int nr)
+{
+	int i;
+
+	for (i = 0; i < nr; i++)
+		vary_one(test, addr + i * PAGE_SIZE, i % 4);
+	flush_tlb_mm(current->mm);
+}
+
+/* Contents: every word of the memory differs from every other. */
+
+static unsigned long word_for(unsigned long addr)
+{
+	return addr * 2654435761UL + 1;
+}
+
+static void fill(struct mover *m, unsigned long addr, int nr)
+{
+	unsigned long end = addr + nr * PAGE_SIZE;
+	int i;
+
+	for (; addr < end; addr += PAGE_SIZE) {
+		for (i = 0; i < PAGE_SIZE / sizeof(long); i++)
+			m->buf[i] = word_for(addr + i * sizeof(long));
+		KUNIT_ASSERT_EQ(m->test, 0, copy_to_user((void __user *)addr,
+							 m->buf, PAGE_SIZE));
+	}
+}
+
+/* How many words of the page at @addr are not what was filled in at @first. */
+static int wrong_words(struct mover *m, unsigned long addr, unsigned long first)
+{
+	int i, wrong = 0;
+
+	if (copy_from_user(m->buf, (void __user *)addr, PAGE_SIZE))
+		return -EFAULT;
+	for (i = 0; i < PAGE_SIZE / sizeof(long); i++)
+		wrong += m->buf[i] != word_for(first + i * sizeof(long));
+	return wrong;
+}
+
+static void expect_contents(struct mover *m, int from, int to)
+{
+	int i, wrong = 0;
+
+	for (i = from; i < to; i++) {
+		unsigned long addr = m->was[i].addr;
+		unsigned long first = addr < AREA2 ? addr : addr - AREA2 + AREA;
+
+		wrong += wrong_words(m, addr, first) != 0;
+	}
+	KUNIT_EXPECT_EQ(m->test, wrong, 0);
+}
+
+/* Counters, as exact as they are. */
+
+static long node_count(int nid, enum node_stat_item item)
+{
+	pg_data_t *pgdat = NODE_DATA(nid);
+	long sum = atomic_long_read(&pgdat->vm_stat[item]);
+#ifdef CONFIG_SMP
+	int cpu;
+
+	for_each_online_cpu(cpu)
+		sum += per_cpu_ptr(pgdat->per_cpu_nodestats,
+				   cpu)->vm_node_stat_diff[item];
+#endif
+	return sum;
+}
+
+static long count_isolated(void)
+{
+	long sum = 0;
+	int nid;
+
+	for_each_online_node(nid)
+		sum += node_count(nid, NR_ISOLATED_ANON) +
+		       node_count(nid, NR_ISOLATED_FILE);
+	return sum;
+}
+
+static unsigned long count_mlocked(void)
+{
+	unsigned long sum = 0;
+	struct zone *zone;
+
+	for_each_populated_zone(zone)
+		sum += zone_page_state_snapshot(zone, NR_MLOCK);
+	return sum;
+}
+
+static void note_counts(struct mover *m)
+{
+	int nid;
+
+	for_each_online_node(nid) {
+		m->isolated[nid][0] = node_count(nid, NR_ISOLATED_ANON);
+		m->isolated[nid][1] = node_count(nid, NR_ISOLATED_FILE);
+	}
+	m->mlocked = count_mlocked();
+}
+
+static void expect_counts(struct mover *m)
+{
+	int nid;
+
+	for_each_online_node(nid) {
+		KUNIT_EXPECT_EQ_MSG(m->test, m->isolated[nid][0],
+				    node_count(nid, NR_ISOLATED_ANON),
+				    "isolated anonymous pages of node %d", nid);
+		KUNIT_EXPECT_EQ_MSG(m->test, m->isolated[nid][1],
+				    node_count(nid, NR_ISOLATED_FILE),
+				    "isolated file pages of node %d", nid);
+	}
+	KUNIT_EXPECT_EQ(m->test, m->mlocked, count_mlocked());
+}
+
+/* A large folio must not look as if parts of it had been unmapped for good. */
+static bool is_partial(struct folio *folio)
+{
+	return folio_order(folio) > 1 && !folio_test_hugetlb(folio) &&
+	       folio_test_partially_mapped(folio);
+}
+
+static void remember_one(struct mover *m, struct was *w, unsigned long addr)
+{
+	struct entry e = entry_at(addr);
+	struct folio *folio;
+
+	KUNIT_ASSERT_NOT_NULL(m->test, e.page);
+	folio = page_folio(e.page);
+	w->addr = addr;
+	w->page = e.page;
+	w->bits = e.bits;
+	w->refs = folio_ref_count(folio);
+	w->mapcount = folio_mapcount(folio);
+	w->flags = READ_ONCE(folio->flags.f);
+	w->partial = is_partial(folio);
+	w->private = folio_test_private(folio) ? folio->private : NULL;
+}
+
+/* Write down how the @nr pages at @addr are, in addition to those before. */
+static void remember(struct mover *m, unsigned long addr, int nr)
+{
+	KUNIT_ASSERT_LE(m->test, m->nr + nr, MAX_PAGES);
+	lru_add_drain_all();
+	for (; nr; nr--, addr += PAGE_SIZE)
+		remember_one(m, &m->was[m->nr++], addr);
+	note_counts(m);
+}
+
+/* After a change that was meant. */
+static void remember_again(struct mover *m)
+{
+	int i;
+
+	lru_add_drain_all();
+	for (i = 0; i < m->nr; i++)
+		remember_one(m, &m->was[i], m->was[i].addr);
+	note_counts(m);
+}
+
+static struct folio *folio_was(struct mover *m, int i)
+{
+	return page_folio(m->was[i].page);
+}
+
+/* Is the entry as it was, for the page that was there or for another one? */
+static const char *entry_differs(struct mover *m, const struct was *w,
+				 const struct entry *e, bool moved)
+{
+	if (e->bits & ENTRY_MIGRATION)
+		return "still on the move";
+	if (!e->page)
+		return "not mapped any more";
+	if (moved && e->page == w->page)
+		return "has not moved";
+	if (moved && page_to_nid(e->page) != m->mtc.nid)
+		return "not where it should be";
+	if (!moved && e->page != w->page)
+		return "is another page";
+	if ((e->bits ^ w->bits) & m->mask)
+		return "entry is another one";
+	return NULL;
+}
+
+static const char *folio_differs(const struct was *w, struct folio *folio)
+{
+	unsigned long flags = READ_ONCE(folio->flags.f);
+	unsigned long kept = FLAGS_KEPT;
+
+	/* The flags of hugetlb are its own, but for two. */
+	if (folio_test_hugetlb(folio))
+		kept = BIT(PG_uptodate) | BIT(PG_locked);
+	else if (!lru_gen_enabled())
+		kept |= BIT(PG_active);
+
+	if (folio_ref_count(folio) != w->refs)
+		return "references";
+	if (folio_mapcount(folio) != w->mapcount)
+		return "mappings";
+	if ((flags ^ w->flags) & kept)
+		return "flags";
+	/* What is dirty in an entry may become dirty here, but not clean. */
+	if (w->flags & ~flags & BIT(PG_dirty))
+		return "dirty flag";
+	if (is_partial(folio) != w->partial)
+		return "mark of partial mapping";
+	if (folio_test_private(folio) && folio->private != w->private)
+		return "private data";
+	return NULL;
+}
+
+static const char *page_differs(struct mover *m, const struct was *w, bool moved)
+{
+	struct entry e = entry_at(w->addr);
+	const char *what = entry_differs(m, w, &e, moved);
+
+	return what ?: folio_differs(w, page_folio(e.page));
+}
+
+static void report_page(struct mover *m, int i, const char *what)
+{
+	const struct was *w = &m->was[i];
+	struct entry e = entry_at(w->addr);
+	struct folio *folio = e.page ? page_folio(e.page) : NULL;
+
+	KUNIT_FAIL(m->test, "page %d: %s", i, what);
+	kunit_info(m->test, "was: entry %x refs %d mapped %d flags %lx", w->bits,
+		   w->refs, w->mapcount, w->flags);
+	if (folio)
+		kunit_info(m->test, "is: entry %x refs %d mapped %d flags %lx",
+			   e.bits, folio_ref_count(folio),
+			   folio_mapcount(folio), READ_ONCE(folio->flags.f));
+}
+
+/* The first page that is not as it should be speaks for those that follow. */
+static void expect_pages(struct mover *m, int from, int to, bool moved)
+{
+	const char *what = NULL;
+	int i;
+
+	for (i = from; i < to && !what; i++) {
+		what = page_differs(m, &m->was[i], moved);
+		if (what)
+			report_page(m, i, what);
+	}
+}
+
+/*
+ * Has a folio been left over that nobody uses? What is free has no reference,
+ * and what has been allocated since has lost this flag.
+ */
+static bool leaked(struct page *page)
+{
+	return page_ref_count(page) == 1 && PageUptodate(page) &&
+	       !PageLRU(page) && !folio_mapped(page_folio(page));
+}
+
+static void expect_no_leak(struct mover *m, int from, int to)
+{
+	int i, nr = 0;
+
+	for (i = from; i < to; i++)
+		nr += !PageTail(m->was[i].page) && leaked(m->was[i].page);
+	KUNIT_EXPECT_EQ(m->test, nr, 0);
+}
+
+/* So many of them have moved, whichever; all are as they should be. */
+static void expect_some_moved(struct mover *m, int from, int to, int nr)
+{
+	int i, moved = 0;
+
+	for (i = from; i < to; i++) {
+		bool has = entry_at(m->was[i].addr).page != m->was[i].page;
+
+		expect_pages(m, i, i + 1, has);
+		moved += has;
+	}
+	KUNIT_EXPECT_EQ(m->test, moved, nr);
+	expect_contents(m, from, to);
+}
+
+/* Pages @from up to @to are where they were, as they were. */
+static void expect_same(struct mover *m, int from, int to)
+{
+	expect_pages(m, from, to, /* moved = */ false);
+	expect_contents(m, from, to);
+}
+
+/* They are somewhere else, and all else is as it was. */
+static void expect_moved(struct mover *m, int from, int to)
+{
+	expect_no_leak(m, from, to);
+	expect_pages(m, from, to, /* moved = */ true);
+	expect_contents(m, from, to);
+}
+
+/* Targets. */
+
+static bool refuses(struct mover *m, struct folio *src)
+{
+	unsigned int nth = m->asked++;
+
+	if (m->refuse_large && folio_test_large(src))
+		return true;
+	return nth >= m->refuse_from && nth - m->refuse_from < m->refuse_nr;
+}
+
+static struct folio *give_target(struct folio *src, unsigned long private)
+{
+	struct mover *m = (struct mover *)private;
+	struct folio *dst;
+
+	m->unlocked += !folio_test_locked(src);
+	if (m->before)
+		m->before(m, src);
+	if (refuses(m, src))
+		return NULL;
+	dst = alloc_migration_target(src, (unsigned long)&m->mtc);
+	if (!dst) {
+		m->starved++;
+		return NULL;
+	}
+	m->given++;
+	if (m->lock_target)
+		folio_lock(dst);
+	if (m->with)
+		m->with(m, src);
+	return dst;
+}
+
+static bool as_given(struct folio *dst)
+{
+	if (folio_ref_count(dst) != 1)
+		return false;
+	if (folio_test_hugetlb(dst))
+		return true;
+	return !dst->mapping && !dst->private &&
+	       !folio_test_swapbacked(dst) && !folio_test_dirty(dst) &&
+	       !folio_test_uptodate(dst) && !folio_test_lru(dst);
+}
+
+static void take_back(struct folio *dst, unsigned long private)
+{
+	struct mover *m = (struct mover *)private;
+
+	m->returned++;
+	m->soiled += !as_given(dst) || folio_test_locked(dst) != m->lock_target;
+	if (m->lock_target)
+		folio_unlock(dst);
+	if (m->after)
+		m->after(m, dst);
+	folio_put(dst);
+}
+
+/* Migration. */
+
+/* Whose migrations are watched: one at a time. */
+static struct mover *watched;
+
+static void note_result(void *data, unsigned long succeeded,
+			unsigned long failed, unsigned long thp_succeeded,
+			unsigned long thp_failed, unsigned long thp_split,
+			unsigned long large_folio_split, enum migrate_mode mode,
+			enum migrate_reason reason)
+{
+	struct mover *m = READ_ONCE(watched);
+
+	if (!m || current != m->task)
+		return;
+	m->traced++;
+	m->seen.ok = succeeded;
+	m->seen.failed = failed;
+	m->seen.thp_ok = thp_succeeded;
+	m->seen.thp_failed = thp_failed;
+	m->seen.thp_split = thp_split;
+	m->seen.split = large_folio_split;
+}
+
+/* Isolate the folios that are remembered, in their order, each once. */
+static void isolate(struct mover *m)
+{
+	int i;
+
+	m->nr_src = 0;
+	for (i = m->nr - 1; i >= 0; i--) {
+		struct folio *folio = folio_was(m, i);
+
+		folio_get(folio);
+		m->nr_src += isolate_folio_to_list(folio, &m->list);
+		folio_put(folio);
+	}
+}
+
+static void migrate(struct mover *m, enum migrate_mode mode,
+		    enum migrate_reason reason)
+{
+	m->asked = 0;
+	m->given = 0;
+	m->returned = 0;
+	m->soiled = 0;
+	m->unlocked = 0;
+	m->starved = 0;
+	m->traced = 0;
+	m->calls = 0;
+	m->seen = (struct outcome) {};
+	m->succeeded = ~0U;
+	m->mtc.reason = reason;
+
+	m->seen.ret = migrate_pages(&m->list, give_target, take_back,
+				    (unsigned long)m, mode, reason,
+				    &m->succeeded);
+	m->seen.left = list_count_nodes(&m->list);
+	m->seen.used = m->given - m->returned;
+	if (m->starved)
+		kunit_info(m->test, "%u targets could not be had", m->starved);
+}
+
+/* What is left on the list goes back to where it was. */
+static void put_back(struct mover *m)
+{
+	putback_movable_pages(&m->list);
+	KUNIT_EXPECT_TRUE(m->test, list_empty(&m->list));
+	lru_add_drain_all();
+	expect_counts(m);
+}
+
+static void expect_result(struct mover *m, const struct outcome *want)
+{
+	struct kunit *test = m->test;
+
+	KUNIT_EXPECT_EQ(test, m->seen.ret, want->ret);
+	KUNIT_EXPECT_EQ(test, m->seen.left, want->left);
+	KUNIT_EXPECT_EQ(test, m->seen.used, want->used);
+	KUNIT_EXPECT_EQ(test, m->succeeded, want->ok);
+	KUNIT_EXPECT_EQ(test, m->soiled, 0);
+	if (!IS_ENABLED(CONFIG_TRACEPOINTS))
+		return;
+	KUNIT_EXPECT_EQ(test, m->traced, 1);
+	KUNIT_EXPECT_EQ(test, m->seen.ok, want->ok);
+	KUNIT_EXPECT_EQ(test, m->seen.failed, want->failed);
+	KUNIT_EXPECT_EQ(test, m->seen.thp_ok, want->thp_ok);
+	KUNIT_EXPECT_EQ(test, m->seen.thp_failed, want->thp_failed);
+	KUNIT_EXPECT_EQ(test, m->seen.thp_split, want->thp_split);
+	KUNIT_EXPECT_EQ(test, m->seen.split, want->split);
+}
+
+#define expect_outcome(m, ...) \
+	expect_result(m, &(const struct outcome) { __VA_ARGS__ })
+
+static bool is_thp(struct mover *m, int i)
+{
+	return folio_test_pmd_mappable(folio_was(m, i)) &&
+	       !folio_test_hugetlb(folio_was(m, i));
+}
+
+/* The pages of the sources: those that are mapped twice are watched twice. */
+static unsigned int source_pages(struct mover *m)
+{
+	unsigned int i, nr = 0;
+
+	for (i = 0; i < m->nr; i++)
+		nr += m->was[i].addr < AREA2;
+	return nr;
+}
+
+/* Nothing moved, for a reason other than a lack of memory. */
+static void expect_all_failed(struct mover *m)
+{
+	const unsigned int thps = is_thp(m, 0) ? m->nr_src : 0;
+
+	expect_outcome(m, .ret = m->nr_src, .left = m->nr_src,
+		       .failed = source_pages(m), .thp_failed = thps);
+	put_back(m);
+	expect_same(m, 0, m->nr);
+}
+
+/* Whatever was in the way is gone. */
+static void expect_all_move(struct mover *m, enum migrate_mode mode)
+{
+	const unsigned int nr = source_pages(m);
+	unsigned int thps;
+
+	m->before = NULL;
+	m->with = NULL;
+	m->after = NULL;
+	m->victim = NULL;
+	m->refuse_nr = 0;
+	m->refuse_large = false;
+	m->lock_target = false;
+	isolate(m);
+	thps = is_thp(m, 0) ? m->nr_src : 0;
+	migrate(m, mode, MR_SYSCALL);
+	expect_outcome(m, .ret = 0, .left = 0, .used = m->nr_src, .ok = nr,
+		       .thp_ok = thps);
+	KUNIT_EXPECT_EQ(m->test, m->unlocked, m->asked);
+	put_back(m);
+	expect_moved(m, 0, m->nr);
+}
+
+/* Kinds of memory. */
+
+static void map(struct mover *m, struct file *file, unsigned long addr,
+		unsigned long len, unsigned long flags)
+{
+	unsigned long ret;
+
+	ret = kunit_vm_mmap(m->test, file, addr, len, PROT_READ | PROT_WRITE,
+			    MAP_FIXED | flags, 0);
+	KUNIT_ASSERT_EQ(m->test, ret, addr);
+}
+
+static void advise(struct mover *m, unsigned long addr, unsigned long len,
+		   int behavior)
+{
+	KUNIT_ASSERT_EQ(m->test, 0,
+			do_madvise(current->mm, addr, len, behavior));
+}
+
+static void map_small(struct mover *m, int nr, unsigned long flags)
+{
+	map(m, NULL, AREA, nr * PAGE_SIZE, MAP_PRIVATE | MAP_ANONYMOUS | flags);
+	if (IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE))
+		advise(m, AREA, nr * PAGE_SIZE, MADV_NOHUGEPAGE);
+	fill(m, AREA, nr);
+}
+
+static void map_anon(struct mover *m)
+{
+	map_small(m, NR_SMALL, 0);
+	vary(m->test, AREA, NR_SMALL);
+}
+
+static void map_mlocked(struct mover *m)
+{
+	map_small(m, NR_SMALL, MAP_LOCKED);
+	vary(m->test, AREA, NR_SMALL);
+}
+
+static void put_file(void *file)
+{
+	fput(file);
+}
+
+static void keep_file(struct mover *m, struct file *file)
+{
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(m->test, file);
+	KUNIT_ASSERT_EQ(m->test, 0,
+			kunit_add_action_or_reset(m->test, put_file, file));
+	/* Nobody accounts for writeback that a test pretends. */
+	mapping_set_no_writeback_tags(file->f_mapping);
+}
+
+/* Mapped twice, the second time by entries that are all alike. */
+static void map_shmem(struct mover *m)
+{
+	struct file *file;
+	unsigned long off;
+
+	file = shmem_file_setup("migrate", NR_SMALL * PAGE_SIZE,
+				mk_vma_flags(VMA_NORESERVE_BIT));
+	keep_file(m, file);
+	map(m, file, AREA, NR_SMALL * PAGE_SIZE, MAP_SHARED);
+	map(m, file, AREA2, NR_SMALL * PAGE_SIZE, MAP_SHARED);
+	fill(m, AREA, NR_SMALL);
+	for (off = 0; off < NR_SMALL * PAGE_SIZE; off += PAGE_SIZE)
+		KUNIT_ASSERT_EQ(m->test, 0,
+				wrong_words(m, AREA2 + off, AREA + off));
+	vary_shared(m->test, AREA, NR_SMALL);
+}
+
+/* A file in memory that says what it is told to say. */
+
+static int toy_read_folio(struct file *file, struct folio *folio)
+{
+	folio_zero_range(folio, 0, folio_size(folio));
+	folio_mark_uptodate(folio);
+	folio_unlock(folio);
+	return 0;
+}
+
+static int toy_migrate_folio(struct address_space *mapping, struct folio *dst,
+			     struct folio *src, enum migrate_mode mode)
+{
+	struct mover *m = mapping->host->i_private;
+
+	if (m->calls < ARRAY_SIZE(m->modes))
+		m->modes[m->calls] = mode;
+	if (m->calls++ < m->err_nr)
+		return m->err;
+	return filemap_migrate_folio(mapping, dst, src, mode);
+}
+
+static bool toy_release_folio(struct folio *folio, gfp_t gfp)
+{
+	struct mover *m = folio->mapping->host->i_private;
+
+	m->calls++;
+	if (m->keep_private)
+		return false;
+	folio_detach_private(folio);
+	return true;
+}
+
+static void toy_invalidate_folio(struct folio *folio, size_t from, size_t len)
+{
+	folio_detach_private(folio);
+}
+
+static const struct address_space_operations toy_aops = {
+	.read_folio = toy_read_folio,
+	.dirty_folio = filemap_dirty_folio,
+	.invalidate_folio = toy_invalidate_folio,
+	.migrate_folio = toy_migrate_folio,
+};
+
+/* Has no method to migrate. */
+static const struct address_space_operations dull_aops = {
+	.read_folio = toy_read_folio,
+	.dirty_folio = filemap_dirty_folio,
+	.invalidate_folio = toy_invalidate_folio,
+	.release_folio = toy_release_folio,
+};
+
+#ifdef CONFIG_BUFFER_HEAD
+static const struct address_space_operations buffer_aops = {
+	.read_folio = toy_read_folio,
+	.dirty_folio = block_dirty_folio,
+	.invalidate_folio = block_invalidate_folio,
+	.migrate_folio = buffer_migrate_folio_norefs,
+};
+#else
+static const struct address_space_operations buffer_aops;
+#endif
+
+static const struct vm_operations_struct toy_vm_ops = {
+	.fault = filemap_fault,
+};
+
+static int toy_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	vma->vm_ops = &toy_vm_ops;
+	return 0;
+}
+
+static const struct file_operations toy_fops = {
+	.mmap = toy_mmap,
+};
+
+static struct file *toy_open(struct mover *m,
+			     const struct address_space_operations *aops)
+{
+	struct file *file = anon_inode_create_getfile("[migrate]", &toy_fops,
+						      NULL, O_RDWR, NULL);
+	struct inode *inode;
+
+	keep_file(m, file);
+	inode = file_inode(file);
+	inode->i_private = m;
+	inode->i_mapping->a_ops = aops;
+	i_size_write(inode, MAX_PAGES * PAGE_SIZE);
+	return file;
+}
+
+static struct file *map_toy(struct mover *m,
+			    const struct address_space_operations *aops, int nr)
+{
+	struct file *file = toy_open(m, aops);
+
+	map(m, file, AREA, nr * PAGE_SIZE, MAP_SHARED);
+	fill(m, AREA, nr);
+	return file;
+}
+
+static struct folio *folio_at(unsigned long addr)
+{
+	return page_folio(entry_at(addr).page);
+}
+
+/* Half of the folios have private data, which means the same anywhere. */
+static void map_file(struct mover *m)
+{
+	unsigned long addr;
+
+	map_toy(m, &toy_aops, NR_SMALL);
+	for (addr = AREA; addr < AREA + NR_SMALL * PAGE_SIZE; addr += 2 * PAGE_SIZE)
+		folio_attach_private(folio_at(addr), m);
+	vary_shared(m->test, AREA, NR_SMALL);
+}
+
+static void need_buffers(struct mover *m)
+{
+	if (!IS_ENABLED(CONFIG_BUFFER_HEAD))
+		kunit_skip(m->test, "no buffer heads in this kernel");
+}
+
+#ifdef CONFIG_BUFFER_HEAD
+static void add_buffers(struct folio *folio)
+{
+	folio_lock(folio);
+	create_empty_buffers(folio, PAGE_SIZE / 4, 0);
+	folio_unlock(folio);
+}
+#else
+static void add_buffers(struct folio *folio)
+{
+}
+#endif
+
+static void map_buffers(struct mover *m)
+{
+	int i;
+
+	need_buffers(m);
+	map_toy(m, &buffer_aops, NR_SMALL);
+	for (i = 0; i < NR_SMALL; i++)
+		add_buffers(folio_at(AREA + i * PAGE_SIZE));
+	vary_shared(m->test, AREA, NR_SMALL);
+}
+
+static void need_thp(struct mover *m)
+{
+	if (!IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE))
+		kunit_skip(m->test, "no transparent huge pages in this kernel");
+	if (!thp_migration_supported())
+		kunit_skip(m->test, "huge pages do not migrate");
+}
+
+static bool is_huge(unsigned long addr)
+{
+	return entry_at(addr).bits & ENTRY_PMD;
+}
+
+/* A huge page at @addr, in a mapping that is there. Nobody collapses it again. */
+static void make_thp(struct mover *m, unsigned long addr)
+{
+	advise(m, addr, PMD_SIZE, MADV_HUGEPAGE);
+	fill(m, addr, PTRS_PER_PTE);
+	if (!is_huge(addr))
+		do_madvise(current->mm, addr, PMD_SIZE, MADV_COLLAPSE);
+	if (!is_huge(addr))
+		kunit_skip(m->test, "no huge page to be had");
+	advise(m, addr, PMD_SIZE, MADV_NOHUGEPAGE);
+}
+
+static void map_thp(struct mover *m)
+{
+	need_thp(m);
+	map(m, NULL, AREA, PMD_SIZE,
+	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE);
+	make_thp(m, AREA);
+}
+
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+/* The folio stays whole, but the PMD does not. */
+static void split_pmd(struct mover *m)
+{
+	struct vm_area_struct *vma = vma_at(AREA);
+
+	mmap_write_lock(current->mm);
+	split_huge_pmd_address(vma, AREA, false);
+	mmap_write_unlock(current->mm);
+	KUNIT_ASSERT_FALSE(m->test, is_huge(AREA));
+	KUNIT_ASSERT_TRUE(m->test, folio_test_large(folio_at(AREA)));
+}
+
+static void allow_no_more(void *orders)
+{
+	huge_anon_orders_madvise = (unsigned long)orders;
+}
+
+static void allow_mthp(struct mover *m)
+{
+	unsigned long orders = huge_anon_orders_madvise;
+
+	KUNIT_ASSERT_EQ(m->test, 0,
+			kunit_add_action(m->test, allow_no_more, (void *)orders));
+	huge_anon_orders_madvise = orders | BIT(MTHP_ORDER);
+}
+#else
+static void split_pmd(struct mover *m)
+{
+}
+
+static void allow_mthp(struct mover *m)
+{
+}
+#endif
+
+static void map_thp_ptes(struct mover *m)
+{
+	map_thp(m);
+	split_pmd(m);
+	vary(m->test, AREA, 64);
+}
+
+static void map_mthp(struct mover *m)
+{
+	const unsigned long len = 4 * PAGE_SIZE << MTHP_ORDER;
+
+	need_thp(m);
+	map(m, NULL, AREA, len, MAP_PRIVATE | MAP_ANONYMOUS);
+	allow_mthp(m);
+	advise(m, AREA, len, MADV_HUGEPAGE);
+	fill(m, AREA, 4 << MTHP_ORDER);
+	advise(m, AREA, len, MADV_NOHUGEPAGE);
+	if (folio_order(folio_at(AREA)) != MTHP_ORDER)
+		kunit_skip(m->test, "no large folio to be had");
+	vary(m->test, AREA, 3 << MTHP_ORDER);
+}
+
+#ifdef CONFIG_HUGETLB_PAGE
+static void restore_overcommit(void *nr)
+{
+	default_hstate.nr_overcommit_huge_pages = (unsigned long)nr;
+}
+
+static void allow_surplus(struct mover *m)
+{
+	unsigned long nr = default_hstate.nr_overcommit_huge_pages;
+
+	if (!hugepages_supported() ||
+	    huge_page_size(&default_hstate) != PMD_SIZE)
+		kunit_skip(m->test, "hugetlb pages are not those of a PMD");
+	KUNIT_ASSERT_EQ(m->test, 0,
+			kunit_add_action(m->test, restore_overcommit, (void *)nr));
+	default_hstate.nr_overcommit_huge_pages = nr + 64;
+}
+#else
+static void allow_surplus(struct mover *m)
+{
+	kunit_skip(m->test, "no hugetlb in this kernel");
+}
+#endif
+
+static struct file *map_hugetlb(struct mover *m, unsigned long addr, int nr,
+				unsigned long flags)
+{
+	struct file *file;
+	unsigned long ret;
+
+	allow_surplus(m);
+	file = hugetlb_file_setup(HUGETLB_ANON_FILE, nr * PMD_SIZE,
+				  mk_vma_flags(VMA_NORESERVE_BIT),
+				  HUGETLB_ANONHUGE_INODE, 0);
+	if (IS_ERR(file))
+		kunit_skip(m->test, "no hugetlb file: %ld", PTR_ERR(file));
+	ret = kunit_vm_mmap(m->test, file, addr, nr * PMD_SIZE,
+			    PROT_READ | PROT_WRITE, MAP_FIXED | flags, 0);
+	fput(file);
+	if (ret != addr)
+		kunit_skip(m->test, "no hugetlb pages: %ld", (long)ret);
+	fill(m, addr, nr * PTRS_PER_PTE);
+	return file;
+}
+
+static void map_hugetlb_private(struct mover *m)
+{
+	map_hugetlb(m, AREA, 1, MAP_PRIVATE);
+}
+
+static void map_hugetlb_shared(struct mover *m)
+{
+	map_hugetlb(m, AREA, 1, MAP_SHARED);
+}
+
+/**
+ * struct kind - a kind of memory
+ * @name: its name
+ * @map: maps it at AREA
+ * @nr: its pages
+ * @twice: they are mapped at AREA2 as well
+ * @folios: how many folios they are
+ * @hugetlb: hugetlb
+ * @special: NUMA balancing leaves it alone
+ */
+struct kind {
+	const char *name;
+	void (*map)(struct mover *m);
+	int nr;
+	bool twice;
+	int folios;
+	bool hugetlb;
+	bool special;
+};
+
+static const struct kind kinds[] = {
+	{ "anon", map_anon, .nr = NR_SMALL, .folios = NR_SMALL },
+	{ "mlocked", map_mlocked, .nr = NR_SMALL, .folios = NR_SMALL },
+	{ "shmem", map_shmem, .nr = NR_SMALL, .folios = NR_SMALL, .twice = true },
+	{ "file", map_file, .nr = NR_SMALL, .folios = NR_SMALL,
+	  .special = true },
+	{ "buffers", map_buffers, .nr = NR_SMALL, .folios = NR_SMALL,
+	  .special = true },
+	{ "mthp", map_mthp, .nr = 4 << MTHP_ORDER, .folios = 4 },
+	{ "thp", map_thp, .nr = PTRS_PER_PTE, .folios = 1 },
+	{ "thp ptes", map_thp_ptes, .nr = PTRS_PER_PTE, .folios = 1 },
+	{ "hugetlb private", map_hugetlb_private, .nr = PTRS_PER_PTE,
+	  .folios = 1, .hugetlb = true, .special = true },
+	{ "hugetlb shared", map_hugetlb_shared, .nr = PTRS_PER_PTE,
+	  .folios = 1, .hugetlb = true, .special = true },
+};
+
+static void map_kind(struct mover *m, const struct kind *kind)
+{
+	kind->map(m);
+}
+
+static void remember_kind(struct mover *m, const struct kind *kind)
+{
+	m->nr = 0;
+	remember(m, AREA, kind->nr);
+	if (kind->twice)
+		remember(m, AREA2, kind->nr);
+}
+
+/* Obstacles that are there all the time, and stop everything. */
+
+static void each_source(struct mover *m, void (*act)(struct folio *folio))
+{
+	int i;
+
+	for (i = 0; i < m->nr; i++)
+		if (m->was[i].addr < AREA2 && !PageTail(m->was[i].page))
+			act(folio_was(m, i));
+}
+
+static void hold(struct folio *folio)
+{
+	folio_get(folio);
+}
+
+static void unhold(struct folio *folio)
+{
+	folio_put(folio);
+}
+
+static void lock(struct folio *folio)
+{
+	folio_lock(folio);
+}
+
+static void unlock(struct folio *folio)
+{
+	folio_unlock(folio);
+}
+
+static void start_writeback(struct folio *folio)
+{
+	folio_lock(folio);
+	folio_start_writeback(folio);
+	folio_unlock(folio);
+}
+
+static void pin(struct folio *folio)
+{
+	WARN_ON(try_grab_folio(folio, 1, FOLL_PIN));
+}
+
+static void unpin(struct folio *folio)
+{
+	unpin_folio(folio);
+}
+
+/**
+ * struct obstacle - what can be in the way of all folios
+ * @name: what it is
+ * @begin: puts it in the way of a folio
+ * @end: takes it out of the way
+ * @not_hugetlb: does not apply to hugetlb
+ * @may_wait: MIGRATE_SYNC would wait for it
+ * @no_waiting: nobody may wait, whatever the mode
+ * @early: no target is asked for without waiting
+ */
+struct obstacle {
+	const char *name;
+	void (*begin)(struct folio *folio);
+	void (*end)(struct folio *folio);
+	bool not_hugetlb;
+	bool may_wait;
+	bool no_waiting;
+	bool early;
+};
+
+static const struct obstacle obstacles[] = {
+	{ "reference", hold, unhold },
+	{ "lock", lock, unlock, .no_waiting = true, .not_hugetlb = true,
+	  .early = true },
+	{ "writeback", start_writeback, folio_end_writeback,
+	  .not_hugetlb = true, .may_wait = true },
+	{ "pin", pin, unpin },
+};
+
+/**
+ * struct try - one combination
+ * @obstacle: what is in the way
+ * @kind: of which memory
+ */
+struct try {
+	const struct obstacle *obstacle;
+	const struct kind *kind;
+};
+
+static const void *try_gen_params(struct kunit *test, const void *prev,
+				  char *desc)
+{
+	static struct try tries[ARRAY_SIZE(obstacles) * ARRAY_SIZE(kinds)];
+	unsigned int i = prev ? (const struct try *)prev - tries + 1 : 0;
+
+	for (; i < ARRAY_SIZE(tries); i++) {
+		struct try *try = &tries[i];
+
+		try->obstacle = &obstacles[i / ARRAY_SIZE(kinds)];
+		try->kind = &kinds[i % ARRAY_SIZE(kinds)];
+		if (try->kind->hugetlb && try->obstacle->not_hugetlb)
+			continue;
+		snprintf(desc, KUNIT_PARAM_DESC_SIZE, "%s, %s",
+			 try->kind->name, try->obstacle->name);
+		return try;
+	}
+	return NULL;
+}
+
+static void migrate_without_waiting(struct mover *m, enum migrate_mode mode)
+{
+	unsigned int flags = memalloc_noreclaim_save();
+
+	migrate(m, mode, MR_SYSCALL);
+	memalloc_noreclaim_restore(flags);
+}
+
+static void try_once(struct mover *m, const struct try *try,
+		     enum migrate_mode mode)
+{
+	const struct obstacle *o = try->obstacle;
+
+	isolate(m);
+	KUNIT_EXPECT_EQ(m->test, m->nr_src, try->kind->folios);
+	if (o->no_waiting)
+		migrate_without_waiting(m, mode);
+	else
+		migrate(m, mode, MR_SYSCALL);
+	if (o->early && mode == MIGRATE_ASYNC)
+		KUNIT_EXPECT_EQ(m->test, m->asked, 0);
+	else
+		KUNIT_EXPECT_GE(m->test, m->asked, m->nr_src);
+	expect_all_failed(m);
+}
+
+/* Nothing moves, nothing changes. As soon as the obstacle is gone all moves. */
+static void stopped(struct kunit *test)
+{
+	const struct try *try = test->param_value;
+	struct mover *m = test->priv;
+	int i;
+
+	map_kind(m, try->kind);
+	remember_kind(m, try->kind);
+	each_source(m, try->obstacle->begin);
+	remember_again(m);
+	for (i = 0; i < ARRAY_SIZE(all_modes); i++) {
+		if (try->obstacle->may_wait && all_modes[i] == MIGRATE_SYNC)
+			continue;
+		try_once(m, try, all_modes[i]);
+		remember_again(m);
+	}
+	each_source(m, try->obstacle->end);
+	remember_again(m);
+	expect_all_move(m, MIGRATE_ASYNC);
+}
+
+static void kind_desc(const struct kind *kind, char *desc)
+{
+	strscpy(desc, kind->name, KUNIT_PARAM_DESC_SIZE);
+}
+
+KUNIT_ARRAY_PARAM(kind, kinds, kind_desc);
+
+/* Nothing in the way: there and back, in all modes. */
+static void moved(struct kunit *test)
+{
+	const struct kind *kind = test->param_value;
+	struct mover *m = test->priv;
+	int i;
+
+	map_kind(m, kind);
+	for (i = 0; i < ARRAY_SIZE(all_modes); i++) {
+		remember_kind(m, kind);
+		expect_all_move(m, all_modes[i]);
+	}
+}
+
+/*
+ * No target for anything. That is the end, and one folio has been tried. Large
+ * folios are left whole, as the reason does not allow to split them.
+ */
+static void no_target(struct kunit *test)
+{
+	const struct kind *kind = test->param_value;
+	const unsigned int pages = kind->nr / kind->folios;
+	struct mover *m = test->priv;
+	int i;
+
+	map_kind(m, kind);
+	remember_kind(m, kind);
+	for (i = 0; i < ARRAY_SIZE(all_modes); i++) {
+		m->refuse_nr = UINT_MAX;
+		isolate(m);
+		migrate(m, all_modes[i], MR_NUMA_MISPLACED);
+		KUNIT_EXPECT_EQ(test, m->asked, 1);
+		expect_outcome(m, .ret = -ENOMEM, .left = kind->folios,
+			       .failed = pages, .thp_failed = is_thp(m, 0));
+		put_back(m);
+		expect_same(m, 0, m->nr);
+		remember_again(m);
+	}
+	expect_all_move(m, MIGRATE_SYNC);
+}
+
+/* The target is locked whenever there is one: it goes back each time. */
+static void target_locked(struct kunit *test)
+{
+	const struct kind *kind = test->param_value;
+	struct mover *m = test->priv;
+	int i;
+
+	map_kind(m, kind);
+	remember_kind(m, kind);
+	for (i = 0; i < ARRAY_SIZE(all_modes); i++) {
+		m->lock_target = true;
+		isolate(m);
+		migrate(m, all_modes[i], MR_SYSCALL);
+		KUNIT_EXPECT_EQ(test, m->given, MIGRATE_TRIES * kind->folios);
+		expect_all_failed(m);
+		remember_again(m);
+	}
+	expect_all_move(m, MIGRATE_ASYNC);
+}
+
+/* Nobody to take targets back: then it is folio_put(). */
+static struct folio *keep_target(struct folio *src, unsigned long private)
+{
+	struct mover *m = (struct mover *)private;
+	struct folio *dst;
+
+	if (m->victim)
+		return NULL;
+	dst = alloc_migration_target(src, (unsigned long)&m->mtc);
+	if (dst)
+		folio_get(dst);
+	m->victim = dst;
+	return dst;
+}
+
+static void target_put(struct kunit *test)
+{
+	const struct kind *kind = test->param_value;
+	struct mover *m = test->priv;
+	unsigned int succeeded;
+
+	map_kind(m, kind);
+	remember_kind(m, kind);
+	each_source(m, hold);
+	remember_again(m);
+	isolate(m);
+	/* The second one finds no target, which ends it. */
+	migrate_pages(&m->list, keep_target, NULL, (unsigned long)m,
+		      MIGRATE_ASYNC, MR_NUMA_MISPLACED, &succeeded);
+	KUNIT_EXPECT_EQ(test, succeeded, 0);
+	KUNIT_ASSERT_NOT_NULL(test, m->victim);
+	KUNIT_EXPECT_EQ(test, folio_ref_count(m->victim), 1);
+	KUNIT_EXPECT_FALSE(test, folio_test_locked(m->victim));
+	folio_put(m->victim);
+	put_back(m);
+	expect_same(m, 0, m->nr);
+	each_source(m, unhold);
+	remember_again(m);
+	expect_all_move(m, MIGRATE_ASYNC);
+}
+
+/* Small folios, one obstacle at a time. */
+
+/* No target for the nth of them: those before it move, those after it do not. */
+static void refused_nth(struct kunit *test)
+{
+	const enum migrate_mode *mode = test->param_value;
+	struct mover *m = test->priv;
+	unsigned int nth;
+
+	map_anon(m);
+	remember(m, AREA, NR_SMALL);
+	for (nth = 0; nth < NR_SMALL; nth++) {
+		m->refuse_from = nth;
+		m->refuse_nr = 1;
+		isolate(m);
+		migrate(m, *mode, MR_SYSCALL);
+		KUNIT_EXPECT_EQ(test, m->asked, nth + 1);
+		expect_outcome(m, .ret = -ENOMEM, .left = NR_SMALL - nth,
+			       .used = nth, .ok = nth, .failed = 1);
+		put_back(m);
+		expect_moved(m, 0, nth);
+		expect_same(m, nth, NR_SMALL);
+		remember_again(m);
+	}
+}
+
+/* Somebody holds every other one. */
+static void hold_odd(struct mover *m, bool get)
+{
+	int i;
+
+	for (i = 1; i < m->nr; i += 2) {
+		if (get)
+			folio_get(folio_was(m, i));
+		else
+			folio_put(folio_was(m, i));
+	}
+}
+
+static void every_other(struct kunit *test)
+{
+	const enum migrate_mode *mode = test->param_value;
+	struct mover *m = test->priv;
+	int i;
+
+	map_anon(m);
+	remember(m, AREA, NR_SMALL);
+	hold_odd(m, true);
+	remember_again(m);
+	isolate(m);
+	migrate(m, *mode, MR_SYSCALL);
+	expect_outcome(m, .ret = NR_SMALL / 2, .left = NR_SMALL / 2,
+		       .used = NR_SMALL / 2, .ok = NR_SMALL / 2,
+		       .failed = NR_SMALL / 2);
+	put_back(m);
+	for (i = 0; i < NR_SMALL; i += 2) {
+		expect_moved(m, i, i + 1);
+		expect_same(m, i + 1, i + 2);
+	}
+	hold_odd(m, false);
+	remember_again(m);
+	expect_all_move(m, *mode);
+}
+
+/* Nothing to do is no failure, and the last argument is set nonetheless. */
+static void empty_list(struct kunit *test)
+{
+	const enum migrate_mode *mode = test->param_value;
+	struct mover *m = test->priv;
+
+	note_counts(m);
+	migrate(m, *mode, MR_SYSCALL);
+	expect_outcome(m, .ret = 0);
+	KUNIT_EXPECT_EQ(test, m->asked, 0);
+	KUNIT_EXPECT_EQ(test, 0,
+			migrate_pages(&m->list, give_target, NULL,
+				      (unsigned long)m, *mode, MR_SYSCALL, NULL));
+	put_back(m);
+}
+
+/* Unmapped by their user after they have been isolated. */
+static void freed_under_us(struct kunit *test)
+{
+	const enum migrate_mode *mode = test->param_value;
+	struct mover *m = test->priv;
+
+	map_anon(m);
+	remember(m, AREA, NR_SMALL);
+	isolate(m);
+	vm_munmap(AREA + 3 * PAGE_SIZE, 2 * PAGE_SIZE);
+	migrate(m, *mode, MR_SYSCALL);
+	KUNIT_EXPECT_EQ(test, m->asked, NR_SMALL - 2);
+	expect_outcome(m, .ret = 0, .used = NR_SMALL - 2, .ok = NR_SMALL);
+	expect_no_leak(m, 0, NR_SMALL);
+	put_back(m);
+	expect_moved(m, 0, 3);
+	expect_moved(m, 5, NR_SMALL);
+}
+
+/*
+ * The same, but somebody still looks at one. It has no mapping any more, and its
+ * anon_vma is gone; nothing that needs one may be tried.
+ */
+static void freed_but_held(struct kunit *test)
+{
+	const enum migrate_mode *mode = test->param_value;
+	struct mover *m = test->priv;
+	struct folio *folio;
+
+	map_anon(m);
+	remember(m, AREA, 1);
+	folio = folio_was(m, 0);
+	isolate(m);
+	folio_get(folio);
+	vm_munmap(AREA, NR_SMALL * PAGE_SIZE);
+	migrate(m, *mode, MR_SYSCALL);
+	expect_outcome(m, .ret = 1, .left = 1, .failed = 1);
+	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 2);
+	KUNIT_EXPECT_FALSE(test, folio_test_locked(folio));
+	folio_put(folio);
+	migrate(m, *mode, MR_SYSCALL);
+	KUNIT_EXPECT_EQ(test, m->asked, 0);
+	expect_outcome(m, .ret = 0, .ok = 1);
+	expect_no_leak(m, 0, 1);
+	put_back(m);
+}
+
+/* File memory that has been truncated, and is held or not. */
+static void truncated(struct kunit *test)
+{
+	const enum migrate_mode *mode = test->param_value;
+	struct mover *m = test->priv;
+	struct folio *folio;
+
+	map_file(m);
+	remember(m, AREA, 2);
+	folio = folio_was(m, 1);
+	isolate(m);
+	folio_get(folio);
+	vm_munmap(AREA, NR_SMALL * PAGE_SIZE);
+	truncate_inode_pages(folio_mapping(folio), 0);
+	migrate(m, *mode, MR_SYSCALL);
+	expect_outcome(m, .ret = 1, .left = 1, .ok = 1, .failed = 1);
+	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 2);
+	folio_put(folio);
+	put_back(m);
+	expect_no_leak(m, 0, 2);
+}
+
+static void later_unlock(struct work_struct *work)
+{
+	struct mover *m = container_of(work, struct mover, later.work);
+
+	folio_unlock(m->victim);
+}
+
+/* When it is too late to see it and turn back: after the look, before the lock. */
+static void lock_for_a_while(struct mover *m, struct folio *src)
+{
+	if (m->victim)
+		return;
+	m->victim = src;
+	folio_lock(src);
+	INIT_DELAYED_WORK(&m->later, later_unlock);
+	if (m->delay)
+		schedule_delayed_work(&m->later, m->delay);
+}
+
+static void finish_lock(struct mover *m)
+{
+	if (m->delay)
+		flush_delayed_work(&m->later);
+	else
+		folio_unlock(m->victim);
+}
+
+/*
+ * Locked by somebody who lets go soon. Who may wait does, the others have given
+ * up by then. The rest of the list is not affected.
+ */
+static void lock_waited_for(struct kunit *test)
+{
+	const enum migrate_mode *mode = test->param_value;
+	const bool waits = *mode != MIGRATE_ASYNC;
+	struct mover *m = test->priv;
+
+	map_anon(m);
+	remember(m, AREA, NR_SMALL);
+	m->before = lock_for_a_while;
+	m->delay = waits ? A_WHILE : 0;
+	isolate(m);
+	migrate(m, *mode, MR_SYSCALL);
+	finish_lock(m);
+	expect_outcome(m, .ret = !waits, .left = !waits,
+		       .used = NR_SMALL - !waits, .ok = NR_SMALL - !waits,
+		       .failed = !waits);
+	KUNIT_EXPECT_EQ(test, m->returned, 1);
+	put_back(m);
+	if (!waits)
+		expect_same(m, 0, 1);
+	expect_moved(m, !waits, NR_SMALL);
+}
+
+/* Read from disk, which SYNC_LIGHT does not wait for: the test would hang. */
+static void lock_of_a_read(struct kunit *test)
+{
+	struct mover *m = test->priv;
+	struct folio *folio;
+
+	map_file(m);
+	remember(m, AREA, NR_SMALL);
+	folio = folio_was(m, 2);
+	folio_lock(folio);
+	folio_clear_uptodate(folio);
+	isolate(m);
+	migrate(m, MIGRATE_SYNC_LIGHT, MR_SYSCALL);
+	expect_outcome(m, .ret = 1, .left = 1, .used = NR_SMALL - 1,
+		       .ok = NR_SMALL - 1, .failed = 1);
+	KUNIT_EXPECT_TRUE(test, folio_test_locked(folio));
+	KUNIT_EXPECT_FALSE(test, folio_test_uptodate(folio));
+	folio_mark_uptodate(folio);
+	folio_unlock(folio);
+	put_back(m);
+	expect_moved(m, 0, 2);
+	expect_same(m, 2, 3);
+	expect_moved(m, 3, NR_SMALL);
+}
+
+static void later_end_writeback(struct work_struct *work)
+{
+	struct mover *m = container_of(work, struct mover, later.work);
+
+	folio_end_writeback(m->victim);
+}
+
+/* SYNC waits, with nothing else locked, and the folio moves. */
+static void writeback_waited_for(struct kunit *test)
+{
+	struct mover *m = test->priv;
+
+	map_file(m);
+	remember(m, AREA, NR_SMALL);
+	m->victim = folio_was(m, 3);
+	start_writeback(m->victim);
+	INIT_DELAYED_WORK(&m->later, later_end_writeback);
+	schedule_delayed_work(&m->later, A_WHILE);
+	isolate(m);
+	migrate(m, MIGRATE_SYNC, MR_SYSCALL);
+	expect_outcome(m, .ret = 0, .used = NR_SMALL, .ok = NR_SMALL);
+	flush_delayed_work(&m->later);
+	put_back(m);
+	expect_moved(m, 0, NR_SMALL);
+}
+
+static void hold_first(struct mover *m, struct folio *src)
+{
+	if (m->victim)
+		return;
+	m->victim = src;
+	folio_get(src);
+}
+
+/* A reference that is gone when the target comes back: the next attempt counts. */
+static void unhold_first(struct mover *m, struct folio *dst)
+{
+	if (m->victim)
+		folio_put(m->victim);
+	m->after = NULL;
+}
+
+static void reference_passes(struct kunit *test)
+{
+	const enum migrate_mode *mode = test->param_value;
+	const bool again = *mode != MIGRATE_ASYNC;
+	struct mover *m = test->priv;
+
+	map_anon(m);
+	remember(m, AREA, NR_SMALL);
+	m->before = hold_first;
+	m->after = unhold_first;
+	isolate(m);
+	migrate(m, *mode, MR_SYSCALL);
+	KUNIT_EXPECT_EQ(test, m->returned, 1);
+	expect_outcome(m, .ret = !again, .left = !again,
+		       .used = NR_SMALL - !again, .ok = NR_SMALL - !again,
+		       .failed = !again);
+	put_back(m);
+	if (!again)
+		expect_same(m, 0, 1);
+	expect_moved(m, !again, NR_SMALL);
+}
+
+/* More than one slice: what fails in the first is not tried in the second. */
+static void long_list(struct kunit *test)
+{
+	const enum migrate_mode *mode = test->param_value;
+	const int nr = PTRS_PER_PTE + NR_SMALL, bad = 5;
+	struct mover *m = test->priv;
+
+	map_small(m, nr, 0);
+	remember(m, AREA, nr);
+	folio_get(folio_was(m, bad));
+	remember_again(m);
+	isolate(m);
+	migrate(m, *mode, MR_SYSCALL);
+	KUNIT_EXPECT_EQ(test, m->asked, nr + (*mode != MIGRATE_ASYNC));
+	expect_outcome(m, .ret = 1, .left = 1, .used = nr - 1, .ok = nr - 1,
+		       .failed = 1);
+	put_back(m);
+	expect_moved(m, 0, bad);
+	expect_same(m, bad, bad + 1);
+	expect_moved(m, bad + 1, nr);
+	folio_put(folio_was(m, bad));
+}
+
+/* No target in the second slice: the first one has moved all the same. */
+static void refused_in_second_slice(struct kunit *test)
+{
+	const enum migrate_mode *mode = test->param_value;
+	const int nr = PTRS_PER_PTE + NR_SMALL, bad = PTRS_PER_PTE + 3;
+	struct mover *m = test->priv;
+
+	map_small(m, nr, 0);
+	remember(m, AREA, nr);
+	m->refuse_from = bad;
+	m->refuse_nr = 1;
+	isolate(m);
+	migrate(m, *mode, MR_SYSCALL);
+	KUNIT_EXPECT_EQ(test, m->asked, bad + 1);
+	expect_outcome(m, .ret = -ENOMEM, .left = nr - bad, .used = bad,
+		       .ok = bad, .failed = 1);
+	put_back(m);
+	expect_moved(m, 0, bad);
+	expect_same(m, bad, nr);
+}
+
+/* The owner of poisoned memory wants the sources back, each with a reference. */
+static void poisoned_kept(struct kunit *test)
+{
+	struct mover *m = test->priv;
+	int i;
+
+	map_anon(m);
+	remember(m, AREA, NR_SMALL);
+	isolate(m);
+	migrate(m, MIGRATE_SYNC, MR_MEMORY_FAILURE);
+	expect_outcome(m, .ret = 0, .used = NR_SMALL, .ok = NR_SMALL);
+	for (i = 0; i < NR_SMALL; i++) {
+		KUNIT_EXPECT_EQ(test, page_ref_count(m->was[i].page), 1);
+		folio_put(folio_was(m, i));
+	}
+	put_back(m);
+	expect_moved(m, 0, NR_SMALL);
+}
+
+/* Reclaim takes what has moved out of its own count. */
+static void demotion_counts(struct kunit *test)
+{
+	const int moved = NR_SMALL / 2;
+	struct mover *m = test->priv;
+	long before = count_isolated();
+	int i;
+
+	map_anon(m);
+	remember(m, AREA, NR_SMALL);
+	hold_odd(m, true);
+	remember_again(m);
+	isolate(m);
+	migrate(m, MIGRATE_ASYNC, MR_DEMOTION);
+	expect_outcome(m, .ret = moved, .left = moved, .used = moved,
+		       .ok = moved, .failed = moved);
+	KUNIT_EXPECT_EQ(test, count_isolated(), before + NR_SMALL);
+	for (i = 0; i < NR_SMALL; i += 2)
+		mod_node_page_state(page_pgdat(m->was[i].page),
+				    NR_ISOLATED_ANON, -1);
+	put_back(m);
+	hold_odd(m, false);
+}
+
+/* What the file says. */
+
+/**
+ * struct answer - a result of a file's migrate_folio()
+ * @name: its name
+ * @err: the result
+ * @again: it is worth another try
+ */
+struct answer {
+	const char *name;
+	int err;
+	bool again;
+};
+
+static const struct answer answers[] = {
+	{ "again", -EAGAIN, .again = true },
+	{ "nomem", -ENOMEM },
+	{ "io", -EIO },
+	{ "busy", -EBUSY },
+	{ "poison", -EHWPOISON },
+	{ "not supported", -EOPNOTSUPP },
+};
+
+KUNIT_ARRAY_PARAM_DESC(answer, answers, name);
+
+/* With which modes has the file been asked? */
+static void expect_modes(struct mover *m, int nr_async, enum migrate_mode mode)
+{
+	int i, wrong = 0;
+
+	for (i = 0; i < min_t(int, m->calls, ARRAY_SIZE(m->modes)); i++)
+		wrong += m->modes[i] != (i < nr_async ? MIGRATE_ASYNC : mode);
+	KUNIT_EXPECT_EQ(m->test, wrong, 0);
+}
+
+/* An error of the file is no lack of memory, even if it is one. */
+static void file_says_no(struct kunit *test)
+{
+	const struct answer *answer = test->param_value;
+	const int tries_async = answer->again ? MIGRATE_TRIES_ASYNC : 1;
+	const int tries_sync = answer->again ? MIGRATE_TRIES_SYNC : 1;
+	struct mover *m = test->priv;
+	int i;
+
+	map_file(m);
+	remember(m, AREA, 1);
+	m->err = answer->err;
+	m->err_nr = UINT_MAX;
+	for (i = 0; i < ARRAY_SIZE(all_modes); i++) {
+		isolate(m);
+		migrate(m, all_modes[i], MR_SYSCALL);
+		if (all_modes[i] != MIGRATE_ASYNC)
+			KUNIT_EXPECT_EQ(test, m->calls, tries_async + tries_sync);
+		else
+			KUNIT_EXPECT_EQ(test, m->calls,
+					answer->again ? MIGRATE_TRIES : 1);
+		expect_modes(m, tries_async, all_modes[i]);
+		expect_all_failed(m);
+		remember_again(m);
+	}
+	m->err_nr = 0;
+	expect_all_move(m, MIGRATE_ASYNC);
+}
+
+/* It says yes in the end. It has been unmapped once, and has one target. */
+static void file_says_later(struct kunit *test)
+{
+	struct mover *m = test->priv;
+
+	map_file(m);
+	remember(m, AREA, 1);
+	m->err = -EAGAIN;
+	m->err_nr = MIGRATE_TRIES - 1;
+	isolate(m);
+	migrate(m, MIGRATE_ASYNC, MR_SYSCALL);
+	KUNIT_EXPECT_EQ(test, m->calls, MIGRATE_TRIES);
+	KUNIT_EXPECT_EQ(test, m->given, 1);
+	expect_outcome(m, .ret = 0, .used = 1, .ok = 1);
+	put_back(m);
+	expect_moved(m, 0, 1);
+}
+
+/* Some of several, in the second phase, while the others go on. */
+static void file_says_no_to_some(struct kunit *test)
+{
+	const int bad = 3;
+	struct mover *m = test->priv;
+
+	map_file(m);
+	remember(m, AREA, NR_SMALL);
+	m->err = -EIO;
+	m->err_nr = bad;
+	isolate(m);
+	migrate(m, MIGRATE_ASYNC, MR_SYSCALL);
+	KUNIT_EXPECT_EQ(test, m->calls, NR_SMALL);
+	expect_outcome(m, .ret = bad, .left = bad, .used = NR_SMALL - bad,
+		       .ok = NR_SMALL - bad, .failed = bad);
+	put_back(m);
+	expect_same(m, 0, bad);
+	expect_moved(m, bad, NR_SMALL);
+}
+
+/* A file without a method: clean memory that it parts from, or nothing. */
+
+static void clean(struct mover *m)
+{
+	int i;
+
+	for (i = 0; i < m->nr; i++) {
+		vary_one(m->test, m->was[i].addr, 1);
+		folio_lock(folio_was(m, i));
+		folio_cancel_dirty(folio_was(m, i));
+		folio_unlock(folio_was(m, i));
+	}
+	flush_tlb_mm(current->mm);
+	remember_again(m);
+}
+
+static void map_dull(struct mover *m)
+{
+	map_toy(m, &dull_aops, 2);
+	folio_attach_private(folio_at(AREA), m);
+	folio_attach_private(folio_at(AREA + PAGE_SIZE), m);
+	remember(m, AREA, 2);
+}
+
+/* Calls of release_folio() that have been, and what is left of the folios. */
+static void expect_dull(struct mover *m, enum migrate_mode mode,
+			unsigned int calls)
+{
+	isolate(m);
+	migrate(m, mode, MR_SYSCALL);
+	KUNIT_EXPECT_EQ(m->test, m->calls, calls);
+	expect_all_failed(m);
+	remember_again(m);
+}
+
+static void no_method(struct kunit *test)
+{
+	struct mover *m = test->priv;
+	int i;
+
+	map_dull(m);
+	/* Dirty: nobody is asked. */
+	for (i = 0; i < ARRAY_SIZE(all_modes); i++)
+		expect_dull(m, all_modes[i], 0);
+
+	/* Clean, but not released. Only SYNC asks more than once. */
+	clean(m);
+	m->keep_private = true;
+	expect_dull(m, MIGRATE_ASYNC, 2);
+	expect_dull(m, MIGRATE_SYNC_LIGHT, 2 * 2);
+	expect_dull(m, MIGRATE_SYNC, 2 * (1 + MIGRATE_TRIES_SYNC));
+}
+
+static void no_method_released(struct kunit *test)
+{
+	struct mover *m = test->priv;
+	int i;
+
+	map_dull(m);
+	clean(m);
+	isolate(m);
+	migrate(m, MIGRATE_SYNC, MR_SYSCALL);
+	KUNIT_EXPECT_EQ(test, m->calls, 2);
+	expect_outcome(m, .ret = 0, .used = 2, .ok = 2);
+	put_back(m);
+	/* Without the private data, and the reference for it. */
+	for (i = 0; i < 2; i++) {
+		m->was[i].flags &= ~BIT(PG_private);
+		m->was[i].refs--;
+	}
+	expect_moved(m, 0, 2);
+}
+
+/* Memory of a guest that the kernel may not read. */
+static void inaccessible(struct kunit *test)
+{
+	const enum migrate_mode *mode = test->param_value;
+	struct address_space *mapping;
+	struct mover *m = test->priv;
+
+	map_file(m);
+	remember(m, AREA, NR_SMALL);
+	mapping = folio_mapping(folio_was(m, 0));
+	set_bit(AS_INACCESSIBLE, &mapping->flags);
+	isolate(m);
+	migrate(m, *mode, MR_SYSCALL);
+	KUNIT_EXPECT_EQ(test, m->calls, 0);
+	clear_bit(AS_INACCESSIBLE, &mapping->flags);
+	expect_all_failed(m);
+	remember_again(m);
+	expect_all_move(m, *mode);
+}
+
+/* Large folios. */
+
+/* Split, and all the pieces moved: they are mapped alone, by PTEs. */
+static void now_small(struct mover *m)
+{
+	int i;
+
+	for (i = 0; i < m->nr; i++) {
+		m->was[i].refs = 1;
+		m->was[i].mapcount = 1;
+		m->was[i].partial = false;
+	}
+	m->mask &= ~(ENTRY_PMD | ENTRY_SOFT | ENTRY_UFFD);
+}
+
+static void split_for_targets(struct kunit *test)
+{
+	const enum migrate_mode *mode = test->param_value;
+	const int nr = PTRS_PER_PTE;
+	struct mover *m = test->priv;
+
+	map_thp(m);
+	remember(m, AREA, nr);
+	m->refuse_large = true;
+	isolate(m);
+	migrate(m, *mode, MR_SYSCALL);
+	KUNIT_EXPECT_EQ(test, m->asked, 1 + nr);
+	expect_outcome(m, .ret = 0, .used = nr, .ok = nr, .thp_failed = 1,
+		       .thp_split = 1, .split = 1);
+	put_back(m);
+	now_small(m);
+	expect_moved(m, 0, nr);
+}
+
+/* No huge page is split if no PMD could map it, but a large folio is. */
+static void split_mthp_for_targets(struct kunit *test)
+{
+	const enum migrate_mode *mode = test->param_value;
+	const int nr = 4 << MTHP_ORDER;
+	struct mover *m = test->priv;
+
+	map_mthp(m);
+	remember(m, AREA, nr);
+	m->refuse_large = true;
+	isolate(m);
+	migrate(m, *mode, MR_SYSCALL);
+	expect_outcome(m, .ret = 0, .used = nr, .ok = nr, .split = 4);
+	put_back(m);
+	now_small(m);
+	expect_moved(m, 0, nr);
+}
+
+/* The pieces run out of targets: a split folio counts once, its pieces never. */
+static void split_then_refused(struct kunit *test)
+{
+	const enum migrate_mode *mode = test->param_value;
+	const int nr = PTRS_PER_PTE, good = 100;
+	struct mover *m = test->priv;
+
+	map_thp(m);
+	remember(m, AREA, nr);
+	m->refuse_large = true;
+	m->refuse_from = 1 + good;
+	m->refuse_nr = UINT_MAX;
+	isolate(m);
+	migrate(m, *mode, MR_SYSCALL);
+	KUNIT_EXPECT_EQ(test, m->asked, 1 + good + 1);
+	expect_outcome(m, .ret = 1, .left = nr - good, .used = good, .ok = good,
+		       .failed = 1, .thp_failed = 1, .thp_split = 1,
+		       .split = 1);
+	put_back(m);
+	now_small(m);
+	expect_some_moved(m, 0, nr, good);
+}
+
+/* Neither a target nor a split: the end, but not for who wants to pin it. */
+static void split_fails(struct kunit *test)
+{
+	const enum migrate_mode *mode = test->param_value;
+	const int nr = PTRS_PER_PTE;
+	struct mover *m = test->priv;
+
+	map_thp(m);
+	remember(m, AREA, nr);
+	each_source(m, hold);
+	remember_again(m);
+	m->refuse_large = true;
+	isolate(m);
+	migrate(m, *mode, MR_SYSCALL);
+	KUNIT_EXPECT_EQ(test, m->asked, 1);
+	expect_outcome(m, .ret = -ENOMEM, .left = 1, .failed = nr,
+		       .thp_failed = 1);
+	put_back(m);
+	expect_same(m, 0, nr);
+
+	remember_again(m);
+	isolate(m);
+	migrate(m, *mode, MR_LONGTERM_PIN);
+	KUNIT_EXPECT_EQ(test, m->asked, MIGRATE_TRIES);
+	expect_all_failed(m);
+	each_source(m, unhold);
+	remember_again(m);
+	expect_all_move(m, *mode);
+}
+
+static void unhold_third(struct mover *m, struct folio *src)
+{
+	if (m->asked == 2)
+		folio_put(src);
+}
+
+static void split_succeeds_later(struct kunit *test)
+{
+	const enum migrate_mode *mode = test->param_value;
+	const int nr = PTRS_PER_PTE;
+	struct mover *m = test->priv;
+
+	map_thp(m);
+	remember(m, AREA, nr);
+	each_source(m, hold);
+	m->refuse_large = true;
+	m->before = unhold_third;
+	isolate(m);
+	migrate(m, *mode, MR_LONGTERM_PIN);
+	KUNIT_EXPECT_EQ(test, m->asked, 3 + nr);
+	expect_outcome(m, .ret = 0, .used = nr, .ok = nr, .thp_failed = 1,
+		       .thp_split = 1, .split = 1);
+	put_back(m);
+	now_small(m);
+	expect_moved(m, 0, nr);
+}
+
+/* Mapped by all PTEs but the last: split before anything else is tried. */
+static void map_partial(struct mover *m)
+{
+	map_thp_ptes(m);
+	vm_munmap(AREA + PMD_SIZE - PAGE_SIZE, PAGE_SIZE);
+	remember(m, AREA, PTRS_PER_PTE - 1);
+	KUNIT_ASSERT_TRUE(m->test, m->was[0].partial);
+}
+
+static void partial_split(struct kunit *test)
+{
+	const enum migrate_mode *mode = test->param_value;
+	const int nr = PTRS_PER_PTE - 1;
+	struct mover *m = test->priv;
+
+	map_partial(m);
+	isolate(m);
+	migrate(m, *mode, MR_SYSCALL);
+	KUNIT_EXPECT_EQ(test, m->asked, nr);
+	/* The page that nobody maps is freed, which counts as well. */
+	expect_outcome(m, .ret = 0, .used = nr, .ok = nr + 1, .thp_failed = 1,
+		       .thp_split = 1, .split = 1);
+	put_back(m);
+	now_small(m);
+	expect_moved(m, 0, nr);
+}
+
+/* It cannot be split nor moved, and stays to be split some time. */
+static void partial_not_split(struct kunit *test)
+{
+	const enum migrate_mode *mode = test->param_value;
+	const int nr = PTRS_PER_PTE - 1;
+	struct mover *m = test->priv;
+
+	map_partial(m);
+	each_source(m, hold);
+	remember_again(m);
+	isolate(m);
+	migrate(m, *mode, MR_SYSCALL);
+	expect_outcome(m, .ret = 1, .left = 1, .failed = nr + 1,
+		       .thp_failed = 1);
+	put_back(m);
+	expect_same(m, 0, nr);
+	KUNIT_EXPECT_FALSE(test, list_empty(&folio_was(m, 0)->_deferred_list));
+	each_source(m, unhold);
+}
+
+/*
+ * The first run of entries is replaced, the second one is exclusive, and pinned.
+ * What has been taken off the page tables comes back, and nobody takes the folio
+ * for one that is mapped in part.
+ */
+static void pinned_half_way(struct kunit *test)
+{
+	const enum migrate_mode *mode = test->param_value;
+	struct mover *m = test->priv;
+	int i;
+
+	map_thp(m);
+	split_pmd(m);
+	for (i = 0; i < PTRS_PER_PTE / 2; i++)
+		vary_one(test, AREA + i * PAGE_SIZE, 6);
+	flush_tlb_mm(current->mm);
+	remember(m, AREA, PTRS_PER_PTE);
+	each_source(m, pin);
+	remember_again(m);
+	isolate(m);
+	migrate(m, *mode, MR_SYSCALL);
+	expect_all_failed(m);
+	each_source(m, unpin);
+	remember_again(m);
+	expect_all_move(m, *mode);
+}
+
+/* Page tables, without the engine. */
+
+static const enum ttu_flags all_ttu_flags[] = {
+	0, TTU_SYNC, TTU_BATCH_FLUSH, TTU_RMAP_LOCKED,
+};
+
+static void rmap_lock(struct folio *folio)
+{
+	if (folio_test_anon(folio))
+		anon_vma_lock_write(folio_anon_vma(folio));
+	else
+		i_mmap_lock_write(folio_mapping(folio));
+}
+
+static void rmap_unlock(struct folio *folio)
+{
+	if (folio_test_anon(folio))
+		anon_vma_unlock_write(folio_anon_vma(folio));
+	else
+		i_mmap_unlock_write(folio_mapping(folio));
+}
+
+/* Entries in, entries out. In between nothing maps the folio nor refers to it. */
+static void replace_and_restore(struct mover *m, struct folio *folio,
+				enum ttu_flags flags)
+{
+	const enum ttu_flags locked = flags & TTU_RMAP_LOCKED;
+	const int refs = folio_ref_count(folio) - folio_mapcount(folio);
+	struct anon_vma *anon_vma = NULL;
+
+	folio_get(folio);
+	folio_lock(folio);
+	if (folio_test_anon(folio))
+		anon_vma = folio_get_anon_vma(folio);
+	if (locked)
+		rmap_lock(folio);
+	try_to_migrate(folio, flags);
+	try_to_unmap_flush();
+	KUNIT_EXPECT_FALSE(m->test, folio_mapped(folio));
+	KUNIT_EXPECT_EQ(m->test, folio_ref_count(folio), refs + 1);
+	remove_migration_ptes(folio, folio, locked);
+	if (locked)
+		rmap_unlock(folio);
+	if (anon_vma)
+		put_anon_vma(anon_vma);
+	folio_unlock(folio);
+	folio_put(folio);
+}
+
+static void entries_restored(struct kunit *test)
+{
+	const struct kind *kind = test->param_value;
+	struct mover *m = test->priv;
+	int i, j;
+
+	map_kind(m, kind);
+	remember_kind(m, kind);
+	for (i = 0; i < ARRAY_SIZE(all_ttu_flags); i++) {
+		/* Unmapping what belongs to a hugetlb file needs its lock. */
+		if (kind->hugetlb && all_ttu_flags[i] != TTU_RMAP_LOCKED)
+			continue;
+		for (j = 0; j < m->nr; j++)
+			if (m->was[j].addr < AREA2 && !PageTail(m->was[j].page))
+				replace_and_restore(m, folio_was(m, j),
+						    all_ttu_flags[i]);
+		lru_add_drain_all();
+		expect_same(m, 0, m->nr);
+		expect_counts(m);
+		remember_again(m);
+	}
+}
+
+/* The PMD is split on the way, and comes back as PTEs. */
+static void pmd_split_on_the_way(struct kunit *test)
+{
+	struct mover *m = test->priv;
+	int i;
+
+	map_thp(m);
+	remember(m, AREA, PTRS_PER_PTE);
+	replace_and_restore(m, folio_was(m, 0), TTU_SPLIT_HUGE_PMD);
+	for (i = 0; i < m->nr; i++) {
+		m->was[i].refs += PTRS_PER_PTE - 1;
+		m->was[i].mapcount += PTRS_PER_PTE - 1;
+	}
+	m->mask &= ~(ENTRY_PMD | ENTRY_SOFT | ENTRY_UFFD);
+	expect_same(m, 0, m->nr);
+}
+
+/* Flags that make no sense are refused, and nothing is touched. */
+static void wrong_flags(struct kunit *test)
+{
+	struct mover *m = test->priv;
+	struct folio *folio;
+
+	map_anon(m);
+	remember(m, AREA, NR_SMALL);
+	folio = folio_was(m, 0);
+	folio_lock(folio);
+	kunit_warning_suppress(test) {
+		try_to_migrate(folio, TTU_HWPOISON);
+		KUNIT_EXPECT_EQ(test, KUNIT_SUPPRESSED_WARNING_COUNT(), 1);
+	}
+	folio_unlock(folio);
+	expect_same(m, 0, NR_SMALL);
+}
+
+/* The methods of mappings, without page tables. */
+
+/**
+ * struct two - a folio of a file, and the one that may take its place
+ * @mapping: the file's
+ * @src: the folio, in the cache, dirty, locked
+ * @dst: the other, locked
+ */
+struct two {
+	struct address_space *mapping;
+	struct folio *src;
+	struct folio *dst;
+};
+
+/**
+ * struct method - something that replaces a folio in its mapping
+ * @name: its name
+ * @call: calls it
+ * @aops: of the file
+ * @buffers: the folio has buffers
+ * @private: the folio has other private data
+ * @no_copy: contents are left to the caller
+ * @no_flags: flags are left to the caller
+ */
+struct method {
+	const char *name;
+	int (*call)(struct address_space *mapping, struct folio *dst,
+		    struct folio *src, enum migrate_mode mode);
+	const struct address_space_operations *aops;
+	bool buffers;
+	bool private;
+	bool no_copy;
+	bool no_flags;
+};
+
+static int call_migrate_mapping(struct address_space *mapping,
+				struct folio *dst, struct folio *src,
+				enum migrate_mode mode)
+{
+	return folio_migrate_mapping(mapping, dst, src, 0);
+}
+
+static int call_move_mapping(struct address_space *mapping, struct folio *dst,
+			     struct folio *src, enum migrate_mode mode)
+{
+	return migrate_huge_page_move_mapping(mapping, dst, src);
+}
+
+static const struct method methods[] = {
+	{ "folio_migrate_mapping", call_migrate_mapping, &toy_aops,
+	  .no_copy = true, .no_flags = true },
+	{ "migrate_huge_page_move_mapping", call_move_mapping, &toy_aops,
+	  .no_flags = true },
+	{ "migrate_folio", migrate_folio, &toy_aops },
+	{ "filemap_migrate_folio", filemap_migrate_folio, &toy_aops,
+	  .private = true },
+#ifdef CONFIG_BUFFER_HEAD
+	{ "buffer_migrate_folio", buffer_migrate_folio, &buffer_aops,
+	  .buffers = true },
+	{ "buffer_migrate_folio_norefs", buffer_migrate_folio_norefs,
+	  &buffer_aops, .buffers = true },
+	{ "no buffers", buffer_migrate_folio, &buffer_aops },
+	{ "no buffers, norefs", buffer_migrate_folio_norefs, &buffer_aops },
+#endif
+};
+
+KUNIT_ARRAY_PARAM_DESC(method, methods, name);
+
+static const void *next_method(const struct method *method, char *desc,
+			       bool (*fits)(const struct method *method))
+{
+	method = method ? method + 1 : methods;
+	while (method < methods + ARRAY_SIZE(methods) && !fits(method))
+		method++;
+	if (method == methods + ARRAY_SIZE(methods))
+		return NULL;
+	strscpy(desc, method->name, KUNIT_PARAM_DESC_SIZE);
+	return method;
+}
+
+static bool copies(const struct method *method)
+{
+	return !method->no_copy;
+}
+
+static const void *copy_gen_params(struct kunit *test, const void *prev,
+				   char *desc)
+{
+	return next_method(prev, desc, copies);
+}
+
+static bool has_buffers(const struct method *method)
+{
+	return method->buffers;
+}
+
+static const void *buffer_gen_params(struct kunit *test, const void *prev,
+				     char *desc)
+{
+	return next_method(prev, desc, has_buffers);
+}
+
+static void *private_of(struct folio *folio)
+{
+	return folio_test_private(folio) ? folio->private : NULL;
+}
+
+static void make_two(struct mover *m, const struct method *method,
+		     struct two *two)
+{
+	unsigned long *word;
+	int i;
+
+	two->mapping = toy_open(m, method->aops)->f_mapping;
+	two->src = folio_alloc(GFP_KERNEL, 0);
+	two->dst = folio_alloc(GFP_KERNEL | __GFP_ZERO, 0);
+	KUNIT_ASSERT_NOT_NULL(m->test, two->src);
+	KUNIT_ASSERT_NOT_NULL(m->test, two->dst);
+	KUNIT_ASSERT_EQ(m->test, 0, filemap_add_folio(two->mapping, two->src, 7,
+						      GFP_KERNEL));
+	word = folio_address(two->src);
+	for (i = 0; i < PAGE_SIZE / sizeof(long); i++)
+		word[i] = word_for(AREA + i * sizeof(long));
+	folio_mark_uptodate(two->src);
+	folio_mark_dirty(two->src);
+	if (method->private)
+		folio_attach_private(two->src, m);
+	folio_lock(two->dst);
+	folio_unlock(two->src);
+	if (method->buffers)
+		add_buffers(two->src);
+	lru_add_drain_all();
+	/* Its reference takes the place of ours. */
+	KUNIT_ASSERT_TRUE(m->test, folio_isolate_lru(two->src));
+	folio_put(two->src);
+	folio_lock(two->src);
+}
+
+static bool slot_holds(struct two *two, struct folio *folio)
+{
+	return xa_load(&two->mapping->i_pages, 7) == folio &&
+	       two->mapping->nrpages == 1;
+}
+
+/* @extra: references that are still held. */
+static void expect_not_replaced(struct mover *m, struct two *two,
+				void *private, int extra)
+{
+	const int refs = 2 + !!private + extra;
+	struct kunit *test = m->test;
+
+	KUNIT_EXPECT_FALSE(test, irqs_disabled());
+	KUNIT_EXPECT_TRUE(test, slot_holds(two, two->src));
+	KUNIT_EXPECT_PTR_EQ(test, two->src->mapping, two->mapping);
+	KUNIT_EXPECT_EQ(test, two->src->index, 7);
+	KUNIT_EXPECT_EQ(test, folio_ref_count(two->src), refs);
+	KUNIT_EXPECT_PTR_EQ(test, private_of(two->src), private);
+	KUNIT_EXPECT_TRUE(test, folio_test_dirty(two->src));
+	KUNIT_EXPECT_TRUE(test, folio_test_uptodate(two->src));
+	KUNIT_EXPECT_TRUE(test, folio_test_locked(two->src));
+	KUNIT_EXPECT_EQ(test, folio_ref_count(two->dst), 1);
+	KUNIT_EXPECT_NULL(test, two->dst->mapping);
+	KUNIT_EXPECT_NULL(test, two->dst->private);
+	KUNIT_EXPECT_FALSE(test, folio_test_dirty(two->dst));
+	KUNIT_EXPECT_FALSE(test, folio_test_uptodate(two->dst));
+	KUNIT_EXPECT_TRUE(test, folio_test_locked(two->dst));
+}
+
+static bool contents_follow(struct two *two)
+{
+	return !memcmp(folio_address(two->src), folio_address(two->dst),
+		       PAGE_SIZE);
+}
+
+static void expect_replaced(struct mover *m, const struct method *method,
+			    struct two *two, void *private)
+{
+	struct kunit *test = m->test;
+
+	if (method->no_flags)
+		folio_migrate_flags(two->dst, two->src);
+	KUNIT_EXPECT_FALSE(test, irqs_disabled());
+	KUNIT_EXPECT_TRUE(test, slot_holds(two, two->dst));
+	KUNIT_EXPECT_PTR_EQ(test, two->dst->mapping, two->mapping);
+	KUNIT_EXPECT_EQ(test, two->dst->index, 7);
+	KUNIT_EXPECT_EQ(test, folio_ref_count(two->dst), 2 + !!private);
+	KUNIT_EXPECT_EQ(test, folio_ref_count(two->src), 1);
+	KUNIT_EXPECT_PTR_EQ(test, private_of(two->dst), private);
+	KUNIT_EXPECT_NULL(test, private_of(two->src));
+	KUNIT_EXPECT_TRUE(test, folio_test_dirty(two->dst));
+	KUNIT_EXPECT_TRUE(test, folio_test_uptodate(two->dst));
+	KUNIT_EXPECT_TRUE(test, contents_follow(two) != method->no_copy);
+	/* As the engine does when all is done. */
+	two->src->mapping = NULL;
+}
+
+static void end_two(struct two *two)
+{
+	folio_unlock(two->src);
+	folio_unlock(two->dst);
+	folio_put(two->src);
+	folio_put(two->dst);
+}
+
+static int call(const struct method *method, struct two *two,
+		enum migrate_mode mode)
+{
+	return method->call(two->mapping, two->dst, two->src, mode);
+}
+
+/* One reference too many, and one too few would be as wrong. */
+static void method_counts_references(struct kunit *test)
+{
+	const struct method *method = test->param_value;
+	struct mover *m = test->priv;
+	struct two two;
+	void *private;
+	int i;
+
+	make_two(m, method, &two);
+	private = private_of(two.src);
+	folio_get(two.src);
+	for (i = 0; i < ARRAY_SIZE(all_modes); i++) {
+		KUNIT_EXPECT_EQ(test, -EAGAIN, call(method, &two, all_modes[i]));
+		expect_not_replaced(m, &two, private, 1);
+	}
+	folio_put(two.src);
+	KUNIT_EXPECT_EQ(test, 0, call(method, &two, MIGRATE_ASYNC));
+	expect_replaced(m, method, &two, private);
+	end_two(&two);
+}
+
+static void extra_references(struct kunit *test)
+{
+	struct mover *m = test->priv;
+	struct two two;
+
+	make_two(m, &methods[0], &two);
+	KUNIT_EXPECT_EQ(test, -EAGAIN, folio_migrate_mapping(two.mapping, two.dst,
+							     two.src, 1));
+	expect_not_replaced(m, &two, NULL, 0);
+	folio_get(two.src);
+	KUNIT_EXPECT_EQ(test, 0, folio_migrate_mapping(two.mapping, two.dst,
+						       two.src, 1));
+	folio_put(two.src);
+	memcpy(folio_address(two.dst), folio_address(two.src), PAGE_SIZE);
+	expect_replaced(m, &(struct method) { .no_flags = true }, &two, NULL);
+	end_two(&two);
+}
+
+/* The slot can be replaced in a moment, but the I/O is not over. */
+static void method_sees_writeback(struct kunit *test)
+{
+	struct mover *m = test->priv;
+	struct two two;
+
+	make_two(m, &methods[2], &two);
+	folio_start_writeback(two.src);
+	kunit_warning_suppress(test) {
+		KUNIT_EXPECT_EQ(test, -EBUSY, call(&methods[2], &two,
+						   MIGRATE_SYNC));
+		KUNIT_EXPECT_EQ(test, KUNIT_SUPPRESSED_WARNING_COUNT(), 1);
+	}
+	folio_end_writeback(two.src);
+	expect_not_replaced(m, &two, NULL, 0);
+	end_two(&two);
+}
+
+/*
+ * A reference at the last moment. Another CPU holds the lock of the slot. It sees
+ * the contents arrive in the target, so the references have been counted by
+ * then; takes one more; and lets the lock go. Nothing but freezing can fail.
+ */
+
+/**
+ * struct late - the other CPU
+ * @two: what it looks at
+ * @held: it has the lock
+ * @hit: it has taken the reference in time
+ * @done: it has nothing to do with it any more
+ */
+struct late {
+	struct two *two;
+	struct completion held;
+	bool hit;
+	struct completion done;
+};
+
+static bool contents_arrived(struct two *two)
+{
+	const unsigned long *src = folio_address(two->src);
+	const unsigned long *dst = folio_address(two->dst);
+	const unsigned int last = PAGE_SIZE / sizeof(long) - 1;
+
+	return READ_ONCE(dst[last]) == src[last];
+}
+
+static void reference_too_late(void *data)
+{
+	struct late *late = data;
+	u64 end;
+
+	xa_lock(&late->two->mapping->i_pages);
+	complete(&late->held);
+	end = local_clock() + NSEC_PER_SEC;
+	while (!contents_arrived(late->two) && local_clock() < end)
+		cpu_relax();
+	if (contents_arrived(late->two)) {
+		folio_get(late->two->src);
+		late->hit = true;
+	}
+	xa_unlock(&late->two->mapping->i_pages);
+	complete(&late->done);
+}
+
+static int call_with_late_reference(const struct method *method,
+				    struct late *late)
+{
+	unsigned int cpu;
+	int err = -ENXIO;
+
+	init_completion(&late->held);
+	init_completion(&late->done);
+	migrate_disable();
+	cpu = cpumask_any_but(cpu_online_mask, smp_processor_id());
+	if (!smp_call_function_single(cpu, reference_too_late, late, 0)) {
+		wait_for_completion(&late->held);
+		err = call(method, late->two, MIGRATE_ASYNC);
+		wait_for_completion(&late->done);
+	}
+	migrate_enable();
+	return err;
+}
+
+static void freeze_fails(struct kunit *test)
+{
+	const struct method *method = test->param_value;
+	struct mover *m = test->priv;
+	struct two two;
+	struct late late = { .two = &two };
+	void *private;
+	int err;
+
+	if (num_online_cpus() < 2)
+		kunit_skip(test, "takes two CPUs");
+	make_two(m, method, &two);
+	private = private_of(two.src);
+	err = call_with_late_reference(method, &late);
+	if (late.hit) {
+		KUNIT_EXPECT_EQ(test, err, -EAGAIN);
+		expect_not_replaced(m, &two, private, 1);
+		folio_put(two.src);
+		err = call(method, &two, MIGRATE_ASYNC);
+	}
+	KUNIT_EXPECT_EQ(test, err, 0);
+	expect_replaced(m, method, &two, private);
+	end_two(&two);
+	if (!late.hit)
+		kunit_mark_skipped(test, "the other CPU was too slow");
+}
+
+/* Buffers. */
+
+#ifdef CONFIG_BUFFER_HEAD
+/* Buffers that are not unlocked, unused, and part of @folio. */
+static int wrong_buffers(struct buffer_head *head, struct folio *folio)
+{
+	struct buffer_head *bh = head;
+	int wrong = 0;
+
+	do {
+		wrong += bh->b_folio != folio || buffer_locked(bh) ||
+			 test_bit(BH_Migrate, &bh->b_state) ||
+			 atomic_read(&bh->b_count);
+		bh = bh->b_this_page;
+	} while (bh != head);
+	return wrong;
+}
+
+static struct buffer_head *nth_buffer(struct folio *folio, int nth)
+{
+	struct buffer_head *bh = folio_buffers(folio);
+
+	while (nth--)
+		bh = bh->b_this_page;
+	return bh;
+}
+
+/* A buffer is locked: those that have been locked before it are let go. */
+static void try_locked_buffer(struct mover *m, const struct method *method,
+			      struct two *two, enum migrate_mode mode, int nth)
+{
+	struct buffer_head *head = folio_buffers(two->src);
+	struct buffer_head *bh = nth_buffer(two->src, nth);
+
+	lock_buffer(bh);
+	KUNIT_EXPECT_EQ(m->test, -EAGAIN, call(method, two, mode));
+	KUNIT_EXPECT_TRUE(m->test, buffer_locked(bh));
+	unlock_buffer(bh);
+	KUNIT_EXPECT_EQ(m->test, wrong_buffers(head, two->src), 0);
+	expect_not_replaced(m, two, head, 0);
+}
+
+static void buffer_locked_by_io(struct kunit *test)
+{
+	const struct method *method = test->param_value;
+	struct mover *m = test->priv;
+	struct buffer_head *bh;
+	struct two two;
+	int nth;
+
+	make_two(m, method, &two);
+	for (nth = 0; nth < 4; nth++) {
+		bh = nth_buffer(two.src, nth);
+		try_locked_buffer(m, method, &two, MIGRATE_ASYNC, nth);
+		/* Being read, which only SYNC waits for. */
+		clear_buffer_uptodate(bh);
+		try_locked_buffer(m, method, &two, MIGRATE_SYNC_LIGHT, nth);
+		set_buffer_uptodate(bh);
+	}
+	bh = folio_buffers(two.src);
+	KUNIT_EXPECT_EQ(test, 0, call(method, &two, MIGRATE_SYNC_LIGHT));
+	KUNIT_EXPECT_EQ(test, wrong_buffers(bh, two.dst), 0);
+	expect_replaced(m, method, &two, bh);
+	end_two(&two);
+}
+
+static void later_unlock_buffer(struct work_struct *work)
+{
+	struct mover *m = container_of(work, struct mover, later.work);
+
+	unlock_buffer(nth_buffer(m->victim, 2));
+}
+
+/* Being written, or read: SYNC_LIGHT waits for the first, SYNC for both. */
+static void buffer_waited_for(struct kunit *test)
+{
+	const struct method *method = test->param_value;
+	struct mover *m = test->priv;
+	enum migrate_mode mode;
+	struct buffer_head *bh;
+	struct two two;
+
+	for (mode = MIGRATE_SYNC_LIGHT; mode <= MIGRATE_SYNC; mode++) {
+		make_two(m, method, &two);
+		bh = folio_buffers(two.src);
+		m->victim = two.src;
+		lock_buffer(nth_buffer(two.src, 2));
+		if (mode == MIGRATE_SYNC)
+			clear_buffer_uptodate(nth_buffer(two.src, 2));
+		INIT_DELAYED_WORK(&m->later, later_unlock_buffer);
+		schedule_delayed_work(&m->later, A_WHILE);
+		KUNIT_EXPECT_EQ(test, 0, call(method, &two, mode));
+		flush_delayed_work(&m->later);
+		KUNIT_EXPECT_EQ(test, wrong_buffers(bh, two.dst), 0);
+		expect_replaced(m, method, &two, bh);
+		end_two(&two);
+	}
+}
+
+/* Somebody uses a buffer: that matters where buffers are found without a lock. */
+static void buffer_referenced(struct kunit *test)
+{
+	const struct method *method = test->param_value;
+	const bool norefs = method->call == buffer_migrate_folio_norefs;
+	struct mover *m = test->priv;
+	struct buffer_head *head, *bh;
+	struct two two;
+
+	make_two(m, method, &two);
+	head = folio_buffers(two.src);
+	bh = nth_buffer(two.src, 3);
+	get_bh(bh);
+	if (norefs) {
+		KUNIT_EXPECT_EQ(test, -EAGAIN, call(method, &two, MIGRATE_SYNC));
+		/* The one that is used. */
+		KUNIT_EXPECT_EQ(test, wrong_buffers(head, two.src), 1);
+		expect_not_replaced(m, &two, head, 0);
+		put_bh(bh);
+	}
+	KUNIT_EXPECT_EQ(test, 0, call(method, &two, MIGRATE_SYNC));
+	if (!norefs)
+		put_bh(bh);
+	KUNIT_EXPECT_EQ(test, wrong_buffers(head, two.dst), 0);
+	expect_replaced(m, method, &two, head);
+	end_two(&two);
+}
+
+/* Truncated, but kept by its buffers; then not even by them. */
+static void buffers_keep_folio(struct kunit *test)
+{
+	const enum migrate_mode *mode = test->param_value;
+	struct mover *m = test->priv;
+	struct buffer_head *bh;
+	struct folio *folio;
+
+	map_buffers(m);
+	remember(m, AREA, 1);
+	folio = folio_was(m, 0);
+	bh = folio_buffers(folio);
+	get_bh(bh);
+	isolate(m);
+	vm_munmap(AREA, NR_SMALL * PAGE_SIZE);
+	truncate_inode_pages(folio_mapping(folio), 0);
+	KUNIT_ASSERT_PTR_EQ(test, private_of(folio), bh);
+	migrate(m, *mode, MR_SYSCALL);
+	KUNIT_EXPECT_EQ(test, m->given, MIGRATE_TRIES);
+	expect_outcome(m, .ret = 1, .left = 1, .failed = 1);
+	KUNIT_EXPECT_PTR_EQ(test, private_of(folio), bh);
+	KUNIT_EXPECT_EQ(test, wrong_buffers(bh, folio), 1);
+
+	put_bh(bh);
+	migrate(m, *mode, MR_SYSCALL);
+	KUNIT_EXPECT_EQ(test, m->given, 1);
+	expect_outcome(m, .ret = 0, .ok = 1);
+	expect_no_leak(m, 0, 1);
+	put_back(m);
+}
+#else
+static void buffer_locked_by_io(struct kunit *test)
+{
+	need_buffers(test->priv);
+}
+
+static void buffer_waited_for(struct kunit *test)
+{
+	need_buffers(test->priv);
+}
+
+static void buffer_referenced(struct kunit *test)
+{
+	need_buffers(test->priv);
+}
+
+static void buffers_keep_folio(struct kunit *test)
+{
+	need_buffers(test->priv);
+}
+#endif
+
+/* hugetlb. */
+
+#ifdef CONFIG_HUGETLB_PAGE
+static void lock_mapping(struct mover *m, struct folio *src)
+{
+	m->victim = src;
+	i_mmap_lock_write(folio_mapping(src));
+}
+
+static void unlock_mapping(struct mover *m, struct folio *dst)
+{
+	i_mmap_unlock_write(folio_mapping(m->victim));
+}
+
+static void lock_vma(struct mover *m, struct folio *src)
+{
+	hugetlb_vma_lock_read(vma_at(AREA));
+}
+
+static void unlock_vma(struct mover *m, struct folio *dst)
+{
+	hugetlb_vma_unlock_read(vma_at(AREA));
+}
+
+/* Locks that rank before the folio lock are tried, and tried again. */
+static void hugetlb_lock_taken(struct kunit *test,
+			       void (*take)(struct mover *m, struct folio *src),
+			       void (*drop)(struct mover *m, struct folio *dst))
+{
+	struct mover *m = test->priv;
+	int i;
+
+	map_hugetlb_shared(m);
+	remember(m, AREA, PTRS_PER_PTE);
+	for (i = 0; i < ARRAY_SIZE(all_modes); i++) {
+		m->with = take;
+		m->after = drop;
+		isolate(m);
+		migrate(m, all_modes[i], MR_SYSCALL);
+		KUNIT_EXPECT_EQ(test, m->given, MIGRATE_TRIES);
+		expect_all_failed(m);
+		remember_again(m);
+	}
+	expect_all_move(m, MIGRATE_SYNC);
+}
+
+static void hugetlb_mapping_locked(struct kunit *test)
+{
+	hugetlb_lock_taken(test, lock_mapping, unlock_mapping);
+}
+
+static void hugetlb_vma_locked(struct kunit *test)
+{
+	hugetlb_lock_taken(test, lock_vma, unlock_vma);
+}
+
+/* Only SYNC waits for the folio. */
+static void hugetlb_folio_locked(struct kunit *test)
+{
+	struct mover *m = test->priv;
+	int i;
+
+	map_hugetlb_private(m);
+	remember(m, AREA, PTRS_PER_PTE);
+	each_source(m, lock);
+	remember_again(m);
+	for (i = 0; i < ARRAY_SIZE(all_modes); i++) {
+		if (all_modes[i] == MIGRATE_SYNC)
+			continue;
+		isolate(m);
+		migrate(m, all_modes[i], MR_SYSCALL);
+		KUNIT_EXPECT_EQ(test, m->given, MIGRATE_TRIES);
+		expect_all_failed(m);
+	}
+	each_source(m, unlock);
+	remember_again(m);
+	isolate(m);
+	m->before = lock_for_a_while;
+	m->delay = A_WHILE;
+	migrate(m, MIGRATE_SYNC, MR_SYSCALL);
+	finish_lock(m);
+	expect_outcome(m, .ret = 0, .used = 1, .ok = PTRS_PER_PTE);
+	put_back(m);
+	expect_moved(m, 0, m->nr);
+}
+
+/* Being freed, as it looks: no more than one try. */
+static void hugetlb_subpool(struct kunit *test)
+{
+	struct mover *m = test->priv;
+
+	map_hugetlb_private(m);
+	remember(m, AREA, PTRS_PER_PTE);
+	if (hugetlb_folio_subpool(folio_was(m, 0)))
+		kunit_skip(test, "has a subpool of its own");
+	isolate(m);
+	hugetlb_set_folio_subpool(folio_was(m, 0), (void *)m);
+	migrate(m, MIGRATE_SYNC, MR_SYSCALL);
+	hugetlb_set_folio_subpool(folio_was(m, 0), NULL);
+	KUNIT_EXPECT_EQ(test, m->given, 1);
+	expect_all_failed(m);
+	remember_again(m);
+	expect_all_move(m, MIGRATE_SYNC);
+}
+
+/* No target for the second one: what comes after hugetlb is not even tried. */
+static void hugetlb_refused(struct kunit *test)
+{
+	const enum migrate_mode *mode = test->param_value;
+	const int nr = PTRS_PER_PTE;
+	struct mover *m = test->priv;
+
+	map_hugetlb(m, AREA, 2, MAP_SHARED);
+	map(m, NULL, AREA + 2 * PMD_SIZE, NR_SMALL * PAGE_SIZE,
+	    MAP_PRIVATE | MAP_ANONYMOUS);
+	fill(m, AREA + 2 * PMD_SIZE, NR_SMALL);
+	remember(m, AREA, 2 * nr);
+	remember(m, AREA + 2 * PMD_SIZE, NR_SMALL);
+	m->refuse_from = 1;
+	m->refuse_nr = 1;
+	isolate(m);
+	migrate(m, *mode, MR_SYSCALL);
+	KUNIT_EXPECT_EQ(test, m->asked, 2);
+	expect_outcome(m, .ret = -ENOMEM, .left = 1 + NR_SMALL, .used = 1,
+		       .ok = nr, .failed = nr);
+	put_back(m);
+	expect_some_moved(m, 0, 2 * nr, nr);
+	expect_same(m, 2 * nr, m->nr);
+}
+
+/* Unmapped and dropped by its user meanwhile. */
+static void hugetlb_freed(struct kunit *test)
+{
+	const enum migrate_mode *mode = test->param_value;
+	struct mover *m = test->priv;
+
+	map_hugetlb_private(m);
+	remember(m, AREA, PTRS_PER_PTE);
+	isolate(m);
+	vm_munmap(AREA, PMD_SIZE);
+	migrate(m, *mode, MR_SYSCALL);
+	KUNIT_EXPECT_EQ(test, m->asked, 0);
+	expect_outcome(m, .ret = 0, .ok = PTRS_PER_PTE);
+	expect_no_leak(m, 0, m->nr);
+	put_back(m);
+}
+#else
+static void hugetlb_mapping_locked(struct kunit *test)
+{
+	allow_surplus(test->priv);
+}
+
+static void hugetlb_vma_locked(struct kunit *test)
+{
+	allow_surplus(test->priv);
+}
+
+static void hugetlb_folio_locked(struct kunit *test)
+{
+	allow_surplus(test->priv);
+}
+
+static void hugetlb_subpool(struct kunit *test)
+{
+	allow_surplus(test->priv);
+}
+
+static void hugetlb_refused(struct kunit *test)
+{
+	allow_surplus(test->priv);
+}
+
+static void hugetlb_freed(struct kunit *test)
+{
+	allow_surplus(test->priv);
+}
+#endif
+
+/*
+ * All at once: small folios of which one is held, a hugetlb folio and a huge page
+ * that are held. The rest moves.
+ */
+static void mixed(struct kunit *test)
+{
+	const enum migrate_mode *mode = test->param_value;
+	const int nr = PTRS_PER_PTE, bad = 2 * nr + 2;
+	struct mover *m = test->priv;
+
+	need_thp(m);
+	map_hugetlb(m, AREA, 1, MAP_PRIVATE);
+	map(m, NULL, AREA + PMD_SIZE, PMD_SIZE, MAP_PRIVATE | MAP_ANONYMOUS);
+	make_thp(m, AREA + PMD_SIZE);
+	map(m, NULL, AREA + 3 * PMD_SIZE, NR_SMALL * PAGE_SIZE,
+	    MAP_PRIVATE | MAP_ANONYMOUS);
+	fill(m, AREA + 3 * PMD_SIZE, NR_SMALL);
+	remember(m, AREA, 2 * nr);
+	remember(m, AREA + 3 * PMD_SIZE, NR_SMALL);
+	folio_get(folio_was(m, 0));
+	folio_get(folio_was(m, nr));
+	folio_get(folio_was(m, bad));
+	remember_again(m);
+	isolate(m);
+	migrate(m, *mode, MR_SYSCALL);
+	expect_outcome(m, .ret = 3, .left = 3, .used = NR_SMALL - 1,
+		       .ok = NR_SMALL - 1, .failed = 2 * nr + 1,
+		       .thp_failed = 1);
+	put_back(m);
+	expect_same(m, 0, 2 * nr);
+	expect_moved(m, 2 * nr, bad);
+	expect_same(m, bad, bad + 1);
+	expect_moved(m, bad + 1, m->nr);
+	folio_put(folio_was(m, 0));
+	folio_put(folio_was(m, nr));
+	folio_put(folio_was(m, bad));
+}
+
+/* Isolation. */
+
+/* Not on the LRU, as it has been isolated: no reference, no count, no list. */
+static void isolate_once(struct kunit *test)
+{
+	const struct kind *kind = test->param_value;
+	struct mover *m = test->priv;
+	LIST_HEAD(list);
+	long isolated;
+	int i, refs;
+
+	map_kind(m, kind);
+	remember_kind(m, kind);
+	isolate(m);
+	KUNIT_EXPECT_EQ(test, m->nr_src, kind->folios);
+	isolated = count_isolated();
+	for (i = 0; i < m->nr; i++) {
+		refs = folio_ref_count(folio_was(m, i));
+		KUNIT_EXPECT_EQ(test, refs, m->was[i].refs + 1);
+		KUNIT_EXPECT_FALSE(test, isolate_folio_to_list(folio_was(m, i),
+							       &list));
+		KUNIT_EXPECT_EQ(test, folio_ref_count(folio_was(m, i)), refs);
+	}
+	KUNIT_EXPECT_TRUE(test, list_empty(&list));
+	KUNIT_EXPECT_EQ(test, count_isolated(), isolated);
+	put_back(m);
+	expect_same(m, 0, m->nr);
+}
+
+/* Pages that are no folios. */
+
+static int balloon_says(struct balloon_dev_info *balloon, struct page *dst,
+			struct page *src, enum migrate_mode mode)
+{
+	struct mover *m = container_of(balloon, struct mover, balloon);
+
+	return m->calls++ < m->err_nr ? m->err : 0;
+}
+
+static struct page *inflate(struct mover *m)
+{
+	struct page *page;
+
+	if (!IS_ENABLED(CONFIG_BALLOON_MIGRATION))
+		kunit_skip(m->test, "no balloon in this kernel");
+	balloon_devinfo_init(&m->balloon);
+	m->balloon.migratepage = balloon_says;
+	page = balloon_page_alloc();
+	KUNIT_ASSERT_NOT_NULL(m->test, page);
+	balloon_page_enqueue(&m->balloon, page);
+	/* Balloon pages are counted where they have been inflated. */
+	m->mtc.nid = page_to_nid(page);
+	note_counts(m);
+	return page;
+}
+
+static void deflate(struct mover *m)
+{
+	struct page *page = balloon_page_dequeue(&m->balloon);
+
+	KUNIT_EXPECT_NOT_NULL(m->test, page);
+	if (!page)
+		return;
+	KUNIT_EXPECT_EQ(m->test, page_ref_count(page), 1);
+	KUNIT_EXPECT_FALSE(m->test, PageMovableOpsIsolated(page));
+	KUNIT_EXPECT_FALSE(m->test, PageLocked(page));
+	put_page(page);
+}
+
+static void expect_inflated(struct mover *m, struct page *page, bool isolated)
+{
+	struct kunit *test = m->test;
+
+	KUNIT_EXPECT_EQ(test, page_ref_count(page), 1 + isolated);
+	KUNIT_EXPECT_EQ(test, PageMovableOpsIsolated(page), isolated);
+	KUNIT_EXPECT_FALSE(test, PageLocked(page));
+	KUNIT_EXPECT_EQ(test, m->balloon.isolated_pages, isolated);
+	KUNIT_EXPECT_EQ(test, list_empty(&m->balloon.pages), isolated);
+}
+
+static void movable_isolate(struct kunit *test)
+{
+	struct mover *m = test->priv;
+	struct page *page = inflate(m);
+	struct folio *folio = page_folio(page);
+
+	/* Locked by somebody. */
+	folio_lock(folio);
+	KUNIT_EXPECT_FALSE(test, isolate_folio_to_list(folio, &m->list));
+	folio_unlock(folio);
+	expect_inflated(m, page, false);
+
+	KUNIT_EXPECT_TRUE(test, isolate_folio_to_list(folio, &m->list));
+	expect_inflated(m, page, true);
+	/* Isolated already. */
+	KUNIT_EXPECT_FALSE(test, isolate_movable_ops_page(page, 0));
+	expect_inflated(m, page, true);
+	put_back(m);
+	expect_inflated(m, page, false);
+
+	/* The driver refuses: it is about to free it. */
+	KUNIT_EXPECT_PTR_EQ(test, balloon_page_dequeue(&m->balloon), page);
+	KUNIT_EXPECT_FALSE(test, isolate_movable_ops_page(page, 0));
+	KUNIT_EXPECT_EQ(test, page_ref_count(page), 1);
+	KUNIT_EXPECT_FALSE(test, PageLocked(page));
+	put_page(page);
+	expect_counts(m);
+}
+
+/* A page that has no such operations, and one that nobody refers to. */
+static void movable_isolate_other(struct kunit *test)
+{
+	struct page *page = alloc_page(GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	KUNIT_EXPECT_FALSE(test, isolate_movable_ops_page(page, 0));
+	KUNIT_EXPECT_EQ(test, page_ref_count(page), 1);
+	KUNIT_EXPECT_FALSE(test, PageLocked(page));
+	__free_page(page);
+	KUNIT_EXPECT_FALSE(test, isolate_movable_ops_page(page, 0));
+}
+
+static void movable_says_no(struct kunit *test)
+{
+	const struct answer *answer = test->param_value;
+	struct mover *m = test->priv;
+	struct page *page = inflate(m);
+	int i;
+
+	m->err = answer->err;
+	for (i = 0; i < ARRAY_SIZE(all_modes); i++) {
+		m->err_nr = UINT_MAX;
+		KUNIT_EXPECT_TRUE(test, isolate_folio_to_list(page_folio(page),
+							      &m->list));
+		migrate(m, all_modes[i], MR_COMPACTION);
+		if (answer->again)
+			KUNIT_EXPECT_EQ(test, m->calls, MIGRATE_TRIES);
+		else
+			KUNIT_EXPECT_EQ(test, m->calls,
+					1 + (all_modes[i] != MIGRATE_ASYNC));
+		expect_outcome(m, .ret = 1, .left = 1, .failed = 1);
+		expect_inflated(m, page, true);
+		put_back(m);
+		expect_inflated(m, page, false);
+	}
+	m->err_nr = 0;
+	KUNIT_EXPECT_TRUE(test, isolate_folio_to_list(page_folio(page), &m->list));
+	migrate(m, MIGRATE_ASYNC, MR_COMPACTION);
+	expect_outcome(m, .ret = 0, .used = 1, .ok = 1);
+	put_back(m);
+	KUNIT_EXPECT_EQ(test, m->balloon.isolated_pages, 0);
+	deflate(m);
+}
+
+/* Locked, no target, or a locked target: the driver is not asked. */
+static void movable_not_asked(struct kunit *test)
+{
+	const enum migrate_mode *mode = test->param_value;
+	struct mover *m = test->priv;
+	struct page *page = inflate(m);
+	struct folio *folio = page_folio(page);
+
+	KUNIT_EXPECT_TRUE(test, isolate_folio_to_list(folio, &m->list));
+	m->refuse_nr = UINT_MAX;
+	migrate(m, *mode, MR_COMPACTION);
+	expect_outcome(m, .ret = -ENOMEM, .left = 1, .failed = 1);
+	m->refuse_nr = 0;
+	expect_inflated(m, page, true);
+
+	m->lock_target = true;
+	migrate(m, *mode, MR_COMPACTION);
+	expect_outcome(m, .ret = 1, .left = 1, .failed = 1);
+	m->lock_target = false;
+	expect_inflated(m, page, true);
+
+	folio_lock(folio);
+	migrate_without_waiting(m, *mode);
+	folio_unlock(folio);
+	expect_outcome(m, .ret = 1, .left = 1, .failed = 1);
+	KUNIT_EXPECT_EQ(test, m->calls, 0);
+	expect_inflated(m, page, true);
+	put_back(m);
+	expect_inflated(m, page, false);
+	deflate(m);
+}
+
+/* The driver has freed the page: a success, without a use for the target. */
+static void movable_deflated(struct kunit *test)
+{
+	struct mover *m = test->priv;
+	struct page *page = inflate(m);
+
+	m->err = -ENOENT;
+	m->err_nr = 1;
+	KUNIT_EXPECT_TRUE(test, isolate_folio_to_list(page_folio(page), &m->list));
+	migrate(m, MIGRATE_ASYNC, MR_COMPACTION);
+	expect_outcome(m, .ret = 0, .used = 1, .ok = 1);
+	put_back(m);
+	KUNIT_EXPECT_EQ(test, m->balloon.isolated_pages, 0);
+	KUNIT_EXPECT_TRUE(test, list_empty(&m->balloon.pages));
+}
+
+static void movable_register(struct kunit *test)
+{
+	static const struct movable_operations ops;
+
+	KUNIT_EXPECT_EQ(test, set_movable_ops(&ops, PGTY_table), -EINVAL);
+	KUNIT_EXPECT_EQ(test, set_movable_ops(NULL, PGTY_table), -EINVAL);
+	if (IS_ENABLED(CONFIG_BALLOON_MIGRATION))
+		KUNIT_EXPECT_EQ(test, set_movable_ops(&ops, PGTY_offline),
+				-EBUSY);
+	/* And those that were registered still are. */
+	if (IS_ENABLED(CONFIG_BALLOON_MIGRATION))
+		movable_isolate(test);
+}
+
+/* NUMA balancing. */
+
+static void need_two_nodes(struct mover *m)
+{
+	if (!IS_ENABLED(CONFIG_NUMA_BALANCING))
+		kunit_skip(m->test, "no NUMA balancing in this kernel");
+	if (num_node_state(N_MEMORY) < 2)
+		kunit_skip(m->test, "takes two nodes");
+}
+
+static int prepare(struct mover *m, int i)
+{
+	unsigned long addr = m->was[i].addr;
+
+	return migrate_misplaced_folio_prepare(folio_was(m, i), vma_at(addr),
+					       m->mtc.nid);
+}
+
+static int migrate_one(struct mover *m, int i)
+{
+	int err = migrate_misplaced_folio(folio_was(m, i), m->mtc.nid);
+
+	lru_add_drain_all();
+	expect_counts(m);
+	return err;
+}
+
+/* What a hinting fault moves without a question. */
+static const void *anon_gen_params(struct kunit *test, const void *prev,
+				   char *desc)
+{
+	const struct kind *kind = prev ? (const struct kind *)prev + 1 : kinds;
+
+	while (kind < kinds + ARRAY_SIZE(kinds) && kind->special)
+		kind++;
+	if (kind == kinds + ARRAY_SIZE(kinds))
+		return NULL;
+	kind_desc(kind, desc);
+	return kind;
+}
+
+/* Isolated and counted by the first call, consumed by the second in any case. */
+static void misplaced(struct kunit *test)
+{
+	const struct kind *kind = test->param_value;
+	struct mover *m = test->priv;
+	long isolated;
+
+	need_two_nodes(m);
+	map_kind(m, kind);
+	remember_kind(m, kind);
+	each_source(m, hold);
+	remember_again(m);
+	isolated = count_isolated() + kind->nr / kind->folios;
+	KUNIT_EXPECT_EQ(test, prepare(m, 0), 0);
+	KUNIT_EXPECT_EQ(test, count_isolated(), isolated);
+	/* Not on the LRU. */
+	KUNIT_EXPECT_EQ(test, prepare(m, 0), -EAGAIN);
+	KUNIT_EXPECT_EQ(test, count_isolated(), isolated);
+	KUNIT_EXPECT_EQ(test, migrate_one(m, 0), -EAGAIN);
+	expect_same(m, 0, m->nr);
+
+	each_source(m, unhold);
+	remember_again(m);
+	KUNIT_EXPECT_EQ(test, prepare(m, 0), 0);
+	KUNIT_EXPECT_EQ(test, migrate_one(m, 0), 0);
+	expect_moved(m, 0, kind->nr / kind->folios);
+}
+
+static void make_executable(unsigned long addr)
+{
+	struct vm_area_struct *vma = vma_at(addr);
+
+	mmap_write_lock(current->mm);
+	vma_start_write(vma);
+	vm_flags_set(vma, VM_EXEC);
+	mmap_write_unlock(current->mm);
+}
+
+/* File memory that is dirty, or that several execute, stays where it is. */
+static void misplaced_file(struct kunit *test)
+{
+	struct mover *m = test->priv;
+	struct file *file;
+
+	need_two_nodes(m);
+	file = map_toy(m, &toy_aops, NR_SMALL);
+	map(m, file, AREA2, PAGE_SIZE, MAP_SHARED);
+	KUNIT_ASSERT_EQ(test, 0, wrong_words(m, AREA2, AREA));
+	remember(m, AREA, NR_SMALL);
+	KUNIT_EXPECT_EQ(test, prepare(m, 0), -EAGAIN);
+	KUNIT_EXPECT_EQ(test, prepare(m, 1), -EAGAIN);
+
+	clean(m);
+	make_executable(AREA);
+	KUNIT_EXPECT_EQ(test, prepare(m, 0), -EACCES);
+	KUNIT_EXPECT_EQ(test, prepare(m, 1), 0);
+	KUNIT_EXPECT_EQ(test, migrate_one(m, 1), 0);
+	expect_same(m, 0, 1);
+	expect_moved(m, 1, 2);
+	expect_same(m, 2, NR_SMALL);
+}
+
+/* Each test. */
+
+static int away(void)
+{
+	int nid;
+
+	for_each_node_state(nid, N_MEMORY)
+		if (nid != numa_mem_id())
+			return nid;
+	return numa_mem_id();
+}
+
+static int migrate_test_init(struct kunit *test)
+{
+	struct mover *m = kunit_kzalloc(test, sizeof(*m), GFP_KERNEL);
+	int err = kunit_attach_mm();
+
+	if (!m || err)
+		return err ?: -ENOMEM;
+	test->priv = m;
+	m->test = test;
+	m->task = current;
+	INIT_LIST_HEAD(&m->list);
+	m->mtc.nid = away();
+	m->mtc.gfp_mask = GFP_HIGHUSER_MOVABLE | __GFP_THISNODE;
+	m->mask = migration_entry_supports_ad() ?
+		  ~0U : ~(ENTRY_YOUNG | ENTRY_DIRTY);
+	m->was = kunit_kcalloc(test, MAX_PAGES, sizeof(*m->was), GFP_KERNEL);
+	m->buf = kunit_kzalloc(test, PAGE_SIZE, GFP_KERNEL);
+	m->isolated = kunit_kcalloc(test, nr_node_ids, sizeof(*m->isolated),
+				    GFP_KERNEL);
+	if (!m->was || !m->buf || !m->isolated)
+		return -ENOMEM;
+	watched = m;
+	return 0;
+}
+
+static void migrate_test_exit(struct kunit *test)
+{
+	watched = NULL;
+}
+
+static int migrate_test_suite_init(struct kunit_suite *suite)
+{
+	return IS_ENABLED(CONFIG_TRACEPOINTS) ?
+	       register_trace_mm_migrate_pages(note_result, NULL) : 0;
+}
+
+static void migrate_test_suite_exit(struct kunit_suite *suite)
+{
+	if (IS_ENABLED(CONFIG_TRACEPOINTS))
+		unregister_trace_mm_migrate_pages(note_result, NULL);
+	tracepoint_synchronize_unregister();
+}
+
+static struct kunit_case migrate_test_cases[] = {
+	KUNIT_CASE_PARAM(moved, kind_gen_params),
+	KUNIT_CASE_PARAM(stopped, try_gen_params),
+	KUNIT_CASE_PARAM(no_target, kind_gen_params),
+	KUNIT_CASE_PARAM(target_locked, kind_gen_params),
+	KUNIT_CASE_PARAM(target_put, kind_gen_params),
+	KUNIT_CASE_PARAM(isolate_once, kind_gen_params),
+	KUNIT_CASE_PARAM(entries_restored, kind_gen_params),
+	KUNIT_CASE(pmd_split_on_the_way),
+	KUNIT_CASE(wrong_flags),
+	KUNIT_CASE_PARAM(empty_list, mode_gen_params),
+	KUNIT_CASE_PARAM(refused_nth, mode_gen_params),
+	KUNIT_CASE_PARAM(refused_in_second_slice, mode_gen_params),
+	KUNIT_CASE_PARAM(every_other, mode_gen_params),
+	KUNIT_CASE_PARAM(long_list, mode_gen_params),
+	KUNIT_CASE_PARAM(mixed, mode_gen_params),
+	KUNIT_CASE_PARAM(freed_under_us, mode_gen_params),
+	KUNIT_CASE_PARAM(freed_but_held, mode_gen_params),
+	KUNIT_CASE_PARAM(truncated, mode_gen_params),
+	KUNIT_CASE_PARAM(lock_waited_for, mode_gen_params),
+	KUNIT_CASE(lock_of_a_read),
+	KUNIT_CASE(writeback_waited_for),
+	KUNIT_CASE_PARAM(reference_passes, mode_gen_params),
+	KUNIT_CASE(poisoned_kept),
+	KUNIT_CASE(demotion_counts),
+	KUNIT_CASE_PARAM(file_says_no, answer_gen_params),
+	KUNIT_CASE(file_says_later),
+	KUNIT_CASE(file_says_no_to_some),
+	KUNIT_CASE(no_method),
+	KUNIT_CASE(no_method_released),
+	KUNIT_CASE_PARAM(inaccessible, mode_gen_params),
+	KUNIT_CASE_PARAM(split_for_targets, mode_gen_params),
+	KUNIT_CASE_PARAM(split_mthp_for_targets, mode_gen_params),
+	KUNIT_CASE_PARAM(split_then_refused, mode_gen_params),
+	KUNIT_CASE_PARAM(split_fails, mode_gen_params),
+	KUNIT_CASE_PARAM(split_succeeds_later, mode_gen_params),
+	KUNIT_CASE_PARAM(partial_split, mode_gen_params),
+	KUNIT_CASE_PARAM(partial_not_split, mode_gen_params),
+	KUNIT_CASE_PARAM(pinned_half_way, mode_gen_params),
+	KUNIT_CASE_PARAM(method_counts_references, method_gen_params),
+	KUNIT_CASE(extra_references),
+	KUNIT_CASE(method_sees_writeback),
+	KUNIT_CASE_PARAM(freeze_fails, copy_gen_params),
+	KUNIT_CASE_PARAM(buffer_locked_by_io, buffer_gen_params),
+	KUNIT_CASE_PARAM(buffer_waited_for, buffer_gen_params),
+	KUNIT_CASE_PARAM(buffer_referenced, buffer_gen_params),
+	KUNIT_CASE_PARAM(buffers_keep_folio, mode_gen_params),
+	KUNIT_CASE(hugetlb_mapping_locked),
+	KUNIT_CASE(hugetlb_vma_locked),
+	KUNIT_CASE(hugetlb_folio_locked),
+	KUNIT_CASE(hugetlb_subpool),
+	KUNIT_CASE_PARAM(hugetlb_refused, mode_gen_params),
+	KUNIT_CASE_PARAM(hugetlb_freed, mode_gen_params),
+	KUNIT_CASE(movable_isolate),
+	KUNIT_CASE(movable_isolate_other),
+	KUNIT_CASE_PARAM(movable_says_no, answer_gen_params),
+	KUNIT_CASE_PARAM(movable_not_asked, mode_gen_params),
+	KUNIT_CASE(movable_deflated),
+	KUNIT_CASE(movable_register),
+	KUNIT_CASE_PARAM(misplaced, anon_gen_params),
+	KUNIT_CASE(misplaced_file),
+	{}
+};
+
+static struct kunit_suite migrate_test_suite = {
+	.name = "migrate",
+	.suite_init = migrate_test_suite_init,
+	.suite_exit = migrate_test_suite_exit,
+	.init = migrate_test_init,
+	.exit = migrate_test_exit,
+	.test_cases = migrate_test_cases,
+};
+
+kunit_test_suite(migrate_test_suite);
+
+MODULE_DESCRIPTION("KUnit tests of page migration");
+MODULE_LICENSE("GPL");
