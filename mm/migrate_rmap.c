@@ -140,6 +140,7 @@ struct migrate_unmap {
  *	if any of them is dirty. Valid if @may_be_cached.
  * @may_be_cached: Some value of the run may be in the TLB.
  * @dirty: Some value of the run is dirty.
+ * @alike: The values differ in nothing but the page.
  * @exclusive: The pages that are exclusive to this mm.
  * @poisoned: The pages that are poisoned.
  * @unused: The pages whose contents nobody needs.
@@ -158,6 +159,7 @@ struct migrate_ptes {
 	pte_t flush;
 	bool may_be_cached;
 	bool dirty;
+	bool alike;
 	u64 exclusive;
 	u64 poisoned;
 	u64 unused;
@@ -323,7 +325,7 @@ static void migrate_owe(struct migrate_unmap *mu, const struct migrate_debt *new
 /* Keep in mind what the flush and the folio have to know about one old value. */
 static __always_inline void migrate_run_note(struct migrate_ptes *run, pte_t pte)
 {
-	if (pte_accessible(run->vma->vm_mm, pte)) {
+	if (!run->may_be_cached && pte_accessible(run->vma->vm_mm, pte)) {
 		run->may_be_cached = true;
 		run->flush = pte;
 	}
@@ -331,40 +333,57 @@ static __always_inline void migrate_run_note(struct migrate_ptes *run, pte_t pte
 }
 
 /*
+ * Clear the entries from @nr on that the hint of the architecture takes together
+ * with the one there, whose value is @pte: they share their bits, so that the
+ * merged value stands for each of them. Returns how many, and that value.
+ */
+static __always_inline unsigned int migrate_run_take(struct migrate_ptes *run, unsigned int nr,
+						     unsigned int max, pte_t *pte)
+{
+	const unsigned long addr = run->addr + nr * PAGE_SIZE;
+	unsigned int step = pte_batch_hint(run->ptep + nr, *pte), i;
+
+	if (step == 1) {
+		*pte = ptep_get_and_clear(run->vma->vm_mm, addr, run->ptep + nr);
+		run->old[nr] = *pte;
+		return 1;
+	}
+
+	step = min(step, max - nr);
+	*pte = get_and_clear_ptes(run->vma->vm_mm, addr, run->ptep + nr, step);
+	for (i = 0; i < step; i++)
+		run->old[nr + i] = pte_advance_pfn(*pte, i);
+	return step;
+}
+
+/*
  * Clear the entries from the first one of @run on, up to the first one that does
- * not map the next page, and @max at most.
- *
- * The number of entries that the hint of the architecture takes together share
- * their bits, so that the merged value stands for each of them.
+ * not map the next page, and @max at most. As long as they are alike, comparing
+ * with what is expected does for all.
  */
 static __always_inline void migrate_run_clear(struct migrate_ptes *run, unsigned int max)
 {
-	struct mm_struct *mm = run->vma->vm_mm;
 	const unsigned long pfn = page_to_pfn(run->page);
-	unsigned int nr = 0, step, i;
-	unsigned long addr;
-	pte_t pte;
+	pte_t pte = ptep_get(run->ptep), expected = pte;
+	unsigned int nr = 0, step;
 
 	flush_cache_range(run->vma, run->addr, run->addr + max * PAGE_SIZE);
-	pte = ptep_get(run->ptep);
-	do {
-		addr = run->addr + nr * PAGE_SIZE;
-		step = pte_batch_hint(run->ptep + nr, pte);
-		if (step > 1) {
-			step = min(step, max - nr);
-			pte = get_and_clear_ptes(mm, addr, run->ptep + nr, step);
-		} else {
-			pte = ptep_get_and_clear(mm, addr, run->ptep + nr);
-		}
+	for (;;) {
+		step = migrate_run_take(run, nr, max, &pte);
 		migrate_run_note(run, pte);
-		for (i = 0; i < step; i++)
-			run->old[nr + i] = pte_advance_pfn(pte, i);
-
+		/* The CPU may have set a bit just before it was cleared. */
+		if (nr && !pte_same(pte, expected))
+			run->alike = false;
 		nr += step;
-		if (nr == max)
+		if (nr >= max)
 			break;
+
+		expected = pte_advance_pfn(pte, step);
 		pte = ptep_get(run->ptep + nr);
-	} while (pte_present(pte) && pte_pfn(pte) == pfn + nr);
+		if (!pte_same(pte, expected) &&
+		    (!pte_present(pte) || pte_pfn(pte) != pfn + nr))
+			break;
+	}
 
 	run->nr = nr;
 	if (run->dirty)
@@ -452,45 +471,45 @@ static void migrate_run_undo(struct migrate_ptes *run)
 			   run->ptep + i, run->old[i]);
 }
 
-/* Does the entry at @i differ from the one before it in nothing but the page? */
-static __always_inline bool migrate_run_goes_on(const struct migrate_ptes *run,
-						unsigned int i)
+static __always_inline void migrate_run_write(const struct migrate_ptes *run, unsigned int i,
+					      swp_entry_t entry, pte_t old)
 {
-	const u64 exclusive = run->exclusive >> (i - 1);
+	const unsigned long addr = run->addr + i * PAGE_SIZE;
+	const pte_t pte = migrate_entry_pte(entry, old);
 
-	return (exclusive & 1) == (exclusive >> 1 & 1) &&
-	       pte_same(pte_advance_pfn(run->old[i - 1], 1), run->old[i]);
+	set_pte_at(run->vma->vm_mm, addr, run->ptep + i, pte);
+	trace_set_migration_pte(addr, pte_val(pte), folio_order(run->folio));
 }
 
-/*
- * Write the migration entries of @run. Most often one differs from the next in
- * nothing but the page, and then counting up is enough.
- */
+/* Do the migration entries of @run differ in nothing but the page? */
+static __always_inline bool migrate_run_uniform(const struct migrate_ptes *run)
+{
+	return run->alike && !run->poisoned && !run->unused &&
+	       (!run->exclusive || run->exclusive == GENMASK_ULL(run->nr - 1, 0));
+}
+
+/* Write the migration entries of @run. Most often counting up is enough. */
 static __always_inline void migrate_run_install(struct migrate_ptes *run)
 {
 	const u64 skip = run->poisoned | run->unused;
-	const int order = folio_order(run->folio);
-	unsigned long addr = run->addr;
-	bool counting = false;
 	swp_entry_t entry;
 	unsigned int i;
-	pte_t pte;
 
-	for (i = 0; i < run->nr; i++, addr += PAGE_SIZE) {
-		if (unlikely(skip & BIT_ULL(i))) {
-			counting = false;
+	if (likely(migrate_run_uniform(run))) {
+		const pte_t old = run->old[0];
+
+		entry = migrate_encode(run->page, old, run->exclusive);
+		for (i = 0; i < run->nr; i++, entry.val++)
+			migrate_run_write(run, i, entry, old);
+		return;
+	}
+
+	for (i = 0; i < run->nr; i++) {
+		if (skip & BIT_ULL(i))
 			continue;
-		}
-		if (counting && migrate_run_goes_on(run, i))
-			entry.val++;
-		else
-			entry = migrate_encode(run->page + i, run->old[i],
-					       run->exclusive & BIT_ULL(i));
-		counting = true;
-
-		pte = migrate_entry_pte(entry, run->old[i]);
-		set_pte_at(run->vma->vm_mm, addr, run->ptep + i, pte);
-		trace_set_migration_pte(addr, pte_val(pte), order);
+		entry = migrate_encode(run->page + i, run->old[i],
+				       run->exclusive & BIT_ULL(i));
+		migrate_run_write(run, i, entry, run->old[i]);
 	}
 }
 
@@ -584,6 +603,7 @@ static __always_inline unsigned int migrate_unmap_run(struct migrate_unmap *mu,
 	run.flush = first;
 	run.may_be_cached = false;
 	run.dirty = false;
+	run.alike = true;
 	run.exclusive = 0;
 	run.poisoned = 0;
 	run.unused = 0;
