@@ -25,9 +25,9 @@
  *   frame number belongs                       caches would notice
  *   the 511 slots behind a huge       yes      tail_slots_not_visited
  *   entry are walked
- *   a reference is lost when a huge   yes      pulled_meanwhile and
- *   page cannot be split                       fetched_meanwhile, "divided,
- *                                              discarded ... collected"
+ *   a reference is lost when a huge   yes      fetched_meanwhile, "divided,
+ *   page cannot be split                       discarded [in part] after they
+ *                                              have been collected"
  *   LRU caches are drained while a    in part  faults_sleep_huge (a fault that
  *   device's folio is locked that a            finds a huge page locked spins)
  *   fault may spin on
@@ -438,12 +438,18 @@ struct toy_test {
 	struct toy_device *toy;
 	unsigned long addr;
 	unsigned long mapped;
-	unsigned long anon;
+	s64 anon;
 };
 
 #define TOY_LEN		(TOY_HUGE * PMD_SIZE)
 #define TOY_MAPPED	(TOY_LEN + PMD_SIZE)
 #define TOY_NR		(PMD_SIZE >> PAGE_SHIFT)
+
+/* Without the mercy of get_mm_counter(), for which less than nothing is nothing. */
+static s64 toy_count_anon(void)
+{
+	return percpu_counter_sum(&current->mm->rss_stat[MM_ANONPAGES]);
+}
 
 /* Sets @t up for this test. Nothing may be asserted until toy_end(). */
 static bool toy_begin(struct kunit *test, struct toy_test *t, bool huge)
@@ -462,7 +468,7 @@ static bool toy_begin(struct kunit *test, struct toy_test *t, bool huge)
 		return false;
 	}
 	t->addr = ALIGN(t->mapped, PMD_SIZE);
-	t->anon = get_mm_counter_sum(current->mm, MM_ANONPAGES);
+	t->anon = toy_count_anon();
 	do_madvise(current->mm, t->mapped, TOY_MAPPED,
 		   huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 
@@ -481,8 +487,7 @@ static void toy_end(struct toy_test *t)
 	bool empty;
 
 	vm_munmap(t->mapped, TOY_MAPPED);
-	KUNIT_EXPECT_EQ(t->test, t->anon,
-			get_mm_counter_sum(current->mm, MM_ANONPAGES));
+	KUNIT_EXPECT_EQ(t->test, t->anon, toy_count_anon());
 	empty = bitmap_empty(t->toy->used, t->toy->nr);
 	KUNIT_EXPECT_TRUE(t->test, empty);
 	if (empty)
@@ -533,9 +538,14 @@ static int toy_faults(const struct toy_test *t)
 	return atomic_read(&t->toy->faults);
 }
 
+static unsigned long toy_device_held(const struct toy_device *toy)
+{
+	return bitmap_weight(toy->used, toy->nr);
+}
+
 static unsigned long toy_held(const struct toy_test *t)
 {
-	return bitmap_weight(t->toy->used, t->toy->nr);
+	return toy_device_held(t->toy);
 }
 
 static void toy_pull_all(struct toy_test *t, unsigned long nr)
@@ -1285,6 +1295,7 @@ static void evicted_in_part(struct kunit *test)
 /* What one device holds is none of the other one's business. */
 static void two_devices(struct kunit *test)
 {
+	const unsigned long private = MIGRATE_VMA_SELECT_DEVICE_PRIVATE;
 	struct toy_device *other;
 	struct toy_test t;
 
@@ -1296,21 +1307,21 @@ static void two_devices(struct kunit *test)
 		goto out_end;
 
 	toy_fill(&t, 3 * TOY_NR);
-	toy_pull_all(&t, TOY_NR);
-	KUNIT_EXPECT_EQ(test, toy_pull(other, current->mm, t.addr, 2 * TOY_NR), 0);
-	KUNIT_EXPECT_EQ(test, toy_held(&t), TOY_NR);
-	KUNIT_EXPECT_EQ(test, bitmap_weight(other->used, other->nr), TOY_NR);
+	KUNIT_EXPECT_EQ(test, toy_pull(other, current->mm, t.addr, TOY_NR), 0);
 	toy_pull_all(&t, 3 * TOY_NR);
+	KUNIT_EXPECT_EQ(test, toy_pull(other, current->mm, t.addr, 3 * TOY_NR), 0);
 	KUNIT_EXPECT_EQ(test, toy_held(&t), 2 * TOY_NR);
-	KUNIT_EXPECT_EQ(test, bitmap_weight(other->used, other->nr), TOY_NR);
+	KUNIT_EXPECT_EQ(test, toy_device_held(other), TOY_NR);
+	KUNIT_EXPECT_EQ(test, toy_collected(&t, private, t.toy), 0);
+	KUNIT_EXPECT_EQ(test, toy_collected(&t, private, other), 8);
 
 	toy_evict_all(&t);
 	KUNIT_EXPECT_EQ(test, toy_held(&t), 0);
-	KUNIT_EXPECT_EQ(test, bitmap_weight(other->used, other->nr), TOY_NR);
+	KUNIT_EXPECT_EQ(test, toy_device_held(other), TOY_NR);
 	toy_check_filled(&t, 3 * TOY_NR);
 	KUNIT_EXPECT_EQ(test, toy_faults(&t), 0);
-	KUNIT_EXPECT_EQ(test, atomic_read(&other->faults), 1);
-	if (bitmap_empty(other->used, other->nr))
+	KUNIT_EXPECT_EQ(test, toy_device_held(other), 0);
+	if (!toy_device_held(other))
 		toy_remove(other);
 out_end:
 	toy_end(&t);
