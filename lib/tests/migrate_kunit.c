@@ -185,6 +185,9 @@ struct outcome {
  * @seen: result of the last migration
  * @succeeded: its last argument
  * @traced: how often the end of a migration has been reported
+ * @others: and how often that of somebody else
+ * @events: events that were counted before
+ * @now: events that have been counted since
  * @calls: calls of what a file, or a driver, has to say
  * @err: what it says
  * @err_nr: how many times, before it says yes
@@ -226,6 +229,9 @@ struct mover {
 	struct outcome seen;
 	unsigned int succeeded;
 	unsigned int traced;
+	unsigned int others;
+	unsigned long events[NR_VM_EVENT_ITEMS];
+	unsigned long now[NR_VM_EVENT_ITEMS];
 
 	unsigned int calls;
 	int err;
@@ -307,6 +313,8 @@ static struct entry entry_of_pmd(pmd_t pmd, unsigned long addr)
 	e.bits |= (pmd_write(pmd) ? ENTRY_WRITE : 0) |
 		  (pmd_dirty(pmd) ? ENTRY_DIRTY : 0) |
 		  (pmd_young(pmd) ? ENTRY_YOUNG : 0) |
+		  (pmd_soft_dirty(pmd) ? ENTRY_SOFT : 0) |
+		  (pmd_uffd(pmd) ? ENTRY_UFFD : 0) |
 		  (exclusive(e.page) ? ENTRY_EXCLUSIVE : 0);
 	e.page += (addr & ~PMD_MASK) >> PAGE_SHIFT;
 	return e;
@@ -758,8 +766,12 @@ static void note_result(void *data, unsigned long succeeded,
 {
 	struct mover *m = READ_ONCE(watched);
 
-	if (!m || current != m->task)
+	if (!m)
 		return;
+	if (current != m->task) {
+		m->others++;
+		return;
+	}
 	m->traced++;
 	m->seen.ok = succeeded;
 	m->seen.failed = failed;
@@ -794,10 +806,12 @@ static void migrate(struct mover *m, enum migrate_mode mode,
 	m->unlocked = 0;
 	m->starved = 0;
 	m->traced = 0;
+	m->others = 0;
 	m->calls = 0;
 	m->seen = (struct outcome) {};
 	m->succeeded = ~0U;
 	m->mtc.reason = reason;
+	all_vm_events(m->events);
 
 	m->seen.ret = migrate_pages(&m->list, give_target, take_back,
 				    (unsigned long)m, mode, reason,
@@ -815,6 +829,25 @@ static void put_back(struct mover *m)
 	KUNIT_EXPECT_TRUE(m->test, list_empty(&m->list));
 	lru_add_drain_all();
 	expect_counts(m);
+}
+
+/* The same in /proc/vmstat, unless somebody else has migrated something. */
+static void expect_events(struct mover *m, const struct outcome *want)
+{
+	struct kunit *test = m->test;
+	unsigned long *now = m->now;
+	int i;
+
+	all_vm_events(now);
+	if (m->others)
+		return;
+	for (i = 0; i < NR_VM_EVENT_ITEMS; i++)
+		now[i] -= m->events[i];
+	KUNIT_EXPECT_EQ(test, now[PGMIGRATE_SUCCESS], want->ok);
+	KUNIT_EXPECT_EQ(test, now[PGMIGRATE_FAIL], want->failed);
+	KUNIT_EXPECT_EQ(test, now[THP_MIGRATION_SUCCESS], want->thp_ok);
+	KUNIT_EXPECT_EQ(test, now[THP_MIGRATION_FAIL], want->thp_failed);
+	KUNIT_EXPECT_EQ(test, now[THP_MIGRATION_SPLIT], want->thp_split);
 }
 
 static void expect_result(struct mover *m, const struct outcome *want)
@@ -835,6 +868,8 @@ static void expect_result(struct mover *m, const struct outcome *want)
 	KUNIT_EXPECT_EQ(test, m->seen.thp_failed, want->thp_failed);
 	KUNIT_EXPECT_EQ(test, m->seen.thp_split, want->thp_split);
 	KUNIT_EXPECT_EQ(test, m->seen.split, want->split);
+	if (IS_ENABLED(CONFIG_VM_EVENT_COUNTERS))
+		expect_events(m, want);
 }
 
 #define expect_outcome(m, ...) \
@@ -1156,6 +1191,22 @@ static void split_pmd(struct mover *m)
 	KUNIT_ASSERT_TRUE(m->test, folio_test_large(folio_at(AREA)));
 }
 
+/* In all that can be different from a PMD that has just been written to. */
+static void vary_pmd(struct mover *m)
+{
+	struct mm_struct *mm = current->mm;
+	spinlock_t *ptl; /* of the table of @pmdp */
+	pmd_t *pmdp = pmd_at(AREA), pmd;
+
+	ptl = pmd_lock(mm, pmdp);
+	pmd = pmdp_huge_get_and_clear(mm, AREA, pmdp);
+	pmd = pmd_mkuffd(pmd_wrprotect(pmd));
+	pmd = pmd_clear_soft_dirty(pmd_mkold(pmd_mkclean(pmd)));
+	set_pmd_at(mm, AREA, pmdp, pmd);
+	spin_unlock(ptl);
+	flush_tlb_mm(mm);
+}
+
 static void allow_no_more(void *orders)
 {
 	huge_anon_orders_madvise = (unsigned long)orders;
@@ -1174,10 +1225,20 @@ static void split_pmd(struct mover *m)
 {
 }
 
+static void vary_pmd(struct mover *m)
+{
+}
+
 static void allow_mthp(struct mover *m)
 {
 }
 #endif
+
+static void map_thp_varied(struct mover *m)
+{
+	map_thp(m);
+	vary_pmd(m);
+}
 
 static void map_thp_ptes(struct mover *m)
 {
@@ -1286,6 +1347,7 @@ static const struct kind kinds[] = {
 	  .special = true },
 	{ "mthp", map_mthp, .nr = 4 << MTHP_ORDER, .folios = 4 },
 	{ "thp", map_thp, .nr = PTRS_PER_PTE, .folios = 1 },
+	{ "thp varied", map_thp_varied, .nr = PTRS_PER_PTE, .folios = 1 },
 	{ "thp ptes", map_thp_ptes, .nr = PTRS_PER_PTE, .folios = 1 },
 	{ "hugetlb private", map_hugetlb_private, .nr = PTRS_PER_PTE,
 	  .folios = 1, .hugetlb = true, .special = true },
@@ -2734,15 +2796,15 @@ static void method_sees_writeback(struct kunit *test)
 /**
  * struct late - the other CPU
  * @two: what it looks at
+ * @work: what it does
  * @held: it has the lock
  * @hit: it has taken the reference in time
- * @done: it has nothing to do with it any more
  */
 struct late {
 	struct two *two;
+	struct work_struct work;
 	struct completion held;
 	bool hit;
-	struct completion done;
 };
 
 static bool contents_arrived(struct two *two)
@@ -2754,40 +2816,39 @@ static bool contents_arrived(struct two *two)
 	return READ_ONCE(dst[last]) == src[last];
 }
 
-static void reference_too_late(void *data)
+static void reference_too_late(struct work_struct *work)
 {
-	struct late *late = data;
-	u64 end;
+	struct late *late = container_of(work, struct late, work);
+	u64 end = local_clock() + NSEC_PER_SEC;
 
-	xa_lock(&late->two->mapping->i_pages);
+	xa_lock_irq(&late->two->mapping->i_pages);
 	complete(&late->held);
-	end = local_clock() + NSEC_PER_SEC;
 	while (!contents_arrived(late->two) && local_clock() < end)
 		cpu_relax();
 	if (contents_arrived(late->two)) {
 		folio_get(late->two->src);
 		late->hit = true;
 	}
-	xa_unlock(&late->two->mapping->i_pages);
-	complete(&late->done);
+	xa_unlock_irq(&late->two->mapping->i_pages);
 }
 
 static int call_with_late_reference(const struct method *method,
 				    struct late *late)
 {
 	unsigned int cpu;
-	int err = -ENXIO;
+	int err;
 
 	init_completion(&late->held);
-	init_completion(&late->done);
+	INIT_WORK_ONSTACK(&late->work, reference_too_late);
+	/* Not on the CPU that does nothing but wait for us. */
 	migrate_disable();
 	cpu = cpumask_any_but(cpu_online_mask, smp_processor_id());
-	if (!smp_call_function_single(cpu, reference_too_late, late, 0)) {
-		wait_for_completion(&late->held);
-		err = call(method, late->two, MIGRATE_ASYNC);
-		wait_for_completion(&late->done);
-	}
+	schedule_work_on(cpu, &late->work);
+	wait_for_completion(&late->held);
+	err = call(method, late->two, MIGRATE_ASYNC);
+	flush_work(&late->work);
 	migrate_enable();
+	destroy_work_on_stack(&late->work);
 	return err;
 }
 
@@ -2836,6 +2897,18 @@ static int wrong_buffers(struct buffer_head *head, struct folio *folio)
 	return wrong;
 }
 
+/* What should be unlocked must not be waited for when the test is over. */
+static void unlock_all_buffers(struct buffer_head *head)
+{
+	struct buffer_head *bh = head;
+
+	do {
+		if (buffer_locked(bh))
+			unlock_buffer(bh);
+		bh = bh->b_this_page;
+	} while (bh != head);
+}
+
 static struct buffer_head *nth_buffer(struct folio *folio, int nth)
 {
 	struct buffer_head *bh = folio_buffers(folio);
@@ -2857,6 +2930,7 @@ static void try_locked_buffer(struct mover *m, const struct method *method,
 	KUNIT_EXPECT_TRUE(m->test, buffer_locked(bh));
 	unlock_buffer(bh);
 	KUNIT_EXPECT_EQ(m->test, wrong_buffers(head, two->src), 0);
+	unlock_all_buffers(head);
 	expect_not_replaced(m, two, head, 0);
 }
 
