@@ -664,12 +664,20 @@ static void large_locked(struct area *a, unsigned long kb)
 		mig_skip("mlock: %m");
 }
 
-/* Mapped as a whole, but by PTEs: the middle page was protected for a while. */
+/* What is mapped by PTEs looks to khugepaged like small pages to be collapsed. */
+static void large_to_stay(struct area *a, unsigned long kb)
+{
+	large(a, kb);
+	if (madvise(a->mem, a->len, MADV_NOHUGEPAGE))
+		mig_fail("MADV_NOHUGEPAGE: %m");
+}
+
+/* Mapped as a whole, but by PTEs: the second page was protected for a while. */
 static void large_by_ptes(struct area *a, unsigned long kb)
 {
 	size_t i;
 
-	large(a, kb);
+	large_to_stay(a, kb);
 	for (i = 0; i < a->len; i += a->step) {
 		mprotect(a->mem + i + mig_psize, mig_psize, PROT_READ);
 		mprotect(a->mem + i + mig_psize, mig_psize, PROT_READ | PROT_WRITE);
@@ -681,7 +689,7 @@ static void large_partly(struct area *a, unsigned long kb)
 {
 	size_t i;
 
-	large(a, kb);
+	large_to_stay(a, kb);
 	for (i = 0; i < a->len; i += a->step)
 		madvise(a->mem + i + mig_psize, a->step / 4, MADV_DONTNEED);
 	mig_sum(a->mem, a->len);
