@@ -54,7 +54,7 @@
 #include <linux/vmalloc.h>
 #include <asm/tlb.h>
 
-/* Huge pages of a device that the tests use at most. */
+/* Huge pages that the tests use at most. A device has twice as many. */
 #define TOY_HUGE	4
 
 /**
@@ -387,7 +387,7 @@ static struct toy_device *toy_create(void)
 	if (!toy)
 		return NULL;
 	spin_lock_init(&toy->lock);
-	toy->nr = (1UL << PA_SECTION_SHIFT) >> PAGE_SHIFT;
+	toy->nr = 2 * TOY_HUGE * (PMD_SIZE >> PAGE_SHIFT);
 	toy->used = bitmap_zalloc(toy->nr, GFP_KERNEL);
 	toy->backing = kvcalloc(toy->nr, sizeof(*toy->backing), GFP_KERNEL);
 	if (!toy->used || !toy->backing)
@@ -1192,6 +1192,9 @@ static void pulled_meanwhile(struct kunit *test)
 	t.toy->refuse_huge = phase->size == TOY_DIVIDED;
 	toy_migrate_meanwhile(&t, MIGRATE_VMA_SELECT_SYSTEM);
 	t.toy->refuse_huge = false;
+	/* Faults would fetch them one by one. */
+	if (phase->size != TOY_WHOLE)
+		toy_evict_all(&t);
 	toy_check_acted(&t, phase->act);
 	toy_end(&t);
 }
