@@ -14,6 +14,8 @@ set -eu
 
 cd "$(dirname "$0")/.."
 src=$1 out=$2 pattern=${3:-}
+# What make was called with, M=pattern above all, is not for the kernel's make.
+unset MAKEFLAGS MAKEOVERRIDES
 OPTIONS="all NUMA THP HUGETLBFS SWAP MEMCG BLOCK BUFFER_HEAD KSM COMPACTION
 	ZONE_DEVICE MIGRATION"
 
