@@ -186,6 +186,7 @@ def save(sides, found, partial):
     (folder / f"{stem}-samples.txt").write_text("\n".join(found.lines) + "\n")
     path = folder / f"{stem}.csv"
     results.write_csv(path, found, heading(sides))
+    results.write_rst(path.with_suffix(".rst"), found, heading(sides))
     return path
 
 

@@ -194,6 +194,29 @@ def write_csv(path, results, heading):
                 row.notes["base"], row.notes["ours"]])
 
 
+def write_rst(path, results, heading):
+    """The table of instructions, as Documentation/mm/migrate_bench.rst has it."""
+    copy = results.copy_cost("insn")
+    lines = [("workload", "unit", "base", "ours", "ratio", "copy", "rest")]
+    for row in results.of("insn"):
+        share = copy * row.copied if copy and row.copied and row.name != "copy" else None
+        lines.append((row.name, row.unit, figure(row.value("base")), figure(row.value("ours")),
+                      ratio(row.ratio, ""), figure(share), ratio(row.rest_ratio(copy), "")))
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    rule = "  ".join("=" * width for width in widths) + "\n"
+    with open(path, "w", encoding="utf-8") as out:
+        out.writelines(f".. {line}\n" for line in heading)
+        for number_of, line in enumerate(lines):
+            if number_of < 2:
+                out.write(rule if number_of else "\n" + rule)
+            cells = [cell.ljust(width) if column < 2 else cell.rjust(width)
+                     for column, (cell, width) in enumerate(zip(line, widths))]
+            # A dash alone would begin a list.
+            out.write("  ".join(c[:-2] + "\\-" if c.endswith(" -") else c
+                                for c in cells).rstrip() + "\n")
+        out.write(rule)
+
+
 def number(value):
     """A number for a machine."""
     return "" if value is None else f"{value:.6g}"
