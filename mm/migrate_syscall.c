@@ -620,11 +620,21 @@ static void move_chunk_free(struct move_chunk *chunk)
 		kfree(chunk->addr);
 }
 
-/* Copy @nr elements from user space, and return how many could be read. */
+/*
+ * Copy @nr elements from user space, and return how many could be read. Where a
+ * copy fails it may have stopped before it had to: whole elements up to the end
+ * of what is mapped are the caller's due.
+ */
 static unsigned int move_read(void *to, const void __user *from,
 			      unsigned int nr, size_t size)
 {
-	return nr - DIV_ROUND_UP(copy_from_user(to, from, nr * size), size);
+	unsigned long left = copy_from_user(to, from, nr * size);
+	unsigned int done = nr - DIV_ROUND_UP(left, size);
+
+	while (unlikely(done < nr) &&
+	       !copy_from_user(to + done * size, from + done * size, size))
+		done++;
+	return done;
 }
 
 /* Read the addresses from @pos on, as many as fit and can be read. */

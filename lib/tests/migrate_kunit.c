@@ -180,6 +180,7 @@ struct outcome {
  * @unlocked: sources that were not locked when a target was asked for
  * @starved: targets that there really was no memory for
  * @victim: the folio that @before has done something to
+ * @locked: the VMA that @with has locked
  * @delay: something happens to @victim after this time, if it is not 0
  * @later: what happens
  * @seen: result of the last migration
@@ -223,6 +224,7 @@ struct mover {
 	unsigned int unlocked;
 	unsigned int starved;
 	struct folio *victim;
+	struct vm_area_struct *locked;
 	unsigned long delay;
 	struct delayed_work later;
 
@@ -3087,12 +3089,13 @@ static void unlock_mapping(struct mover *m, struct folio *dst)
 
 static void lock_vma(struct mover *m, struct folio *src)
 {
-	hugetlb_vma_lock_read(vma_at(AREA));
+	m->locked = vma_at(AREA);
+	hugetlb_vma_lock_read(m->locked);
 }
 
 static void unlock_vma(struct mover *m, struct folio *dst)
 {
-	hugetlb_vma_unlock_read(vma_at(AREA));
+	hugetlb_vma_unlock_read(m->locked);
 }
 
 /* Locks that rank before the folio lock are tried, and tried again. */

@@ -256,6 +256,14 @@ static const struct mm_walk_ops all_ops = {
 	.post_vma = note_post,
 };
 
+/* VMAs and holes. Which tables an empty mm has depends on the machine. */
+static const struct mm_walk_ops vma_ops = {
+	.pte_hole = note_hole,
+	.test_walk = note_test,
+	.pre_vma = note_pre,
+	.post_vma = note_post,
+};
+
 /* The entries, and nothing about VMAs. */
 static const struct mm_walk_ops entry_ops = {
 	.pgd_entry = note_pgd,
@@ -562,6 +570,21 @@ static int depth_of(int depth)
 	return depth;
 }
 
+/*
+ * The depth of the hole that an mm without page tables is. A level that is
+ * folded when the machine starts looks as if there were a table.
+ */
+static int depth_of_nothing(void)
+{
+	pgd_t *pgd = pgd_offset(current->mm, AREA);
+	p4d_t *p4d;
+
+	if (pgd_none(pgdp_get(pgd)))
+		return 0;
+	p4d = p4d_offset(pgd, AREA);
+	return depth_of(p4d_none(p4dp_get(p4d)) ? 1 : 2);
+}
+
 /* Who is called for what. */
 
 static void walk_untouched(struct kunit *test)
@@ -570,11 +593,11 @@ static void walk_untouched(struct kunit *test)
 	struct record *rec = new_record(test);
 
 	map_anon(test, AREA, 4 * PAGE_SIZE);
-	KUNIT_EXPECT_EQ(test, walk(test, AREA, end, &all_ops), 0);
+	KUNIT_EXPECT_EQ(test, walk(test, AREA, end, &vma_ops), 0);
 	expect_calls(test, rec,
 		     { TEST, AREA, end },
 		     { PRE, AREA, end },
-		     { HOLE, AREA, end, 0 },
+		     { HOLE, AREA, end, depth_of_nothing() },
 		     { POST, AREA, end });
 }
 
@@ -633,23 +656,25 @@ static void walk_gaps(struct kunit *test)
 	map_anon(test, one, PAGE_SIZE);
 	map_anon(test, two, PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, walk(test, AREA, AREA + 5 * PAGE_SIZE,
-				   &all_ops), 0);
+				   &vma_ops), 0);
 	expect_calls(test, rec,
 		     { HOLE, AREA, one, -1 },
 		     { TEST, one, one + PAGE_SIZE },
 		     { PRE, one, one + PAGE_SIZE },
-		     { HOLE, one, one + PAGE_SIZE, 0 },
+		     { HOLE, one, one + PAGE_SIZE,
+		       depth_of_nothing() },
 		     { POST, one, one + PAGE_SIZE },
 		     { HOLE, one + PAGE_SIZE, two, -1 },
 		     { TEST, two, two + PAGE_SIZE },
 		     { PRE, two, two + PAGE_SIZE },
-		     { HOLE, two, two + PAGE_SIZE, 0 },
+		     { HOLE, two, two + PAGE_SIZE,
+		       depth_of_nothing() },
 		     { POST, two, two + PAGE_SIZE },
 		     { HOLE, two + PAGE_SIZE, AREA + 5 * PAGE_SIZE, -1 });
 
 	/* Beyond the last VMA, up to the last address there is. */
 	rec = new_record(test);
-	KUNIT_EXPECT_EQ(test, walk(test, AREA + PUD_SIZE, -1UL, &all_ops), 0);
+	KUNIT_EXPECT_EQ(test, walk(test, AREA + PUD_SIZE, -1UL, &vma_ops), 0);
 	expect_calls(test, rec, { HOLE, AREA + PUD_SIZE, -1UL, -1 });
 }
 
@@ -953,21 +978,21 @@ static void walk_test_returns(struct kunit *test)
 
 	/* Positive: skip this VMA, go on with the next. */
 	rec = cue(test, TEST, 0, 1, 0);
-	KUNIT_EXPECT_EQ(test, walk(test, AREA, end, &all_ops), 0);
+	KUNIT_EXPECT_EQ(test, walk(test, AREA, end, &vma_ops), 0);
 	expect_calls(test, rec,
 		     { TEST, one, one + PAGE_SIZE },
 		     { HOLE, one + PAGE_SIZE, two, -1 },
 		     { TEST, two, end },
 		     { PRE, two, end },
-		     { HOLE, two, end, 0 },
+		     { HOLE, two, end, depth_of_nothing() },
 		     { POST, two, end });
 
 	/* The last VMA skipped does not leak out as a result, either. */
 	cue(test, TEST, 1, 1, 0);
-	KUNIT_EXPECT_EQ(test, walk(test, AREA, end, &all_ops), 0);
+	KUNIT_EXPECT_EQ(test, walk(test, AREA, end, &vma_ops), 0);
 
 	rec = cue(test, TEST, 0, -EIO, 0);
-	KUNIT_EXPECT_EQ(test, walk(test, AREA, end, &all_ops), -EIO);
+	KUNIT_EXPECT_EQ(test, walk(test, AREA, end, &vma_ops), -EIO);
 	expect_calls(test, rec, { TEST, one, one + PAGE_SIZE });
 }
 

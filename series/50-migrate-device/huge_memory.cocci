@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // files: mm/huge_memory.c
-// mm/huge_memory.c: two places where a huge entry of device memory is taken for
-// what it is not.
+// mm/huge_memory.c: three places where a huge entry of device memory is taken
+// for what it is not.
 
 // A huge migration entry may refer to the memory of a device, too: it holds no
 // mapping and no reference that could be dropped. Only a device-private entry
@@ -37,4 +37,18 @@ identifier entry, ptl;
 +	softleaf_entry_wait_on_locked(entry, ptl);
  }
  ...
+ }
+
+// The entry for the memory of a device is not present, and has a soft-dirty mark
+// where a present one has the right to write.
+@@
+identifier restore = remove_migration_pmd;
+identifier pmde, folio;
+@@
+ restore(...)
+ {
+ <...
+-	pmd_write(pmde) && folio_test_anon(folio)
++	pmd_present(pmde) && pmd_write(pmde) && folio_test_anon(folio)
+ ...>
  }
