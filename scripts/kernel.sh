@@ -11,6 +11,9 @@ set -eu
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
+# Variables of the command line are for our Makefile, not for the kernel's.
+unset MAKEFLAGS MAKEOVERRIDES MFLAGS
+
 top=$(cd "$(dirname "$0")/.." && pwd)
 src=$1 out=$2
 shift 2
