@@ -109,6 +109,9 @@ class Results:
 
     def _sample(self, instrument, side, match, visit):
         name, unit, copied, units, cost, check, note = match.groups()
+        if not float(units):
+            self.errors.append(f"{side}, {instrument}: {name} did no work: {note or 'no reason'}")
+            return
         key = (instrument, name)
         row = self.rows.setdefault(key, Row(instrument, name, unit, int(copied)))
         visit.setdefault(row, []).append(float(cost) / float(units))
