@@ -190,10 +190,14 @@ static bool rest_intact(const struct area *a)
 	return true;
 }
 
-/* Compact until a turn moves next to nothing. */
+/*
+ * Compact until some turns in a row have moved next to nothing: a single one may
+ * have stopped where it began. Such turns do not count.
+ */
 static void run_compaction(const struct workload *w, unsigned int rounds)
 {
-	__u64 cost, moved, before, turn;
+	__u64 cost, moved, before, turn, took;
+	unsigned int idle;
 	struct area a;
 
 	while (rounds--) {
@@ -202,14 +206,18 @@ static void run_compaction(const struct workload *w, unsigned int rounds)
 		settle();
 		cost = 0;
 		moved = 0;
-		do {
+		for (idle = 0; idle < 4; idle++) {
 			before = vm_event("pgmigrate_success");
-			turn = clock_now();
+			took = clock_now();
 			need_write(NODE3 "compact", "1");
-			cost += clock_now() - turn;
+			took = clock_now() - took;
 			turn = vm_event("pgmigrate_success") - before;
+			if (turn <= a.size / PAGE / 64)
+				continue;
+			idle = 0;
+			cost += took;
 			moved += turn;
-		} while (turn > a.size / PAGE / 64);
+		}
 		note("%llu pages moved", moved);
 		report(w, NULL, moved, cost, rest_intact(&a));
 		area_free(&a);
