@@ -44,12 +44,6 @@
 
 /* ------------------------------------------------ isolation and putting back */
 
-static void migrate_count_isolated(struct folio *folio, long nr_pages)
-{
-	node_stat_mod_folio(folio, NR_ISOLATED_ANON + folio_is_file_lru(folio),
-			    nr_pages);
-}
-
 /**
  * isolate_folio_to_list - isolate whatever can be migrated
  * @folio: LRU folio, hugetlb folio or page with movable_operations.

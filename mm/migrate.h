@@ -128,6 +128,13 @@ static inline void migrate_tally_join(struct migrate_tally *to,
 	to->pages += from->pages;
 }
 
+/* Tell the node of an LRU folio that @nr_pages of it are isolated from now on. */
+static inline void migrate_count_isolated(struct folio *folio, long nr_pages)
+{
+	node_stat_mod_folio(folio, NR_ISOLATED_ANON + folio_is_file_lru(folio),
+			    nr_pages);
+}
+
 /**
  * struct migrate_isolated - a change of a node's isolated counts, to be made
  * @pgdat: The node, NULL if there is nothing to change.

@@ -148,6 +148,26 @@ static int migrate_unreferenced_buffers(struct address_space *mapping,
 	return err;
 }
 
+static int migrate_with_buffers(struct address_space *mapping, struct folio *dst,
+				struct folio *src, enum migrate_mode mode,
+				bool unreferenced)
+{
+	struct buffer_head *head = folio_buffers(src);
+	int err;
+
+	if (!head)
+		return migrate_folio(mapping, dst, src, mode);
+	if (!migrate_lock_buffers(src, mode))
+		return -EAGAIN;
+
+	if (unreferenced)
+		err = migrate_unreferenced_buffers(mapping, dst, src, mode);
+	else
+		err = migrate_locked_buffers(mapping, dst, src, mode);
+	migrate_unlock_buffers(head, head);
+	return err;
+}
+
 /**
  * buffer_migrate_folio() - Migrate a folio with its buffer heads.
  * @mapping: The address space that holds @src.
@@ -168,17 +188,7 @@ static int migrate_unreferenced_buffers(struct address_space *mapping,
 int buffer_migrate_folio(struct address_space *mapping, struct folio *dst,
 			 struct folio *src, enum migrate_mode mode)
 {
-	struct buffer_head *head = folio_buffers(src);
-	int err;
-
-	if (!head)
-		return migrate_folio(mapping, dst, src, mode);
-	if (!migrate_lock_buffers(src, mode))
-		return -EAGAIN;
-
-	err = migrate_locked_buffers(mapping, dst, src, mode);
-	migrate_unlock_buffers(head, head);
-	return err;
+	return migrate_with_buffers(mapping, dst, src, mode, false);
 }
 EXPORT_SYMBOL(buffer_migrate_folio);
 
@@ -200,16 +210,6 @@ EXPORT_SYMBOL(buffer_migrate_folio);
 int buffer_migrate_folio_norefs(struct address_space *mapping, struct folio *dst,
 				struct folio *src, enum migrate_mode mode)
 {
-	struct buffer_head *head = folio_buffers(src);
-	int err;
-
-	if (!head)
-		return migrate_folio(mapping, dst, src, mode);
-	if (!migrate_lock_buffers(src, mode))
-		return -EAGAIN;
-
-	err = migrate_unreferenced_buffers(mapping, dst, src, mode);
-	migrate_unlock_buffers(head, head);
-	return err;
+	return migrate_with_buffers(mapping, dst, src, mode, true);
 }
 EXPORT_SYMBOL_GPL(buffer_migrate_folio_norefs);

@@ -106,8 +106,7 @@ int migrate_misplaced_folio_prepare(struct folio *folio,
 	if (!folio_isolate_lru(folio))
 		return -EAGAIN;
 	/* MADV_FREE makes it a file folio, but not while it is isolated. */
-	node_stat_mod_folio(folio, NR_ISOLATED_ANON + folio_is_file_lru(folio),
-			    nr_pages);
+	migrate_count_isolated(folio, nr_pages);
 	return 0;
 }
 
