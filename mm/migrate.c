@@ -42,6 +42,9 @@
 #define MIGRATE_SLICE_PAGES	512
 #endif
 
+/* More pages than these are not taken out of a TLB one by one. */
+#define MIGRATE_FLUSH_PAGES	33
+
 /* ------------------------------------------------ isolation and putting back */
 
 /**
@@ -683,8 +686,7 @@ static enum migrate_outcome migrate_unmap_src(struct migrate_batch *batch,
 		migrate_hold_anon_vma(batch, pair);
 		if (folio_test_large(src))
 			pair->was |= migrate_deferral(src);
-		try_to_migrate(src, batch->mode == MIGRATE_ASYNC ?
-				    TTU_BATCH_FLUSH : 0);
+		try_to_migrate(src, batch->flush);
 		pair->was |= MIGRATE_WAS_MAPPED;
 		if (folio_test_large(src) &&
 		    (migrate_deferral(src) & ~pair->was & MIGRATE_WAS_PARTIAL))
@@ -990,12 +992,27 @@ static void migrate_pieces(struct migrate_run *run)
 			     /* is_final = */ true);
 	unsigned int nr_failed = run->nr_failed.folios;
 
+	batch.flush = TTU_BATCH_FLUSH;
 	list_splice_init(&run->split, &batch.todo);
 	migrate_batch_run(&batch);
 	run->nr_failed.folios = nr_failed;
 }
 
-static int migrate_slice(struct migrate_run *run, struct list_head *slice)
+/*
+ * How to flush the TLBs for @nr_pages. When other CPUs are concerned, a single
+ * flush for all pages saves interrupts. When it is only this one, dropping many
+ * pages one after the other costs more than beginning with an empty TLB does;
+ * x86 draws the line at the same number, see tlb_single_page_flush_ceiling.
+ */
+static enum ttu_flags migrate_flush_flags(unsigned int nr_pages)
+{
+	if (nr_pages > MIGRATE_FLUSH_PAGES)
+		return TTU_BATCH_FLUSH | TTU_BATCH_LOCAL;
+	return TTU_BATCH_FLUSH;
+}
+
+static int migrate_slice(struct migrate_run *run, struct list_head *slice,
+			 unsigned int nr_pages)
 {
 	const bool async = run->mc->mode == MIGRATE_ASYNC;
 	DEFINE_MIGRATE_BATCH(batch, run, MIGRATE_ASYNC,
@@ -1003,6 +1020,7 @@ static int migrate_slice(struct migrate_run *run, struct list_head *slice)
 			     /* is_final = */ async);
 	int err;
 
+	batch.flush = migrate_flush_flags(nr_pages);
 	list_splice_init(slice, &batch.todo);
 	err = migrate_batch_run(&batch);
 	if (!err)
@@ -1013,19 +1031,24 @@ static int migrate_slice(struct migrate_run *run, struct list_head *slice)
 	return err;
 }
 
-/* Cut off as many folios as may be unmapped together, but one at least. */
-static void migrate_cut_slice(struct list_head *from, struct list_head *slice)
+/*
+ * Cut off as many folios as may be unmapped together, but one at least. Returns
+ * how many pages they have.
+ */
+static unsigned int migrate_cut_slice(struct list_head *from,
+				      struct list_head *slice)
 {
-	unsigned int nr_pages = 0;
+	unsigned int nr_pages = 0, nr;
 	struct folio *folio;
 
 	list_for_each_entry(folio, from, lru) {
-		nr_pages += folio_nr_pages(folio);
-		if (nr_pages > MIGRATE_SLICE_PAGES &&
-		    !list_is_first(&folio->lru, from))
+		nr = folio_nr_pages(folio);
+		if (nr_pages + nr > MIGRATE_SLICE_PAGES && nr_pages)
 			break;
+		nr_pages += nr;
 	}
 	list_cut_before(slice, from, &folio->lru);
+	return nr_pages;
 }
 
 /* Publish the counts of a finished call. */
@@ -1087,6 +1110,7 @@ int migrate_pages(struct list_head *from, new_folio_t get_new_folio,
 		.failed = LIST_HEAD_INIT(run.failed),
 		.split = LIST_HEAD_INIT(run.split),
 	};
+	unsigned int nr_pages;
 	LIST_HEAD(slice);
 	int err;
 
@@ -1095,8 +1119,8 @@ int migrate_pages(struct list_head *from, new_folio_t get_new_folio,
 
 	err = migrate_hugetlbs(&run, from);
 	while (!err && !list_empty(from)) {
-		migrate_cut_slice(from, &slice);
-		err = migrate_slice(&run, &slice);
+		nr_pages = migrate_cut_slice(from, &slice);
+		err = migrate_slice(&run, &slice, nr_pages);
 	}
 	migrate_spares_put(&run.spares);
 	list_splice(&run.failed, from);

@@ -38,6 +38,7 @@
 #include <linux/migrate.h>
 #include <linux/mm_inline.h>
 #include <linux/mmzone.h>
+#include <linux/rmap.h>
 #include <linux/types.h>
 #include <linux/vmstat.h>
 
@@ -240,6 +241,7 @@ struct migrate_run {
  *	be MIGRATE_ASYNC if there can be more than one folio.
  * @tries: How often each of the fallible phases is tried.
  * @is_final: Nobody tries again what fails here.
+ * @flush: How try_to_migrate() shall flush the TLBs.
  * @todo: Queued folios.
  * @pairs: Unmapped folios, each followed by its target.
  * @failed: Folios that are not tried again within this batch.
@@ -254,6 +256,7 @@ struct migrate_batch {
 	enum migrate_mode mode;
 	unsigned int tries;
 	bool is_final;
+	enum ttu_flags flush;
 	struct list_head todo;
 	struct list_head pairs;
 	struct list_head failed;

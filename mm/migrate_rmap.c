@@ -175,16 +175,6 @@ static unsigned int migrate_run_limit(struct folio *folio, unsigned long first,
 }
 
 /*
- * PageAnonExclusive() without the search for the head of a hugetlb folio, which
- * is not what is handled here.
- */
-static __always_inline bool migrate_page_exclusive(const struct page *page)
-{
-	VM_WARN_ON_ONCE_PAGE(PageHuge(page), page);
-	return test_bit(PG_anon_exclusive, &page->flags.f);
-}
-
-/*
  * The migration entry for @page, which was mapped by @old. What mapped it may
  * have been a device-private or a device-exclusive entry.
  */
@@ -226,6 +216,51 @@ static __always_inline pte_t migrate_entry_pte(swp_entry_t entry, pte_t old)
 	if (present ? pte_uffd(old) : pte_swp_uffd(old))
 		pte = pte_swp_mkuffd(pte);
 	return pte;
+}
+
+/**
+ * struct migrate_series - entries for consecutive pages that are alike otherwise
+ * @first: The value for the first page.
+ * @step: What is added to it from each page to the next.
+ */
+struct migrate_series {
+	u64 first;
+	u64 step;
+};
+
+static __always_inline pte_t migrate_series_pte(const struct migrate_series *series,
+						unsigned int i)
+{
+	return __pte(series->first + i * series->step);
+}
+
+/* The series of present entries that begins with @pte. */
+static __always_inline struct migrate_series migrate_series_present(pte_t pte)
+{
+	const u64 first = pte_val(pte);
+
+	return (struct migrate_series){
+		.first = first,
+		.step = pte_val(pte_advance_pfn(pte, 1)) - first,
+	};
+}
+
+/*
+ * The series of @nr migration entries that begins with @entry and bears the
+ * marks of @old. How a swap offset is laid out is up to the architecture: where
+ * it is in two pieces, a carry between them would make the steps uneven. Then the
+ * last entry is not where it should be, and there is no such series.
+ */
+static __always_inline bool migrate_series_init(struct migrate_series *series,
+						swp_entry_t entry, pte_t old,
+						unsigned int nr)
+{
+	const swp_entry_t second = { .val = entry.val + 1 };
+	const swp_entry_t last = { .val = entry.val + nr - 1 };
+
+	series->first = pte_val(migrate_entry_pte(entry, old));
+	series->step = pte_val(migrate_entry_pte(second, old)) - series->first;
+	return pte_same(migrate_entry_pte(last, old), migrate_series_pte(series, nr - 1));
 }
 
 /*
@@ -308,6 +343,12 @@ static void migrate_owe(struct migrate_unmap *mu, const struct migrate_debt *new
 	const unsigned long nr_pages = folio_nr_pages(mu->folio);
 	struct migrate_debt *piece;
 
+	/* Nothing else maps the folio, so nothing is owed either. */
+	if (likely(new->nr == folio_mapcount(mu->folio))) {
+		migrate_drop_mappings(mu->folio, new);
+		return;
+	}
+
 	if (new->nr == nr_pages) {
 		migrate_add_whole(mu, new);
 	} else {
@@ -358,31 +399,34 @@ static __always_inline unsigned int migrate_run_take(struct migrate_ptes *run, u
 
 /*
  * Clear the entries from the first one of @run on, up to the first one that does
- * not map the next page, and @max at most. As long as they are alike, comparing
- * with what is expected does for all.
+ * not map the next page, and @max at most. One that is as expected tells nothing
+ * that the first one has not told. The CPU may set a bit just before an entry is
+ * cleared, so it is the old value that counts.
  */
 static __always_inline void migrate_run_clear(struct migrate_ptes *run, unsigned int max)
 {
 	const unsigned long pfn = page_to_pfn(run->page);
-	pte_t pte = ptep_get(run->ptep), expected = pte;
-	unsigned int nr = 0, step;
+	pte_t pte = ptep_get(run->ptep), expected;
+	struct migrate_series series;
+	unsigned int nr;
 
 	flush_cache_range(run->vma, run->addr, run->addr + max * PAGE_SIZE);
-	for (;;) {
-		step = migrate_run_take(run, nr, max, &pte);
-		migrate_run_note(run, pte);
-		/* The CPU may have set a bit just before it was cleared. */
-		if (nr && !pte_same(pte, expected))
-			run->alike = false;
-		nr += step;
-		if (nr >= max)
-			break;
+	nr = migrate_run_take(run, 0, max, &pte);
+	migrate_run_note(run, pte);
+	series = migrate_series_present(pte);
 
-		expected = pte_advance_pfn(pte, step);
+	while (nr < max) {
+		expected = migrate_series_pte(&series, nr);
 		pte = ptep_get(run->ptep + nr);
 		if (!pte_same(pte, expected) &&
 		    (!pte_present(pte) || pte_pfn(pte) != pfn + nr))
 			break;
+
+		nr += migrate_run_take(run, nr, max, &pte);
+		if (!pte_same(pte, expected)) {
+			migrate_run_note(run, pte);
+			run->alike = false;
+		}
 	}
 
 	run->nr = nr;
@@ -398,65 +442,60 @@ static __always_inline void migrate_run_clear_softleaf(struct migrate_ptes *run,
 	run->nr = 1;
 }
 
-/* Sort the pages of @run by what happens to their entries. */
-static __always_inline void migrate_run_sort(struct migrate_ptes *run)
-{
-	const bool anon = folio_test_anon(run->folio);
-	const bool keep_unused = userfaultfd_armed(run->vma);
-	unsigned int i;
-
-	for (i = 0; i < run->nr; i++) {
-		struct page *page = run->page + i;
-		pte_t old = run->old[i];
-
-		if (PageHWPoison(page))
-			run->poisoned |= BIT_ULL(i);
-		else if (pte_present(old) && pte_unused(old) && !keep_unused)
-			run->unused |= BIT_ULL(i);
-		else if (anon && migrate_page_exclusive(page))
-			run->exclusive |= BIT_ULL(i);
-	}
-}
-
-/*
- * Take the exclusive marks off the pages of @run, unless the folio may be
- * pinned. Whether it is does not depend on the page, and all entries are clear
- * by now: so the first page asks, with the barriers that this takes against
- * GUP-fast, and the answer holds for the others. They need one more barrier
- * between their marks and the entries that follow.
- */
-static __always_inline bool migrate_run_share(struct migrate_ptes *run)
-{
-	u64 others = run->exclusive & (run->exclusive - 1);
-
-	if (!run->exclusive)
-		return true;
-	if (folio_try_share_anon_rmap_pte(run->folio,
-					  run->page + __ffs64(run->exclusive)))
-		return false;
-	if (!others)
-		return true;
-
-	for (; others; others &= others - 1)
-		ClearPageAnonExclusive(run->page + __ffs64(others));
-	if (IS_ENABLED(CONFIG_HAVE_GUP_FAST)) {
-		/* Pairs with smp_rmb() in gup_must_unshare(). */
-		smp_mb__after_atomic();
-	}
-	return true;
-}
-
-/* Let the architecture save what it keeps beside the entries. */
+/* Let the architecture save what it keeps beside the entries that come back. */
 static __always_inline bool migrate_run_unmap_arch(struct migrate_ptes *run)
 {
-	const u64 skip = run->poisoned | run->unused;
+#ifdef __HAVE_ARCH_UNMAP_ONE
 	unsigned int i;
 
 	for (i = 0; i < run->nr; i++) {
-		if (pte_present(run->old[i]) && !(skip & BIT_ULL(i)) &&
+		if (pte_present(run->old[i]) && !PageHWPoison(run->page + i) &&
 		    arch_unmap_one(run->vma->vm_mm, run->vma,
 				   run->addr + i * PAGE_SIZE, run->old[i]) < 0)
 			return false;
+	}
+#endif
+	return true;
+}
+
+/*
+ * Sort the pages of @run by what happens to their entries, and take the exclusive
+ * marks off them, unless the folio may be pinned. Whether it is does not depend
+ * on the page, and all entries are clear by now: so the first page with a mark
+ * asks, with the barriers that this takes against GUP-fast, and the answer holds
+ * for the others. They need one more barrier between their marks and the entries
+ * that follow.
+ */
+static __always_inline bool migrate_run_sort(struct migrate_ptes *run)
+{
+	const unsigned long exclusive = folio_test_anon(run->folio) ?
+					BIT(PG_anon_exclusive) : 0;
+	const bool keep_unused = userfaultfd_armed(run->vma);
+	struct page *page = run->page;
+	unsigned long flags;
+	unsigned int i;
+	u64 bit = 1;
+
+	VM_WARN_ON_ONCE_FOLIO(folio_test_hugetlb(run->folio), run->folio);
+	for (i = 0; i < run->nr; i++, page++, bit <<= 1) {
+		flags = READ_ONCE(page->flags.f);
+		if (unlikely(flags & __PG_HWPOISON)) {
+			run->poisoned |= bit;
+		} else if (pte_present(run->old[i]) && pte_unused(run->old[i]) &&
+			   !keep_unused) {
+			run->unused |= bit;
+		} else if (flags & exclusive) {
+			if (run->exclusive)
+				ClearPageAnonExclusive(page);
+			else if (folio_try_share_anon_rmap_pte(run->folio, page))
+				return false;
+			run->exclusive |= bit;
+		}
+	}
+
+	if (IS_ENABLED(CONFIG_HAVE_GUP_FAST) && run->exclusive & (run->exclusive - 1)) {
+		/* Pairs with smp_rmb() in gup_must_unshare(). */
+		smp_mb__after_atomic();
 	}
 	return true;
 }
@@ -471,16 +510,6 @@ static void migrate_run_undo(struct migrate_ptes *run)
 			   run->ptep + i, run->old[i]);
 }
 
-static __always_inline void migrate_run_write(const struct migrate_ptes *run, unsigned int i,
-					      swp_entry_t entry, pte_t old)
-{
-	const unsigned long addr = run->addr + i * PAGE_SIZE;
-	const pte_t pte = migrate_entry_pte(entry, old);
-
-	set_pte_at(run->vma->vm_mm, addr, run->ptep + i, pte);
-	trace_set_migration_pte(addr, pte_val(pte), folio_order(run->folio));
-}
-
 /* Do the migration entries of @run differ in nothing but the page? */
 static __always_inline bool migrate_run_uniform(const struct migrate_ptes *run)
 {
@@ -488,28 +517,48 @@ static __always_inline bool migrate_run_uniform(const struct migrate_ptes *run)
 	       (!run->exclusive || run->exclusive == GENMASK_ULL(run->nr - 1, 0));
 }
 
-/* Write the migration entries of @run. Most often counting up is enough. */
-static __always_inline void migrate_run_install(struct migrate_ptes *run)
+/* Write the migration entries of a run in which each page needs its own look. */
+static __always_inline void migrate_run_install_mixed(struct migrate_ptes *run)
 {
 	const u64 skip = run->poisoned | run->unused;
 	swp_entry_t entry;
 	unsigned int i;
-
-	if (likely(migrate_run_uniform(run))) {
-		const pte_t old = run->old[0];
-
-		entry = migrate_encode(run->page, old, run->exclusive);
-		for (i = 0; i < run->nr; i++, entry.val++)
-			migrate_run_write(run, i, entry, old);
-		return;
-	}
 
 	for (i = 0; i < run->nr; i++) {
 		if (skip & BIT_ULL(i))
 			continue;
 		entry = migrate_encode(run->page + i, run->old[i],
 				       run->exclusive & BIT_ULL(i));
-		migrate_run_write(run, i, entry, run->old[i]);
+		set_pte_at(run->vma->vm_mm, run->addr + i * PAGE_SIZE, run->ptep + i,
+			   migrate_entry_pte(entry, run->old[i]));
+	}
+}
+
+/* Write the migration entries of @run. Most often counting up is enough. */
+static __always_inline void migrate_run_install(struct migrate_ptes *run)
+{
+	const u64 skip = run->poisoned | run->unused;
+	struct migrate_series series;
+	unsigned int i;
+
+	if (likely(migrate_run_uniform(run)) &&
+	    likely(migrate_series_init(&series,
+				       migrate_encode(run->page, run->old[0], run->exclusive),
+				       run->old[0], run->nr))) {
+		for (i = 0; i < run->nr; i++)
+			set_pte_at(run->vma->vm_mm, run->addr + i * PAGE_SIZE,
+				   run->ptep + i, migrate_series_pte(&series, i));
+	} else {
+		migrate_run_install_mixed(run);
+	}
+
+	if (!trace_set_migration_pte_enabled())
+		return;
+	for (i = 0; i < run->nr; i++) {
+		if (!(skip & BIT_ULL(i)))
+			trace_set_migration_pte(run->addr + i * PAGE_SIZE,
+						pte_val(ptep_get(run->ptep + i)),
+						folio_order(run->folio));
 	}
 }
 
@@ -542,6 +591,15 @@ static __always_inline void migrate_run_discard(struct migrate_ptes *run)
 	}
 }
 
+/* May the flush for @mm be left to the caller? */
+static __always_inline bool migrate_may_defer(struct mm_struct *mm, enum ttu_flags flags)
+{
+	if (IS_ENABLED(CONFIG_ARCH_WANT_BATCHED_UNMAP_TLB_FLUSH) &&
+	    flags & TTU_BATCH_LOCAL)
+		return true;
+	return should_defer_flush(mm, flags);
+}
+
 /*
  * Nobody may reach the old pages through the TLB when the contents are copied.
  * A clean entry cannot become dirty in between: the architecture has to look at
@@ -554,7 +612,7 @@ static __always_inline void migrate_run_flush(struct migrate_ptes *run, enum ttu
 
 	if (!run->may_be_cached)
 		return;
-	if (should_defer_flush(mm, flags))
+	if (migrate_may_defer(mm, flags))
 		set_tlb_ubc_flush_pending(mm, run->flush, run->addr, end);
 	else if (run->nr == 1)
 		flush_tlb_page(run->vma, run->addr);
@@ -562,14 +620,20 @@ static __always_inline void migrate_run_flush(struct migrate_ptes *run, enum ttu
 		flush_tlb_range(run->vma, run->addr, end);
 }
 
+/* An anonymous folio out of the swap cache has no mapping that wants to know. */
+static __always_inline void migrate_mark_dirty(struct folio *folio)
+{
+	if (folio_test_anon(folio) && !folio_test_swapcache(folio))
+		folio_set_dirty(folio);
+	else
+		folio_mark_dirty(folio);
+}
+
 /* Replace the entries of @run, or none of them. */
 static __always_inline bool migrate_run_replace(struct migrate_ptes *run, enum ttu_flags flags)
 {
-	bool ok;
 
-	migrate_run_sort(run);
-	ok = migrate_run_unmap_arch(run) && migrate_run_share(run);
-	if (unlikely(!ok)) {
+	if (unlikely(!migrate_run_unmap_arch(run) || !migrate_run_sort(run))) {
 		/* arm64: single entries must not meet the block in a TLB. */
 		migrate_run_flush(run, 0);
 		migrate_run_undo(run);
@@ -577,7 +641,7 @@ static __always_inline bool migrate_run_replace(struct migrate_ptes *run, enum t
 	}
 
 	if (run->dirty)
-		folio_mark_dirty(run->folio);
+		migrate_mark_dirty(run->folio);
 	migrate_run_install(run);
 	migrate_run_discard(run);
 	migrate_run_flush(run, flags);
@@ -903,7 +967,8 @@ static void migrate_unmap_anon_large(struct folio *folio, struct rmap_walk_contr
  *	%TTU_SPLIT_HUGE_PMD, split a PMD that maps the folio;
  *	%TTU_SYNC, wait for those who are zapping the folio right now, so that
  *	folio_mapped() can be relied on afterwards;
- *	%TTU_BATCH_FLUSH, the caller is going to flush by try_to_unmap_flush().
+ *	%TTU_BATCH_FLUSH, the caller is going to flush by try_to_unmap_flush();
+ *	%TTU_BATCH_LOCAL, with it, wherever that is possible at all.
  *	No other flag is allowed.
  *
  * The folio may remain mapped, wholly or in part: because it is pinned, because
@@ -928,7 +993,8 @@ void try_to_migrate(struct folio *folio, enum ttu_flags flags)
 
 	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
 	if (WARN_ON_ONCE(flags & ~(TTU_RMAP_LOCKED | TTU_SPLIT_HUGE_PMD |
-				   TTU_SYNC | TTU_BATCH_FLUSH)))
+				   TTU_SYNC | TTU_BATCH_FLUSH |
+				   TTU_BATCH_LOCAL)))
 		return;
 
 	/* Of the memory of devices, only two kinds have struct folio in full. */
@@ -975,11 +1041,10 @@ static pte_t migrate_restore_uffd(struct vm_area_struct *vma, pte_t pte)
 	return pte;
 }
 
-/* The entry that maps @page where @old stood for it. */
+/* The entry that maps @page where @old, which says @entry, stood for it. */
 static __always_inline pte_t migrate_decode(struct vm_area_struct *vma, struct folio *dst,
-					    struct page *page, pte_t old)
+					    struct page *page, softleaf_t entry, pte_t old)
 {
-	const softleaf_t entry = softleaf_from_pte(old);
 	pte_t pte = mk_pte(page, READ_ONCE(vma->vm_page_prot));
 
 	if (!softleaf_is_migration_young(entry))
@@ -996,13 +1061,12 @@ static __always_inline pte_t migrate_decode(struct vm_area_struct *vma, struct f
 }
 
 /* Likewise for memory of a device that the CPU cannot reach. */
-static pte_t migrate_decode_device(struct page *page, pte_t old)
+static pte_t migrate_decode_device(struct page *page, softleaf_t entry, pte_t old)
 {
 	const unsigned long pfn = page_to_pfn(page);
-	softleaf_t entry;
 	pte_t pte;
 
-	if (softleaf_is_migration_write(softleaf_from_pte(old)))
+	if (softleaf_is_migration_write(entry))
 		entry = make_writable_device_private_entry(pfn);
 	else
 		entry = make_readable_device_private_entry(pfn);
@@ -1015,16 +1079,20 @@ static pte_t migrate_decode_device(struct page *page, pte_t old)
 	return pte;
 }
 
-/* The number of entries, @max at most, that differ in nothing but the page. */
-static __always_inline unsigned int migrate_count_alike(pte_t *ptep, unsigned int max)
+/*
+ * The number of entries from @ptep on, @max at most, that differ in nothing but
+ * the page. The value there is @first, which says @entry.
+ */
+static __always_inline unsigned int migrate_count_alike(pte_t *ptep, softleaf_t entry,
+							pte_t first, unsigned int max)
 {
-	const pte_t first = ptep_get(ptep);
-	softleaf_t entry = softleaf_from_pte(first);
+	struct migrate_series series;
 	unsigned int nr;
 
+	if (!migrate_series_init(&series, entry, first, max))
+		return 1;
 	for (nr = 1; nr < max; nr++) {
-		entry.val++;
-		if (!pte_same(migrate_entry_pte(entry, first), ptep_get(ptep + nr)))
+		if (!pte_same(migrate_series_pte(&series, nr), ptep_get(ptep + nr)))
 			break;
 	}
 	return nr;
@@ -1039,27 +1107,28 @@ static bool migrate_entry_is_for(pte_t pte, unsigned long pfn)
 }
 
 /*
- * Map @nr pages of @dst from @page on in place of as many entries that are
- * alike. References and rmap know about it already.
+ * Map @nr pages of @dst from @page on in place of as many entries that are alike,
+ * the first of which is @old and says @entry. References and rmap know about it
+ * already.
  */
 static __always_inline void migrate_restore_alike(struct folio *dst,
 						  struct page_vma_mapped_walk *pvmw,
-						  struct page *page, unsigned int nr)
+						  struct page *page, unsigned int nr,
+						  softleaf_t entry, pte_t old)
 {
 	struct vm_area_struct *vma = pvmw->vma;
-	const pte_t old = ptep_get(pvmw->pte);
 	unsigned int i;
 	pte_t pte;
 
-	if (folio_test_anon(dst) && !softleaf_is_migration_read(softleaf_from_pte(old))) {
+	if (folio_test_anon(dst) && !softleaf_is_migration_read(entry)) {
 		for (i = 0; i < nr; i++)
 			SetPageAnonExclusive(page + i);
 	}
 
 	if (unlikely(folio_is_device_private(dst)))
-		pte = migrate_decode_device(page, old);
+		pte = migrate_decode_device(page, entry, old);
 	else
-		pte = migrate_decode(vma, dst, page, old);
+		pte = migrate_decode(vma, dst, page, entry, old);
 	set_ptes(vma->vm_mm, pvmw->address, pvmw->pte, pte, nr);
 
 	if (trace_remove_migration_pte_enabled()) {
@@ -1089,8 +1158,10 @@ static __always_inline void migrate_add_mappings(struct folio *dst,
 /* Map a small folio where @pvmw stands. */
 static void migrate_restore_small(struct folio *dst, struct page_vma_mapped_walk *pvmw)
 {
+	const pte_t old = ptep_get(pvmw->pte);
+
 	migrate_add_mappings(dst, pvmw, &dst->page, 1);
-	migrate_restore_alike(dst, pvmw, &dst->page, 1);
+	migrate_restore_alike(dst, pvmw, &dst->page, 1, softleaf_from_pte(old), old);
 }
 
 /*
@@ -1100,7 +1171,9 @@ static void migrate_restore_small(struct folio *dst, struct page_vma_mapped_walk
 static void migrate_restore_large(struct folio *dst, struct page_vma_mapped_walk *pvmw,
 				  unsigned long end)
 {
-	const unsigned long pfn = softleaf_to_pfn(softleaf_from_pte(ptep_get(pvmw->pte)));
+	pte_t old = ptep_get(pvmw->pte);
+	softleaf_t entry = softleaf_from_pte(old);
+	const unsigned long pfn = softleaf_to_pfn(entry);
 	struct page *page = folio_page(dst, pfn - pvmw->pfn);
 	unsigned int max = 1, alike, nr;
 
@@ -1108,7 +1181,7 @@ static void migrate_restore_large(struct folio *dst, struct page_vma_mapped_walk
 	if (!folio_is_device_private(dst))
 		max = migrate_run_limit(dst, pfn - pvmw->pfn, pvmw->address, end);
 
-	alike = migrate_count_alike(pvmw->pte, max);
+	alike = migrate_count_alike(pvmw->pte, entry, old, max);
 	for (nr = alike; nr < max; nr++) {
 		if (!migrate_entry_is_for(ptep_get(pvmw->pte + nr), pfn + nr))
 			break;
@@ -1116,14 +1189,16 @@ static void migrate_restore_large(struct folio *dst, struct page_vma_mapped_walk
 
 	migrate_add_mappings(dst, pvmw, page, nr);
 	for (;;) {
-		migrate_restore_alike(dst, pvmw, page, alike);
+		migrate_restore_alike(dst, pvmw, page, alike, entry, old);
 		nr -= alike;
 		page += alike;
 		pvmw->address += (alike - !nr) * PAGE_SIZE;
 		pvmw->pte += alike - !nr;
 		if (!nr)
 			break;
-		alike = migrate_count_alike(pvmw->pte, nr);
+		old = ptep_get(pvmw->pte);
+		entry = softleaf_from_pte(old);
+		alike = migrate_count_alike(pvmw->pte, entry, old, nr);
 	}
 }
 
@@ -1217,7 +1292,7 @@ static bool migrate_restore_hugetlb(struct folio *dst, struct vm_area_struct *vm
 	else
 		hugetlb_add_file_rmap(dst);
 
-	pte = migrate_decode(vma, dst, &dst->page, old);
+	pte = migrate_decode(vma, dst, &dst->page, softleaf_from_pte(old), old);
 	pte = arch_make_huge_pte(pte, huge_page_shift(h), vma->vm_flags);
 	set_huge_pte_at(vma->vm_mm, pvmw.address, pvmw.pte, pte, huge_page_size(h));
 	trace_remove_migration_pte(pvmw.address, pte_val(pte), folio_order(dst));
