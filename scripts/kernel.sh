@@ -7,7 +7,7 @@
 # configuration does not have stops the build.  With arm64 among the fragments
 # the kernel is an arm64 one.  TARGETS= names other targets than the kernel and
 # its modules.
-set -eu
+set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -115,12 +115,12 @@ rc=0
 # shellcheck disable=SC2086 # a list of words is meant
 kbuild -j"$(nproc)" ${TARGETS:-"${image##*/}" modules} 2>&1 9>&- | progress "$total" || rc=$?
 if [ "$rc" != 0 ]; then
-	grep -E -A3 'error|Error|undefined|No rule' "$log" | head -n 30 >&2 ||
+	grep -E -A3 -m 8 'error|Error|undefined|No rule' "$log" >&2 ||
 		tail -n 20 "$log" >&2
 	die "the build failed; the log is $log"
 fi
 if grep -q 'warning:' "$log"; then
-	grep -A3 'warning:' "$log" | head -n 30 >&2
+	grep -A3 -m 8 'warning:' "$log" >&2
 	die "the compiler warns; the log is $log"
 fi
 if [ -z "${TARGETS:-}" ]; then
