@@ -10,6 +10,7 @@
 #include <kunit/test.h>
 #include <linux/anon_inodes.h>
 #include <linux/completion.h>
+#include <linux/debug_locks.h>
 #include <linux/delay.h>
 #include <linux/file.h>
 #include <linux/fs.h>
@@ -25,6 +26,7 @@
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
 
+#include <asm/sections.h>
 #include <asm/tlbflush.h>
 
 #include "../../mm/internal.h"
@@ -48,6 +50,7 @@ enum op {
 	POST,
 	INSTALL,
 	NR_OPS,
+	ANY_OP = NR_OPS,
 };
 
 static const char * const op_name[NR_OPS] = {
@@ -78,20 +81,23 @@ struct call {
 	int detail;
 };
 
+struct area;
+
 /**
  * struct record - what a walk did, and what it is to be told
  * @test: the test
  * @nr: how many calls there were
  * @seen: how many there were of each operation
- * @strange: how many were not given the struct mm_walk that they should
+ * @strange: how many were not given the entry and the struct mm_walk that they
+ *	should
+ * @mm: what they should be given
  * @no_vma: what they should be given
- * @cue: at the call number @cue_nth (from 0) of this operation ...
+ * @cue: at the call number @cue_nth (from 0) of this operation, or of %ANY_OP ...
  * @cue_nth: see @cue
  * @cue_err: ... return this value,
  * @cue_action: and choose this action
- * @pmd: a PMD that a test has taken out of its table
- * @pud: a PUD that a test has taken out of its table
- * @place: where @pmd or @pud has to be put back
+ * @area: what is to be changed by one of the operations
+ * @kind: what a test has seen for itself
  * @call: the calls
  */
 struct record {
@@ -99,28 +105,41 @@ struct record {
 	int nr;
 	int seen[NR_OPS];
 	int strange;
+	struct mm_struct *mm;
 	bool no_vma;
 	enum op cue;
 	int cue_nth;
 	int cue_err;
 	enum page_walk_action cue_action;
-	pmd_t pmd;
-	pud_t pud;
-	void *place;
+	struct area *area;
+	enum kind kind;
 	struct call call[MAX_CALLS];
 };
+
+/* Is this call of @op the one with which something is to happen? */
+static bool is_cue(struct record *rec, enum op op)
+{
+	int nth = rec->cue == ANY_OP ? rec->nr : rec->seen[op];
+
+	return nth == rec->cue_nth && (rec->cue == ANY_OP || rec->cue == op);
+}
+
+static void add_call(struct record *rec, struct call call)
+{
+	if (rec->nr < MAX_CALLS)
+		rec->call[rec->nr] = call;
+	rec->nr++;
+	rec->seen[call.op]++;
+}
 
 static int note(struct mm_walk *walk, struct call call)
 {
 	struct record *rec = walk->private;
+	bool cue = is_cue(rec, call.op);
 
-	if (rec->nr < MAX_CALLS)
-		rec->call[rec->nr] = call;
-	rec->nr++;
-
-	if (walk->no_vma != rec->no_vma || (walk->no_vma && walk->vma))
-		rec->strange++;
-	if (!walk->no_vma && walk->mm != current->mm)
+	add_call(rec, call);
+	if (walk->mm != rec->mm || walk->no_vma != rec->no_vma ||
+	    (walk->no_vma && walk->vma))
 		rec->strange++;
 	if (!walk->no_vma && !walk->vma && call.op != HOLE)
 		rec->strange++;
@@ -128,22 +147,54 @@ static int note(struct mm_walk *walk, struct call call)
 			  call.next > walk->vma->vm_end))
 		rec->strange++;
 
-	if (rec->seen[call.op]++ != rec->cue_nth || call.op != rec->cue)
+	if (!cue)
 		return 0;
 	walk->action = rec->cue_action;
 	return rec->cue_err;
 }
 
+/* Where the entry for @addr is, if there is one. */
+static void *place_of(struct mm_walk *walk, enum op op, unsigned long addr)
+{
+	pgd_t *pgd = pgd_offset_pgd(walk->pgd ?: walk->mm->pgd, addr);
+	p4d_t *p4d;
+	pud_t *pud;
+	pmd_t *pmd;
+
+	if (op == PGD)
+		return pgd;
+	p4d = p4d_offset(pgd, addr);
+	if (op == P4D)
+		return p4d;
+	pud = pud_offset(p4d, addr);
+	if (op == PUD)
+		return pud;
+	pmd = pmd_offset(pud, addr);
+	return op == PMD ? (void *)pmd : pte_offset_kernel(pmd, addr);
+}
+
+/* A call for an entry, which has to be the one that @call speaks of. */
+static int note_entry(struct mm_walk *walk, void *entry, struct call call)
+{
+	struct record *rec = walk->private;
+
+	if (entry != place_of(walk, call.op, call.addr))
+		rec->strange++;
+	if (call.op != PTE && walk->action != ACTION_SUBTREE)
+		rec->strange++;
+	return note(walk, call);
+}
+
 static int note_pgd(pgd_t *pgd, unsigned long addr, unsigned long next,
 		    struct mm_walk *walk)
 {
-	return note(walk, (struct call) { PGD, addr, next });
+	return note_entry(walk, pgd, (struct call) { PGD, addr, next });
 }
 
 static int note_p4d(p4d_t *p4d, unsigned long addr, unsigned long next,
 		    struct mm_walk *walk)
 {
-	return note(walk, (struct call) { P4D, addr, next });
+	return note_entry(walk, p4d, (struct call) { P4D, addr, next });
 }
 
 static enum kind kind_of_pud(pud_t pud)
@@ -158,8 +209,8 @@ static enum kind kind_of_pud(pud_t pud)
 static int note_pud(pud_t *pud, unsigned long addr, unsigned long next,
 		    struct mm_walk *walk)
 {
-	return note(walk, (struct call) { PUD, addr, next,
-					  kind_of_pud(pudp_get(pud)) });
+	return note_entry(walk, pud, (struct call) {
+		PUD, addr, next, kind_of_pud(pudp_get(pud)) });
 }
 
 static enum kind kind_of_pmd(pmd_t pmd)
@@ -174,8 +225,19 @@ static enum kind kind_of_pmd(pmd_t pmd)
 static int note_pmd(pmd_t *pmd, unsigned long addr, unsigned long next,
 		    struct mm_walk *walk)
 {
-	return note(walk, (struct call) { PMD, addr, next,
-					  kind_of_pmd(pmdp_get(pmd)) });
+	return note_entry(walk, pmd, (struct call) {
+		PMD, addr, next, kind_of_pmd(pmdp_get(pmd)) });
+}
+
+/* For walks that are not to change what they find. */
+static int spare_huge_pmd(pmd_t *pmd, unsigned long addr, unsigned long next,
+			  struct mm_walk *walk)
+{
+	int err = note_pmd(pmd, addr, next, walk);
+
+	if (kind_of_pmd(pmdp_get(pmd)) != TABLE)
+		walk->action = ACTION_CONTINUE;
+	return err;
 }
 
 static enum kind kind_of_pte(pte_t pte)
@@ -188,8 +250,8 @@ static enum kind kind_of_pte(pte_t pte)
 static int note_pte(pte_t *pte, unsigned long addr, unsigned long next,
 		    struct mm_walk *walk)
 {
-	return note(walk, (struct call) { PTE, addr, next,
-					  kind_of_pte(ptep_get(pte)) });
+	return note_entry(walk, pte, (struct call) {
+		PTE, addr, next, kind_of_pte(ptep_get(pte)) });
 }
 
 static int note_hole(unsigned long addr, unsigned long next, int depth,
@@ -286,6 +348,22 @@ static const struct mm_walk_ops pte_ops = {
 	.pte_hole = note_hole,
 };
 
+static const struct mm_walk_ops pud_only_ops = {
+	.pud_entry = note_pud,
+	.pte_hole = note_hole,
+};
+
+static const struct mm_walk_ops pud_ops = {
+	.pud_entry = note_pud,
+	.pmd_entry = note_pmd,
+	.pte_hole = note_hole,
+};
+
+static const struct mm_walk_ops pte_only_ops = {
+	.pte_entry = note_pte,
+	.pte_hole = note_hole,
+};
+
 static const struct mm_walk_ops install_only_ops = {
 	.install_pte = note_install,
 };
@@ -303,7 +381,28 @@ static struct record *new_record(struct kunit *test)
 
 	memset(rec, 0, offsetof(struct record, call));
 	rec->test = test;
+	rec->mm = current->mm;
 	return rec;
+}
+
+/* For walks of page tables as they are. */
+static struct record *new_record_no_vma(struct kunit *test,
+					struct mm_struct *mm)
+{
+	struct record *rec = new_record(test);
+
+	rec->mm = mm;
+	rec->no_vma = true;
+	return rec;
+}
+
+/* Somewhere to put the calls that should come. */
+static struct record *new_script(struct kunit *test)
+{
+	struct record *want = kunit_kzalloc(test, sizeof(*want), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, want);
+	return want;
 }
 
 /* What the next walk is told at the call number @nth of @op. */
@@ -345,6 +444,13 @@ static void expect_calls_array(struct kunit *test, struct record *rec,
 	expect_calls_array(test, rec, (const struct call []) { __VA_ARGS__ }, \
 			   ARRAY_SIZE(((const struct call []) { __VA_ARGS__ })))
 
+static void expect_script(struct kunit *test, struct record *rec,
+			  struct record *want)
+{
+	KUNIT_ASSERT_LE(test, want->nr, MAX_CALLS);
+	expect_calls_array(test, rec, want->call, want->nr);
+}
+
 /* @nr PTEs of one kind, from call @first on. */
 static void expect_ptes(struct kunit *test, struct record *rec, int first,
 			unsigned long addr, int nr, enum kind kind)
@@ -379,16 +485,6 @@ static int walk(struct kunit *test, unsigned long start, unsigned long end,
 	else
 		mmap_read_unlock(mm);
 	return err;
-}
-
-static struct vm_area_struct *vma_at(unsigned long addr)
-{
-	struct vm_area_struct *vma;
-
-	mmap_read_lock(current->mm);
-	vma = vma_lookup(current->mm, addr);
-	mmap_read_unlock(current->mm);
-	return vma;
 }
 
 static pud_t *pud_at(unsigned long addr)
@@ -585,6 +681,129 @@ static int depth_of_nothing(void)
 	return depth_of(p4d_none(p4dp_get(p4d)) ? 1 : 2);
 }
 
+/* What the walk of a range that is all in one VMA should be. */
+
+static unsigned long entry_size(enum op op)
+{
+	switch (op) {
+	case PGD:
+		return PGDIR_SIZE;
+	case P4D:
+		return P4D_SIZE;
+	case PUD:
+		return PUD_SIZE;
+	case PMD:
+		return PMD_SIZE;
+	default:
+		return PAGE_SIZE;
+	}
+}
+
+/* Without a table of PTEs the PTEs will be what the PMD has been. */
+static enum kind kind_at(enum op op, unsigned long addr)
+{
+	pgd_t *pgd = pgd_offset(current->mm, addr);
+	enum kind kind;
+
+	switch (op) {
+	case PGD:
+		return pgd_none(pgdp_get(pgd)) ? NONE : TABLE;
+	case P4D:
+		return p4d_none(p4dp_get(p4d_offset(pgd, addr))) ? NONE : TABLE;
+	case PUD:
+		return kind_of_pud(pudp_get(pud_at(addr)));
+	case PMD:
+		return pmd_kind_at(addr);
+	default:
+		kind = pmd_kind_at(addr);
+		return kind == TABLE ? kind_of_pte(pte_at(addr)) : kind;
+	}
+}
+
+static void want_entries(struct record *want, enum op op, unsigned long addr,
+			 unsigned long end);
+
+static void want_entry(struct record *want, enum op op, unsigned long addr,
+		       unsigned long next)
+{
+	enum kind kind = kind_at(op, addr);
+	struct call call = { op, addr, next, op < PUD ? 0 : kind };
+	enum page_walk_action action;
+
+	if (op != PTE && kind == NONE) {
+		call.op = HOLE;
+		call.detail = depth_of(op - PGD);
+		add_call(want, call);
+		return;
+	}
+	do {
+		action = is_cue(want, op) ? want->cue_action : ACTION_SUBTREE;
+		add_call(want, call);
+	} while (action == ACTION_AGAIN);
+	if (op != PTE && action == ACTION_SUBTREE)
+		want_entries(want, op + 1, addr, next);
+}
+
+static void want_entries(struct record *want, enum op op, unsigned long addr,
+			 unsigned long end)
+{
+	unsigned long next;
+
+	for (; addr != end; addr = next) {
+		next = min(ALIGN(addr + 1, entry_size(op)), end);
+		want_entry(want, op, addr, next);
+	}
+}
+
+/* Walk with entry_ops, and see that this is what has been done. */
+static void expect_walk(struct kunit *test, unsigned long start,
+			unsigned long end, struct record *rec)
+{
+	struct record *want = new_script(test);
+
+	*want = *rec;
+	want_entries(want, PGD, start, end);
+	KUNIT_EXPECT_EQ(test, walk(test, start, end, &entry_ops), 0);
+	expect_script(test, rec, want);
+}
+
+/* Where two entries of this level meet, with nothing around it. */
+static unsigned long edge_of(struct kunit *test, enum op level)
+{
+	unsigned long edge = ALIGN(AREA + 1, entry_size(level));
+
+	if (edge >= TASK_SIZE)
+		kunit_skip(test, "there is one %s for users", op_name[level]);
+	map_anon(test, edge - 2 * PAGE_SIZE, 4 * PAGE_SIZE);
+	return edge;
+}
+
+/**
+ * struct step - a call in a short walk, each call of which is for all of it
+ * @op: the operation, %OP_NONE after the last step
+ * @detail: as in &struct call, for a hole without regard to folded levels
+ */
+struct step {
+	enum op op;
+	int detail;
+};
+
+static void expect_steps(struct kunit *test, struct record *rec,
+			 const struct step *step, unsigned long start,
+			 unsigned long end)
+{
+	struct record *want = new_script(test);
+
+	for (; step->op; step++) {
+		struct call call = { step->op, start, end, step->detail };
+
+		if (step->op == HOLE)
+			call.detail = depth_of(step->detail);
+		add_call(want, call);
+	}
+	expect_script(test, rec, want);
+}
+
 /* Who is called for what. */
 
 static void walk_untouched(struct kunit *test)
@@ -678,116 +897,305 @@ static void walk_gaps(struct kunit *test)
 	expect_calls(test, rec, { HOLE, AREA + PUD_SIZE, -1UL, -1 });
 }
 
-/* An empty PMD, a PMD with a page in it, and an empty PUD. */
-static void walk_hole_depths(struct kunit *test)
-{
-	unsigned long pud = AREA + PUD_SIZE, end = pud + PMD_SIZE;
-	unsigned long start = pud - 2 * PMD_SIZE;
-	struct record *rec = new_record(test);
-	struct mm_walk_ops ops = entry_ops;
+/* Holes of every depth, before an entry that is not empty and after it. */
 
-	if (PTRS_PER_PUD == 1)
-		kunit_skip(test, "PUDs are folded");
-	map_anon(test, start, end - start);
-	touch(test, pud - PMD_SIZE);
-	ops.pte_entry = NULL;
-	KUNIT_EXPECT_EQ(test, walk(test, start, end, &ops), 0);
-	expect_calls(test, rec,
-		     { PGD, start, end },
-		     { P4D, start, end },
-		     { PUD, start, pud, TABLE },
-		     { HOLE, start, pud - PMD_SIZE, depth_of(3) },
-		     { PMD, pud - PMD_SIZE, pud, TABLE },
-		     { HOLE, pud, end, depth_of(2) });
+static const struct hole {
+	enum op level;
+	bool first;
+} holes[] = {
+	{ PGD, true }, { PGD, false },
+	{ P4D, true }, { P4D, false },
+	{ PUD, true }, { PUD, false },
+	{ PMD, true }, { PMD, false },
+};
+
+static void hole_desc(const struct hole *hole, char *desc)
+{
+	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "%s %s", op_name[hole->level],
+		 hole->first ? "before" : "after");
 }
 
-/* The same for a P4D: the last page of one, and the first PMD of the next. */
-static void walk_p4d_hole(struct kunit *test)
+KUNIT_ARRAY_PARAM(hole, holes, hole_desc);
+
+static void walk_hole(struct kunit *test)
 {
-	unsigned long p4d = ALIGN(AREA, P4D_SIZE);
-	unsigned long start = p4d - PAGE_SIZE, end = p4d + PMD_SIZE;
+	const struct hole *hole = test->param_value;
+	unsigned long edge = edge_of(test, hole->level);
 	struct record *rec = new_record(test);
 
-	if (PTRS_PER_P4D == 1)
-		kunit_skip(test, "P4Ds are folded");
-	map_anon(test, start, end - start);
-	touch(test, start);
-	KUNIT_EXPECT_EQ(test, walk(test, start, end, &entry_ops), 0);
-	expect_calls(test, rec,
-		     { PGD, start, end },
-		     { P4D, start, p4d },
-		     { PUD, start, p4d, TABLE },
-		     { PMD, start, p4d, TABLE },
-		     { PTE, start, p4d, LEAF },
-		     { HOLE, p4d, end, 1 });
+	touch(test, hole->first ? edge : edge - PAGE_SIZE);
+	expect_walk(test, edge - 2 * PAGE_SIZE, edge + 2 * PAGE_SIZE, rec);
+	KUNIT_EXPECT_EQ(test, rec->seen[HOLE], 1);
+}
+
+/* One of everything; from a gap at AREA to the end of the last VMA. */
+#define MIXED_BASE	(AREA + PAGE_SIZE)
+#define MIXED_HUGETLB	(AREA + PMD_SIZE)
+#define MIXED_THP	(AREA + 3 * PMD_SIZE)
+#define MIXED_PFN	(AREA + 4 * PMD_SIZE)
+#define MIXED_NONE	(AREA + 5 * PMD_SIZE)
+#define MIXED_END	(MIXED_NONE + PAGE_SIZE)
+
+static void map_mixed(struct kunit *test)
+{
+	map_anon(test, MIXED_BASE, 3 * PAGE_SIZE);
+	touch(test, MIXED_BASE + PAGE_SIZE);
+	map_hugetlb(test, MIXED_HUGETLB, 2, MAP_SHARED);
+	touch(test, MIXED_HUGETLB);
+	map_thp(test, MIXED_THP, 1);
+	map_pfn(test, MIXED_PFN);
+	map_anon(test, MIXED_NONE, PAGE_SIZE);
 }
 
 static void walk_mixed(struct kunit *test)
 {
+	unsigned long base = MIXED_BASE, base_end = base + 3 * PAGE_SIZE;
+	unsigned long tlb = MIXED_HUGETLB, thp = MIXED_THP;
+	unsigned long pfn = MIXED_PFN, pfn_end = pfn + 4 * PAGE_SIZE;
 	struct record *rec = new_record(test);
+	struct mm_walk_ops ops = all_ops;
 
-	/* Apart from the huge page, so that khugepaged has no business here. */
-	map_anon(test, AREA, 2 * PMD_SIZE);
-	touch(test, AREA + PMD_SIZE);
-	map_anon(test, AREA + 3 * PMD_SIZE, PMD_SIZE);
-	map_thp(test, AREA + 2 * PMD_SIZE, 1);
-	KUNIT_EXPECT_EQ(test, walk(test, AREA, AREA + 4 * PMD_SIZE,
-				   &pmd_ops), 0);
+	map_mixed(test);
+	ops.pmd_entry = spare_huge_pmd;
+	KUNIT_EXPECT_EQ(test, walk(test, AREA, MIXED_END, &ops), 0);
 	expect_calls(test, rec,
-		     { HOLE, AREA, AREA + PMD_SIZE, depth_of(3) },
-		     { PMD, AREA + PMD_SIZE, AREA + 2 * PMD_SIZE, TABLE },
-		     { PMD, AREA + 2 * PMD_SIZE, AREA + 3 * PMD_SIZE, LEAF },
-		     { HOLE, AREA + 3 * PMD_SIZE, AREA + 4 * PMD_SIZE,
-		       depth_of(3) });
+		     { HOLE, AREA, base, -1 },
+		     { TEST, base, base_end },
+		     { PRE, base, base_end },
+		     { PGD, base, base_end },
+		     { P4D, base, base_end },
+		     { PUD, base, base_end, TABLE },
+		     { PMD, base, base_end, TABLE },
+		     { PTE, base, base + PAGE_SIZE, NONE },
+		     { PTE, base + PAGE_SIZE, base + 2 * PAGE_SIZE, LEAF },
+		     { PTE, base + 2 * PAGE_SIZE, base_end, NONE },
+		     { POST, base, base_end },
+		     { HOLE, base_end, tlb, -1 },
+		     { TEST, tlb, thp },
+		     { PRE, tlb, thp },
+		     { HUGETLB, tlb, tlb + PMD_SIZE, LEAF },
+		     { HUGETLB, tlb + PMD_SIZE, thp, NONE },
+		     { POST, tlb, thp },
+		     { TEST, thp, pfn },
+		     { PRE, thp, pfn },
+		     { PGD, thp, pfn },
+		     { P4D, thp, pfn },
+		     { PUD, thp, pfn, TABLE },
+		     { PMD, thp, pfn, LEAF },
+		     { POST, thp, pfn },
+		     { TEST, pfn, pfn_end },
+		     { PRE, pfn, pfn_end },
+		     { PGD, pfn, pfn_end },
+		     { P4D, pfn, pfn_end },
+		     { PUD, pfn, pfn_end, TABLE },
+		     { PMD, pfn, pfn_end, TABLE },
+		     { PTE, pfn, pfn + PAGE_SIZE, LEAF },
+		     { PTE, pfn + PAGE_SIZE, pfn + 2 * PAGE_SIZE, LEAF },
+		     { PTE, pfn + 2 * PAGE_SIZE, pfn + 3 * PAGE_SIZE, LEAF },
+		     { PTE, pfn + 3 * PAGE_SIZE, pfn_end, LEAF },
+		     { POST, pfn, pfn_end },
+		     { HOLE, pfn_end, MIXED_NONE, -1 },
+		     { TEST, MIXED_NONE, MIXED_END },
+		     { PRE, MIXED_NONE, MIXED_END },
+		     { PGD, MIXED_NONE, MIXED_END },
+		     { P4D, MIXED_NONE, MIXED_END },
+		     { PUD, MIXED_NONE, MIXED_END, TABLE },
+		     { HOLE, MIXED_NONE, MIXED_END, depth_of(3) },
+		     { POST, MIXED_NONE, MIXED_END });
+	KUNIT_EXPECT_EQ(test, pmd_kind_at(thp), LEAF);
 }
 
-static void walk_thp_whole(struct kunit *test)
+/*
+ * Each operation alone, where one VMA has a base page among its last four, and
+ * the VMA after it is a huge page.
+ */
+static const struct alone {
+	enum op op;
+	int calls;
+	bool splits;
+	struct mm_walk_ops ops;
+} alone[] = {
+	{ PGD, 2, false, { .pgd_entry = note_pgd } },
+	{ P4D, 2, false, { .p4d_entry = note_p4d } },
+	{ PUD, 2, false, { .pud_entry = note_pud } },
+	{ PMD, 2, false, { .pmd_entry = note_pmd } },
+	{ PTE, 4 + PTRS_PER_PTE, true, { .pte_entry = note_pte } },
+	{ HOLE, 0, false, { .pte_hole = note_hole } },
+	{ HUGETLB, 0, false, { .hugetlb_entry = note_hugetlb } },
+	{ TEST, 2, false, { .test_walk = note_test } },
+	{ PRE, 2, false, { .pre_vma = note_pre } },
+	{ POST, 2, false, { .post_vma = note_post } },
+	{ INSTALL, 3, false, { .install_pte = note_install } },
+};
+
+static void alone_desc(const struct alone *alone, char *desc)
 {
-	const struct mm_walk_ops pgd_ops = { .pgd_entry = note_pgd };
-	struct record *rec = new_record(test);
-
-	map_thp(test, AREA, 1);
-	KUNIT_EXPECT_EQ(test, walk(test, AREA, AREA + PMD_SIZE, &pmd_ops), 0);
-	expect_calls(test, rec, { PMD, AREA, AREA + PMD_SIZE, LEAF });
-	KUNIT_EXPECT_EQ(test, pmd_kind_at(AREA), LEAF);
-
-	/* With nobody interested in it, it is not visited, let alone split. */
-	rec = new_record(test);
-	KUNIT_EXPECT_EQ(test, walk(test, AREA, AREA + PMD_SIZE, &pgd_ops), 0);
-	expect_calls(test, rec, { PGD, AREA, AREA + PMD_SIZE });
-	KUNIT_EXPECT_EQ(test, pmd_kind_at(AREA), LEAF);
+	strscpy(desc, op_name[alone->op], KUNIT_PARAM_DESC_SIZE);
 }
 
-/* post_vma() of walk_thp_split(), to look before khugepaged can. */
-static void expect_table(struct mm_walk *walk)
+KUNIT_ARRAY_PARAM(alone, alone, alone_desc);
+
+static void walk_alone(struct kunit *test)
+{
+	unsigned long thp = AREA + PMD_SIZE, start = thp - 4 * PAGE_SIZE;
+	const struct alone *alone = test->param_value;
+	unsigned long addr = start;
+	struct record *rec;
+	int i;
+
+	map_anon(test, start, 4 * PAGE_SIZE);
+	touch(test, thp - PAGE_SIZE);
+	map_thp(test, thp, 1);
+	rec = new_record(test);
+	KUNIT_EXPECT_EQ(test, walk(test, start, thp + PMD_SIZE, &alone->ops),
+			0);
+	KUNIT_EXPECT_EQ(test, rec->nr, alone->calls);
+	KUNIT_EXPECT_EQ(test, rec->seen[alone->op], alone->calls);
+	KUNIT_EXPECT_EQ(test, rec->strange, 0);
+
+	/* One call begins where the one before it has ended. */
+	for (i = 0; i < min(rec->nr, MAX_CALLS); i++) {
+		KUNIT_EXPECT_EQ(test, rec->call[i].addr, addr);
+		addr = rec->call[i].next;
+	}
+	if (rec->nr)
+		KUNIT_EXPECT_EQ(test, addr, alone->op == INSTALL ?
+				thp - PAGE_SIZE : thp + PMD_SIZE);
+	if (!alone->splits)
+		KUNIT_EXPECT_EQ(test, pmd_kind_at(thp), LEAF);
+}
+
+/* post_vma() of walk_huge_pmd(), to look before khugepaged can. */
+static void note_kind(struct mm_walk *walk)
 {
 	struct record *rec = walk->private;
 
-	KUNIT_EXPECT_EQ(rec->test, pmd_kind_at(AREA), TABLE);
+	rec->kind = pmd_kind_at(AREA);
 }
 
-static void walk_thp_split(struct kunit *test)
+static const enum page_walk_action actions[] = {
+	ACTION_SUBTREE, ACTION_CONTINUE, ACTION_AGAIN,
+};
+
+static const char * const action_name[] = {
+	[ACTION_SUBTREE] = "SUBTREE",
+	[ACTION_CONTINUE] = "CONTINUE",
+	[ACTION_AGAIN] = "AGAIN",
+};
+
+static void action_desc(const enum page_walk_action *action, char *desc)
 {
-	struct record *rec = new_record(test);
-	struct mm_walk_ops ops = pte_ops;
+	strscpy(desc, action_name[*action], KUNIT_PARAM_DESC_SIZE);
+}
+
+KUNIT_ARRAY_PARAM(action, actions, action_desc);
+
+static void walk_huge_pmd(struct kunit *test)
+{
+	const enum page_walk_action *action = test->param_value;
+	bool spared = *action == ACTION_CONTINUE;
+	struct record *want = new_script(test), *rec;
+	struct mm_walk_ops ops = entry_ops;
 
 	map_thp(test, AREA, 1);
-	ops.post_vma = expect_table;
+	rec = cue(test, PMD, 0, 0, *action);
+	*want = *rec;
+	want_entries(want, PGD, AREA, AREA + PMD_SIZE);
+	ops.post_vma = note_kind;
 	KUNIT_EXPECT_EQ(test, walk(test, AREA, AREA + PMD_SIZE, &ops), 0);
-	KUNIT_EXPECT_EQ(test, rec->nr, 1 + PTRS_PER_PTE);
-	KUNIT_EXPECT_EQ(test, rec->call[0].op, PMD);
-	KUNIT_EXPECT_EQ(test, rec->call[0].detail, LEAF);
-	expect_ptes(test, rec, 1, AREA, PTRS_PER_PTE, LEAF);
+	expect_script(test, rec, want);
+	KUNIT_EXPECT_EQ(test, rec->seen[PMD], 1 + (*action == ACTION_AGAIN));
+	KUNIT_EXPECT_EQ(test, rec->seen[PTE], spared ? 0 : PTRS_PER_PTE);
+	KUNIT_EXPECT_EQ(test, rec->kind, spared ? LEAF : TABLE);
 }
 
-static void walk_thp_spared(struct kunit *test)
+/*
+ * A part of a huge page is asked for: it is split, but not so much as looked
+ * at outside of that part.
+ */
+static void walk_huge_pmd_part(struct kunit *test)
 {
-	struct record *rec = cue(test, PMD, 0, 0, ACTION_CONTINUE);
+	unsigned long start = AREA + 3 * PAGE_SIZE, end = start + PAGE_SIZE;
+	struct record *rec;
 
 	map_thp(test, AREA, 1);
-	KUNIT_EXPECT_EQ(test, walk(test, AREA, AREA + PMD_SIZE, &pte_ops), 0);
-	expect_calls(test, rec, { PMD, AREA, AREA + PMD_SIZE, LEAF });
-	KUNIT_EXPECT_EQ(test, pmd_kind_at(AREA), LEAF);
+	rec = new_record(test);
+	KUNIT_EXPECT_EQ(test, walk(test, start, end, &pte_ops), 0);
+	expect_calls(test, rec,
+		     { PMD, start, end, LEAF },
+		     { PTE, start, end, LEAF });
+}
+
+/*
+ * Huge pages of PUD size are rare, so they are painted into the page tables,
+ * where nobody can use them.  Splitting one leaves an empty PUD.
+ */
+#if defined(CONFIG_HAVE_ARCH_TRANSPARENT_HUGEPAGE_PUD) && \
+	defined(CONFIG_TRANSPARENT_HUGEPAGE)
+static pud_t huge_pud(struct kunit *test)
+{
+	unsigned long pfn = zero_pfn(0) & (PUD_MASK >> PAGE_SHIFT);
+
+	if (!pfn_valid(pfn) || !pfn_valid(pfn + 3))
+		kunit_skip(test, "no memory at PFN %lx", pfn);
+	return pud_mkhuge(pfn_pud(pfn, PAGE_KERNEL));
+}
+#else
+static pud_t huge_pud(struct kunit *test)
+{
+	kunit_skip(test, "no huge PUDs in this kernel");
+	return __pud(0);
+}
+#endif
+
+static const struct huge_pud_walk {
+	const char *name;
+	const struct mm_walk_ops *ops;
+	enum page_walk_action action;
+	enum kind kind;
+	struct step step[4];
+} huge_pud_walks[] = {
+	{ "pud_entry alone", &pud_only_ops, ACTION_SUBTREE, LEAF,
+	  { { PUD, LEAF } } },
+	{ "SUBTREE", &pud_ops, ACTION_SUBTREE, NONE,
+	  { { PUD, LEAF }, { HOLE, 2 } } },
+	{ "CONTINUE", &pud_ops, ACTION_CONTINUE, LEAF,
+	  { { PUD, LEAF } } },
+	{ "AGAIN", &pud_ops, ACTION_AGAIN, NONE,
+	  { { PUD, LEAF }, { PUD, LEAF }, { HOLE, 2 } } },
+	{ "pmd_entry", &pmd_ops, ACTION_SUBTREE, NONE, { { HOLE, 2 } } },
+	{ "pte_entry", &pte_only_ops, ACTION_SUBTREE, NONE, { { HOLE, 2 } } },
+	{ "install_pte", &install_only_ops, ACTION_SUBTREE, LEAF, {} },
+};
+
+KUNIT_ARRAY_PARAM_DESC(huge_pud_walk, huge_pud_walks, name);
+
+static void walk_huge_pud(struct kunit *test)
+{
+	const struct huge_pud_walk *w = test->param_value;
+	unsigned long end = AREA + 2 * PMD_SIZE;
+	pud_t *pudp, pud, leaf = huge_pud(test);
+	struct record *rec;
+	enum kind kind;
+	int err;
+
+	map_anon(test, AREA, PUD_SIZE);
+	touch(test, AREA);
+	rec = cue(test, PUD, 0, 0, w->action);
+	pudp = pud_at(AREA);
+
+	mmap_write_lock(current->mm);
+	pud = pudp_get(pudp);
+	set_pud(pudp, leaf);
+	err = walk_page_range_mm_unsafe(current->mm, AREA, end, w->ops, rec);
+	kind = kind_of_pud(pudp_get(pudp));
+	set_pud(pudp, pud);
+	flush_tlb_mm(current->mm);
+	mmap_write_unlock(current->mm);
+
+	KUNIT_EXPECT_EQ(test, err, 0);
+	KUNIT_EXPECT_EQ(test, kind, w->kind);
+	expect_steps(test, rec, w->step, AREA, end);
 }
 
 /* Two huge pages with a PUD boundary between them, one of them present. */
@@ -850,52 +1258,46 @@ static void walk_pfn_map(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, walk(test, AREA, end, &pte_ops), -EIO);
 }
 
-static void walk_vma_walkers(struct kunit *test)
+/* The VMA has been named by the caller, so it is walked whatever it is. */
+static void walk_vma_pfn_map(struct kunit *test)
 {
-	struct record *rec = new_record(test);
-	struct vm_area_struct *vma;
+	struct mm_struct *mm = current->mm;
+	struct record *rec;
+	int err;
 
 	map_pfn(test, AREA);
-	vma = vma_at(AREA);
-	KUNIT_ASSERT_NOT_NULL(test, vma);
-
-	/* Named by the caller: no test_walk(), and PFN maps are walked. */
-	mmap_read_lock(current->mm);
-	KUNIT_EXPECT_EQ(test, walk_page_vma(vma, &all_ops, rec), 0);
-	mmap_read_unlock(current->mm);
+	rec = new_record(test);
+	mmap_read_lock(mm);
+	err = walk_page_vma(vma_lookup(mm, AREA), &all_ops, rec);
+	mmap_read_unlock(mm);
+	KUNIT_EXPECT_EQ(test, err, 0);
 	KUNIT_EXPECT_EQ(test, rec->seen[TEST], 0);
 	KUNIT_EXPECT_EQ(test, rec->seen[PRE], 1);
 	KUNIT_EXPECT_EQ(test, rec->seen[PTE], 4);
 	KUNIT_EXPECT_EQ(test, rec->seen[POST], 1);
 
 	rec = new_record(test);
-	mmap_read_lock(current->mm);
-	KUNIT_EXPECT_EQ(test, walk_page_range_vma(vma, AREA + PAGE_SIZE,
-						  AREA + 3 * PAGE_SIZE,
-						  &pte_ops, rec), 0);
-	mmap_read_unlock(current->mm);
+	mmap_read_lock(mm);
+	err = walk_page_range_vma(vma_lookup(mm, AREA), AREA + PAGE_SIZE,
+				  AREA + 3 * PAGE_SIZE, &pte_ops, rec);
+	mmap_read_unlock(mm);
+	KUNIT_EXPECT_EQ(test, err, 0);
 	KUNIT_EXPECT_EQ(test, rec->nr, 1 + 2);
 	expect_ptes(test, rec, 1, AREA + PAGE_SIZE, 2, LEAF);
 }
 
-static void walk_bad_arguments(struct kunit *test)
+static void walk_outside_of_vma(struct kunit *test)
 {
-	struct record *rec = new_record(test);
 	unsigned long end = AREA + 2 * PAGE_SIZE;
+	struct record *rec = new_record(test);
 	struct mm_struct *mm = current->mm;
 	struct vm_area_struct *vma;
 
 	map_anon(test, AREA, 2 * PAGE_SIZE);
-	vma = vma_at(AREA);
 	mmap_read_lock(mm);
-	KUNIT_EXPECT_EQ(test, -EINVAL,
-			walk_page_range(mm, AREA, AREA, &all_ops, rec));
-	KUNIT_EXPECT_EQ(test, -EINVAL,
-			walk_page_range(mm, end, AREA, &all_ops, rec));
+	vma = vma_lookup(mm, AREA);
 	KUNIT_EXPECT_EQ(test, -EINVAL,
 			walk_page_range(NULL, AREA, end, &all_ops, rec));
-	KUNIT_EXPECT_EQ(test, -EINVAL,
-			walk_page_range_vma(vma, AREA, AREA, &all_ops, rec));
 	KUNIT_EXPECT_EQ(test, -EINVAL,
 			walk_page_range_vma(vma, AREA - PAGE_SIZE, end,
 					    &all_ops, rec));
@@ -903,17 +1305,257 @@ static void walk_bad_arguments(struct kunit *test)
 			walk_page_range_vma(vma, AREA, end + PAGE_SIZE,
 					    &all_ops, rec));
 	mmap_read_unlock(mm);
-	KUNIT_EXPECT_EQ(test, -EINVAL,
-			walk_kernel_page_table_range_lockless(AREA, AREA,
-							      &all_ops, NULL,
-							      rec));
 	KUNIT_EXPECT_EQ(test, rec->nr, 0);
+}
+
+/* Everyone who walks: the first four pages of a file, mapped at AREA. */
+
+static int by_range(struct vm_area_struct *vma, unsigned long start,
+		    unsigned long end, const struct mm_walk_ops *ops,
+		    void *private)
+{
+	return walk_page_range(vma->vm_mm, start, end, ops, private);
+}
+
+static int by_range_unsafe(struct vm_area_struct *vma, unsigned long start,
+			   unsigned long end, const struct mm_walk_ops *ops,
+			   void *private)
+{
+	return walk_page_range_mm_unsafe(vma->vm_mm, start, end, ops, private);
+}
+
+static int by_vma(struct vm_area_struct *vma, unsigned long start,
+		  unsigned long end, const struct mm_walk_ops *ops,
+		  void *private)
+{
+	return walk_page_vma(vma, ops, private);
+}
+
+static int by_mapping(struct vm_area_struct *vma, unsigned long start,
+		      unsigned long end, const struct mm_walk_ops *ops,
+		      void *private)
+{
+	return walk_page_mapping(vma->vm_file->f_mapping,
+				 linear_page_index(vma, start),
+				 (end - start) >> PAGE_SHIFT, ops, private);
+}
+
+static int by_kernel(struct vm_area_struct *vma, unsigned long start,
+		     unsigned long end, const struct mm_walk_ops *ops,
+		     void *private)
+{
+	return walk_kernel_page_table_range(start, end, ops, vma->vm_mm->pgd,
+					    private);
+}
+
+static int by_kernel_lockless(struct vm_area_struct *vma, unsigned long start,
+			      unsigned long end, const struct mm_walk_ops *ops,
+			      void *private)
+{
+	return walk_kernel_page_table_range_lockless(start, end, ops,
+						     vma->vm_mm->pgd, private);
+}
+
+static int by_debug(struct vm_area_struct *vma, unsigned long start,
+		    unsigned long end, const struct mm_walk_ops *ops,
+		    void *private)
+{
+	return walk_page_range_debug(vma->vm_mm, start, end, ops, NULL,
+				     private);
+}
+
+static int by_debug_pgd(struct vm_area_struct *vma, unsigned long start,
+			unsigned long end, const struct mm_walk_ops *ops,
+			void *private)
+{
+	return walk_page_range_debug(&init_mm, start, end, ops,
+				     vma->vm_mm->pgd, private);
+}
+
+/**
+ * struct walker - one of those that walk
+ * @name: its name
+ * @walk: calls it
+ * @tests: it asks ->test_walk()
+ * @no_vma: it goes without VMAs
+ * @init_mm: it takes the page tables for those of the kernel
+ * @installs: it lets ->install_pte() be
+ * @whole: it is not given a range
+ * @empty: what an empty range gives
+ */
+struct walker {
+	const char *name;
+	int (*walk)(struct vm_area_struct *vma, unsigned long start,
+		    unsigned long end, const struct mm_walk_ops *ops,
+		    void *private);
+	bool tests;
+	bool no_vma;
+	bool init_mm;
+	bool installs;
+	bool whole;
+	int empty;
+};
+
+static const struct walker walkers[] = {
+	{ "walk_page_range", by_range, .tests = true, .empty = -EINVAL },
+	{ "walk_page_range_mm_unsafe", by_range_unsafe, .tests = true,
+	  .installs = true, .empty = -EINVAL },
+	{ "walk_page_range_vma", walk_page_range_vma, .empty = -EINVAL },
+	{ "walk_page_range_vma_unsafe", walk_page_range_vma_unsafe,
+	  .installs = true, .empty = -EINVAL },
+	{ "walk_page_vma", by_vma, .whole = true },
+	{ "walk_page_mapping", by_mapping, .tests = true },
+	{ "walk_kernel_page_table_range", by_kernel,
+	  .no_vma = true, .init_mm = true, .empty = -EINVAL },
+	{ "walk_kernel_page_table_range_lockless", by_kernel_lockless,
+	  .no_vma = true, .init_mm = true, .empty = -EINVAL },
+	{ "walk_page_range_debug", by_debug, .no_vma = true,
+	  .empty = -EINVAL },
+	{ "walk_page_range_debug of a PGD", by_debug_pgd, .no_vma = true,
+	  .init_mm = true, .empty = -EINVAL },
+};
+
+KUNIT_ARRAY_PARAM_DESC(walker, walkers, name);
+
+/* Two of four pages that are in a file are in the page tables as well. */
+static unsigned long map_file_pages(struct kunit *test)
+{
+	struct file *file;
+
+	file = shmem_file_setup("pagewalk", 4 * PAGE_SIZE,
+				mk_vma_flags(VMA_NORESERVE_BIT));
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
+	map_file(test, file, AREA, 4 * PAGE_SIZE, MAP_SHARED, 0);
+	fput(file);
+	touch(test, AREA + PAGE_SIZE);
+	touch(test, AREA + 2 * PAGE_SIZE);
+	return AREA + 4 * PAGE_SIZE;
+}
+
+/* With all the locks that any of them could ask for. */
+static int walk_by(struct kunit *test, unsigned long start, unsigned long end,
+		   const struct mm_walk_ops *ops)
+{
+	const struct walker *walker = test->param_value;
+	struct mm_struct *mm = current->mm;
+	struct record *rec = test->priv;
+	struct vm_area_struct *vma;
+	int err;
+
+	rec->no_vma = walker->no_vma;
+	if (walker->init_mm)
+		rec->mm = &init_mm;
+	mmap_write_lock(mm);
+	mmap_write_lock_nested(&init_mm, SINGLE_DEPTH_NESTING);
+	vma = vma_lookup(mm, AREA);
+	i_mmap_lock_read(vma->vm_file->f_mapping);
+	err = walker->walk(vma, start, end, ops, rec);
+	i_mmap_unlock_read(vma->vm_file->f_mapping);
+	mmap_write_unlock(&init_mm);
+	mmap_write_unlock(mm);
+	return err;
+}
+
+static void walker_calls(struct kunit *test)
+{
+	const struct walker *walker = test->param_value;
+	unsigned long end = map_file_pages(test);
+	struct record *want = new_script(test);
+	struct record *rec = new_record(test);
+
+	if (walker->tests)
+		add_call(want, (struct call) { TEST, AREA, end });
+	if (!walker->no_vma)
+		add_call(want, (struct call) { PRE, AREA, end });
+	want_entries(want, PGD, AREA, end);
+	if (!walker->no_vma)
+		add_call(want, (struct call) { POST, AREA, end });
+	KUNIT_EXPECT_EQ(test, walk_by(test, AREA, end, &all_ops), 0);
+	KUNIT_EXPECT_EQ(test, rec->seen[PTE], 4);
+	expect_script(test, rec, want);
+}
+
+static void walker_part(struct kunit *test)
+{
+	const struct walker *walker = test->param_value;
+	unsigned long end = map_file_pages(test) - PAGE_SIZE;
+	unsigned long start = AREA + (walker->whole ? 0 : PAGE_SIZE);
+	struct record *want = new_script(test);
+	struct record *rec = new_record(test);
+
+	if (walker->whole)
+		end += PAGE_SIZE;
+	want_entries(want, PGD, start, end);
+	KUNIT_EXPECT_EQ(test, walk_by(test, start, end, &entry_ops), 0);
+	expect_script(test, rec, want);
+}
+
+static void walker_returns(struct kunit *test)
+{
+	const struct walker *walker = test->param_value;
+	unsigned long end = map_file_pages(test);
+	struct record *rec = cue(test, PTE, 1, 7, 0);
+
+	KUNIT_EXPECT_EQ(test, walk_by(test, AREA, end, &all_ops), 7);
+	KUNIT_EXPECT_EQ(test, rec->seen[PTE], 2);
+	rec = cue(test, PTE, 1, -EIO, 0);
+	KUNIT_EXPECT_EQ(test, walk_by(test, AREA, end, &all_ops), -EIO);
+	KUNIT_EXPECT_EQ(test, rec->seen[PTE], 2);
+
+	/* To skip a VMA is no result, for those who ask. */
+	rec = cue(test, TEST, 0, 7, 0);
+	KUNIT_EXPECT_EQ(test, walk_by(test, AREA, end, &all_ops), 0);
+	KUNIT_EXPECT_EQ(test, rec->seen[PTE], walker->tests ? 0 : 4);
+	rec = cue(test, TEST, 0, -EIO, 0);
+	KUNIT_EXPECT_EQ(test, walk_by(test, AREA, end, &all_ops),
+			walker->tests ? -EIO : 0);
+	KUNIT_EXPECT_EQ(test, rec->seen[PTE], walker->tests ? 0 : 4);
+}
+
+static void walker_refuses(struct kunit *test)
+{
+	const struct walker *walker = test->param_value;
+	unsigned long end = map_file_pages(test);
+	struct record *rec = new_record(test);
+
+	if (!walker->whole) {
+		KUNIT_EXPECT_EQ(test, walk_by(test, AREA, AREA, &all_ops),
+				walker->empty);
+		KUNIT_EXPECT_EQ(test, rec->nr, 0);
+	}
+	if (walker->empty) {
+		KUNIT_EXPECT_EQ(test, walk_by(test, end, AREA, &all_ops),
+				-EINVAL);
+		KUNIT_EXPECT_EQ(test, rec->nr, 0);
+	}
+	KUNIT_EXPECT_EQ(test, walk_by(test, AREA, end, &install_only_ops),
+			walker->installs ? 0 : -EINVAL);
+	KUNIT_EXPECT_EQ(test, rec->seen[INSTALL], walker->installs ? 2 : 0);
+	KUNIT_EXPECT_EQ(test, rec->nr, rec->seen[INSTALL]);
+	KUNIT_EXPECT_EQ(test, pte_none(pte_at(AREA)), !walker->installs);
 }
 
 /* What an operation returns. */
 
+/**
+ * struct returned - what happens to the walk of map_mixed() that was told @err
+ * @err: by one of its calls
+ * @action: which chose this action as well
+ */
+struct returned {
+	int err;
+	enum page_walk_action action;
+};
+
+static const struct returned returned[] = {
+	{ 0, ACTION_SUBTREE },
+	{ 7, ACTION_SUBTREE }, { 7, ACTION_AGAIN }, { 7, ACTION_CONTINUE },
+	{ -EIO, ACTION_SUBTREE }, { -EIO, ACTION_AGAIN },
+	{ -EIO, ACTION_CONTINUE },
+};
+
 static const enum op fallible_ops[] = {
-	PGD, P4D, PUD, PMD, PTE, HOLE, HUGETLB, PRE,
+	PGD, P4D, PUD, PMD, PTE, HOLE, HUGETLB, TEST, PRE,
 };
 
 static void op_desc(const enum op *op, char *desc)
@@ -923,91 +1565,76 @@ static void op_desc(const enum op *op, char *desc)
 
 KUNIT_ARRAY_PARAM(fallible, fallible_ops, op_desc);
 
-/* The end of a walk: nothing is called any more, but for post_vma(). */
-static void expect_end(struct kunit *test, struct record *rec, enum op op)
+/* Where the VMA of call @nr ends, or 0 if its walk has not begun by then. */
+static int post_of(const struct record *base, int nr)
 {
-	int last = rec->nr - 1;
+	int i;
 
-	KUNIT_ASSERT_GE(test, last, 0);
-	KUNIT_EXPECT_EQ(test, rec->seen[op], 1);
-	KUNIT_EXPECT_EQ(test, rec->seen[POST], op != PRE);
-	if (op != PRE)
-		last--;
-	KUNIT_EXPECT_EQ(test, rec->call[last].op, op);
+	for (i = nr - 1; i >= 0 && base->call[i].op != POST; i--)
+		if (base->call[i].op == PRE)
+			break;
+	if (i < 0 || base->call[i].op == POST)
+		return 0;
+	while (base->call[nr].op != POST)
+		nr++;
+	return nr;
 }
 
-static void walk_op_returns(struct kunit *test)
+/*
+ * A walk that went like @base, but for the value that call @nr has returned:
+ * that ends it, and post_vma() is called if pre_vma() was.  test_walk() says
+ * with a positive value that the VMA is to be skipped.
+ */
+static int want_returned(struct record *want, const struct record *base,
+			 int nr, int err)
+{
+	enum op op = base->call[nr].op;
+	int i, post = post_of(base, nr);
+
+	for (i = 0; i <= nr; i++)
+		add_call(want, base->call[i]);
+	if (op == TEST && err > 0) {
+		while (base->call[i++].op != POST)
+			;
+		err = 0;
+	}
+	if (!err)
+		for (; i < base->nr; i++)
+			add_call(want, base->call[i]);
+	else if (post)
+		add_call(want, base->call[post]);
+	return err;
+}
+
+/* Whichever of the calls of an operation it is. */
+static void walk_returns(struct kunit *test)
 {
 	const enum op *op = test->param_value;
-	unsigned long end = AREA + 2 * PMD_SIZE;
+	struct record *base = new_script(test), *want = new_script(test);
+	struct mm_walk_ops ops = all_ops;
+	struct record *rec;
+	int nr, i, err;
 
-	if (*op == HUGETLB) {
-		map_hugetlb(test, AREA, 2, MAP_SHARED);
-	} else {
-		map_anon(test, AREA, 2 * PMD_SIZE);
-		touch(test, *op == HOLE ? AREA + PMD_SIZE : AREA);
+	map_mixed(test);
+	ops.pmd_entry = spare_huge_pmd;
+	rec = new_record(test);
+	KUNIT_EXPECT_EQ(test, walk(test, AREA, MIXED_END, &ops), 0);
+	*base = *rec;
+	KUNIT_EXPECT_GE(test, base->seen[*op], 1);
+
+	for (nr = 0; nr < base->nr; nr++) {
+		if (base->call[nr].op != *op)
+			continue;
+		for (i = 0; i < ARRAY_SIZE(returned); i++) {
+			rec = cue(test, ANY_OP, nr, returned[i].err,
+				  returned[i].action);
+			memset(want, 0, offsetof(struct record, call));
+			err = want_returned(want, base, nr, returned[i].err);
+			KUNIT_EXPECT_EQ(test, walk(test, AREA, MIXED_END, &ops),
+					err);
+			expect_script(test, rec, want);
+		}
 	}
-	touch(test, AREA + PMD_SIZE);
-
-	cue(test, *op, 0, 7, 0);
-	KUNIT_EXPECT_EQ(test, walk(test, AREA, end, &all_ops), 7);
-	expect_end(test, test->priv, *op);
-
-	cue(test, *op, 0, -EIO, 0);
-	KUNIT_EXPECT_EQ(test, walk(test, AREA, end, &all_ops), -EIO);
-	expect_end(test, test->priv, *op);
-
-	/* A value that is not zero wins over any action. */
-	cue(test, *op, 0, -EIO, ACTION_AGAIN);
-	KUNIT_EXPECT_EQ(test, walk(test, AREA, end, &all_ops), -EIO);
-	expect_end(test, test->priv, *op);
-
-	cue(test, *op, 0, 0, 0);
-	KUNIT_EXPECT_EQ(test, walk(test, AREA, end, &all_ops), 0);
-	KUNIT_EXPECT_GE(test, ((struct record *)test->priv)->seen[*op], 1);
-}
-
-static void walk_test_returns(struct kunit *test)
-{
-	unsigned long one = AREA, two = AREA + 2 * PAGE_SIZE;
-	unsigned long end = two + PAGE_SIZE;
-	struct record *rec;
-
-	map_anon(test, one, PAGE_SIZE);
-	map_anon(test, two, PAGE_SIZE);
-
-	/* Positive: skip this VMA, go on with the next. */
-	rec = cue(test, TEST, 0, 1, 0);
-	KUNIT_EXPECT_EQ(test, walk(test, AREA, end, &vma_ops), 0);
-	expect_calls(test, rec,
-		     { TEST, one, one + PAGE_SIZE },
-		     { HOLE, one + PAGE_SIZE, two, -1 },
-		     { TEST, two, end },
-		     { PRE, two, end },
-		     { HOLE, two, end, depth_of_nothing() },
-		     { POST, two, end });
-
-	/* The last VMA skipped does not leak out as a result, either. */
-	cue(test, TEST, 1, 1, 0);
-	KUNIT_EXPECT_EQ(test, walk(test, AREA, end, &vma_ops), 0);
-
-	rec = cue(test, TEST, 0, -EIO, 0);
-	KUNIT_EXPECT_EQ(test, walk(test, AREA, end, &vma_ops), -EIO);
-	expect_calls(test, rec, { TEST, one, one + PAGE_SIZE });
-}
-
-static void walk_gap_returns(struct kunit *test)
-{
-	unsigned long end = AREA + 3 * PAGE_SIZE;
-	struct record *rec;
-
-	map_anon(test, AREA + PAGE_SIZE, PAGE_SIZE);
-	rec = cue(test, HOLE, 0, 7, 0);
-	KUNIT_EXPECT_EQ(test, walk(test, AREA, end, &all_ops), 7);
-	KUNIT_EXPECT_EQ(test, rec->nr, 1);
-	rec = cue(test, HOLE, 2, -EIO, 0);
-	KUNIT_EXPECT_EQ(test, walk(test, AREA, end, &all_ops), -EIO);
-	KUNIT_EXPECT_EQ(test, rec->seen[HOLE], 3);
 }
 
 /* Actions. */
@@ -1015,242 +1642,492 @@ static void walk_gap_returns(struct kunit *test)
 static const enum op levels[] = { PGD, P4D, PUD, PMD };
 KUNIT_ARRAY_PARAM(level, levels, op_desc);
 
-static void walk_action_continue(struct kunit *test)
-{
-	const enum op *level = test->param_value;
-	struct record *rec = cue(test, *level, 0, 0, ACTION_CONTINUE);
-	enum op op;
+static const struct chosen {
+	enum op level;
+	enum page_walk_action action;
+} chosen[] = {
+	{ PGD, ACTION_SUBTREE }, { PGD, ACTION_CONTINUE },
+	{ PGD, ACTION_AGAIN },
+	{ P4D, ACTION_SUBTREE }, { P4D, ACTION_CONTINUE },
+	{ P4D, ACTION_AGAIN },
+	{ PUD, ACTION_SUBTREE }, { PUD, ACTION_CONTINUE },
+	{ PUD, ACTION_AGAIN },
+	{ PMD, ACTION_SUBTREE }, { PMD, ACTION_CONTINUE },
+	{ PMD, ACTION_AGAIN },
+};
 
-	map_anon(test, AREA, PAGE_SIZE);
-	touch(test, AREA);
-	KUNIT_EXPECT_EQ(test, walk(test, AREA, AREA + PAGE_SIZE,
-				   &entry_ops), 0);
-	for (op = PGD; op <= PTE; op++)
-		KUNIT_EXPECT_EQ_MSG(test, rec->seen[op], op <= *level,
-				    "%s", op_name[op]);
+static void chosen_desc(const struct chosen *chosen, char *desc)
+{
+	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "%s %s", op_name[chosen->level],
+		 action_name[chosen->action]);
 }
 
-static void walk_action_again(struct kunit *test)
-{
-	const enum op *level = test->param_value;
-	struct record *rec = cue(test, *level, 0, 0, ACTION_AGAIN);
-	enum op op;
+KUNIT_ARRAY_PARAM(chosen, chosen, chosen_desc);
 
-	map_anon(test, AREA, PAGE_SIZE);
-	touch(test, AREA);
-	KUNIT_EXPECT_EQ(test, walk(test, AREA, AREA + PAGE_SIZE,
-				   &entry_ops), 0);
-	for (op = PGD; op <= PTE; op++)
-		KUNIT_EXPECT_EQ_MSG(test, rec->seen[op], 1 + (op == *level),
-				    "%s", op_name[op]);
-	KUNIT_EXPECT_EQ(test, rec->call[rec->nr - 1].op, PTE);
+/* Of two entries one is told something, which means nothing to the other. */
+static void walk_action(struct kunit *test)
+{
+	const struct chosen *chosen = test->param_value;
+	unsigned long edge = edge_of(test, chosen->level);
+	unsigned long start = edge - 2 * PAGE_SIZE, end = edge + 2 * PAGE_SIZE;
+	int which, ptes = 4, seen = 2;
+	struct record *rec;
+
+	touch(test, edge - PAGE_SIZE);
+	touch(test, edge);
+	if (chosen->action == ACTION_CONTINUE)
+		ptes = 2;
+	else if (chosen->action == ACTION_AGAIN)
+		seen = 3;
+	for (which = 0; which < 2; which++) {
+		rec = cue(test, chosen->level, which, 0, chosen->action);
+		expect_walk(test, start, end, rec);
+		KUNIT_EXPECT_EQ(test, rec->seen[chosen->level], seen);
+		KUNIT_EXPECT_EQ(test, rec->seen[PTE], ptes);
+	}
 }
 
-static void walk_action_subtree(struct kunit *test)
-{
-	const enum op *level = test->param_value;
-	struct record *rec = cue(test, *level, 0, 0, ACTION_SUBTREE);
-	enum op op;
+/* What becomes of an entry while somebody looks at it. */
 
-	map_anon(test, AREA, PAGE_SIZE);
-	touch(test, AREA);
-	KUNIT_EXPECT_EQ(test, walk(test, AREA, AREA + PAGE_SIZE,
-				   &entry_ops), 0);
-	for (op = PGD; op <= PTE; op++)
-		KUNIT_EXPECT_EQ_MSG(test, rec->seen[op], 1, "%s", op_name[op]);
-}
+enum change {
+	ZAP_PTE,
+	ZAP_PMD,
+	HUGE_PMD,
+	SPLIT_PMD,
+	ZAP_PUD,
+	SPLIT_PUD,
+};
 
-/* CONTINUE for one entry says nothing about the one after it. */
-static void walk_action_once(struct kunit *test)
-{
-	struct record *rec = cue(test, PMD, 0, 0, ACTION_CONTINUE);
-	unsigned long two = AREA + PMD_SIZE;
-
-	map_anon(test, AREA, PMD_SIZE + PAGE_SIZE);
-	touch(test, AREA);
-	touch(test, two);
-	KUNIT_EXPECT_EQ(test, walk(test, AREA, two + PAGE_SIZE, &pte_ops), 0);
-	expect_calls(test, rec,
-		     { PMD, AREA, two, TABLE },
-		     { PMD, two, two + PAGE_SIZE, TABLE },
-		     { PTE, two, two + PAGE_SIZE, LEAF });
-}
-
-/*
- * An entry that is emptied after its operation was called, as a concurrent
- * zap might do: the walk has to come back and find a hole.
+/**
+ * struct area - the entries for AREA, and what was in them
+ * @vma: the VMA
+ * @level: that of the entry that maps AREA: a page, or a huge one
+ * @change: what becomes of it, or of the table that it is in
+ * @pud: the PUD, with a table
+ * @pmd: the PMD
+ * @pte: the PTE
+ * @other: the PMD of a huge page that is mapped elsewhere
+ * @pudp: the place of @pud
+ * @pmdp: the place of @pmd
+ * @ptep: the place of @pte, if there is one
+ * @ptl: the lock of the entry that maps AREA
  */
-static int remove_pmd(pmd_t *pmd, unsigned long addr, unsigned long next,
+struct area {
+	struct vm_area_struct *vma;
+	enum op level;
+	enum change change;
+	pud_t pud;
+	pmd_t pmd;
+	pte_t pte;
+	pmd_t other;
+	pud_t *pudp;
+	pmd_t *pmdp;
+	pte_t *ptep;
+	spinlock_t *ptl;	/* of the entry */
+};
+
+static spinlock_t *lock_of(const struct area *area)
+{
+	struct mm_struct *mm = area->vma->vm_mm;
+
+	switch (area->level) {
+	case PUD:
+		return pud_lockptr(mm, area->pudp);
+	case PMD:
+		return pmd_lockptr(mm, area->pmdp);
+	default:
+		return pte_lockptr(mm, area->pmdp);
+	}
+}
+
+/* A huge PUD holds nothing, but there is a page in the table below it. */
+static struct area map_area(struct kunit *test, enum op level,
+			    enum change change)
+{
+	pud_t pud = level == PUD ? huge_pud(test) : __pud(0);
+	struct area area = { .level = level, .change = change };
+	unsigned long other = AREA + 2 * PMD_SIZE;
+
+	if (change == HUGE_PMD) {
+		map_thp(test, other, 1);
+		area.other = pmdp_get(pmd_at(other));
+	}
+	if (level == PMD) {
+		map_thp(test, AREA, 1);
+	} else {
+		map_anon(test, AREA, level == PUD ? PUD_SIZE : PAGE_SIZE);
+		touch(test, AREA);
+	}
+	mmap_read_lock(current->mm);
+	area.vma = vma_lookup(current->mm, AREA);
+	mmap_read_unlock(current->mm);
+	area.pudp = pud_at(AREA);
+	area.pud = pudp_get(area.pudp);
+	area.pmdp = pmd_at(AREA);
+	area.pmd = pmdp_get(area.pmdp);
+	if (level != PMD) {
+		area.ptep = pte_offset_kernel(area.pmdp, AREA);
+		area.pte = ptep_get(area.ptep);
+	}
+	area.ptl = lock_of(&area);
+	if (level == PUD)
+		set_pud(area.pudp, pud);
+	return area;
+}
+
+/* Under that lock. */
+static void change(struct area *area)
+{
+	switch (area->change) {
+	case ZAP_PTE:
+		ptep_get_and_clear(area->vma->vm_mm, AREA, area->ptep);
+		break;
+	case ZAP_PMD:
+		pmd_clear(area->pmdp);
+		break;
+	case HUGE_PMD:
+		set_pmd(area->pmdp, area->other);
+		break;
+	case SPLIT_PMD:
+		split_huge_pmd_locked(area->vma, AREA, area->pmdp, false);
+		break;
+	case ZAP_PUD:
+		pud_clear(area->pudp);
+		break;
+	case SPLIT_PUD:
+		set_pud(area->pudp, area->pud);
+		break;
+	}
+}
+
+/* But what has really been split stays split. */
+static void change_back(struct area *area)
+{
+	spin_lock(area->ptl);
+	switch (area->change) {
+	case ZAP_PTE:
+		set_pte_at(area->vma->vm_mm, AREA, area->ptep, area->pte);
+		break;
+	case ZAP_PMD:
+	case HUGE_PMD:
+		set_pmd(area->pmdp, area->pmd);
+		break;
+	case SPLIT_PMD:
+		break;
+	case ZAP_PUD:
+	case SPLIT_PUD:
+		set_pud(area->pudp, area->pud);
+		break;
+	}
+	spin_unlock(area->ptl);
+	flush_tlb_mm(area->vma->vm_mm);
+}
+
+/* An entry changes after its operation was called, and before it is used. */
+
+static const struct changed {
+	const char *name;
+	enum op level;
+	enum change change;
+	struct step step[4];
+} changed[] = {
+	{ "PMD zapped", PTE, ZAP_PMD,
+	  { { PUD, TABLE }, { PMD, TABLE }, { HOLE, 3 } } },
+	{ "huge PMD zapped", PMD, ZAP_PMD,
+	  { { PUD, TABLE }, { PMD, LEAF }, { HOLE, 3 } } },
+	{ "huge PMD split", PMD, SPLIT_PMD,
+	  { { PUD, TABLE }, { PMD, LEAF }, { PTE, LEAF } } },
+	{ "PUD zapped", PTE, ZAP_PUD, { { PUD, TABLE }, { HOLE, 2 } } },
+	{ "huge PUD zapped", PUD, ZAP_PUD, { { PUD, LEAF }, { HOLE, 2 } } },
+	{ "huge PUD split", PUD, SPLIT_PUD,
+	  { { PUD, LEAF }, { PMD, TABLE }, { PTE, LEAF } } },
+};
+
+KUNIT_ARRAY_PARAM_DESC(changed, changed, name);
+
+static void change_once(struct mm_walk *walk, bool now)
+{
+	struct record *rec = walk->private;
+	struct area *area = rec->area;
+
+	if (!area || !now)
+		return;
+	spin_lock(area->ptl);
+	change(area);
+	spin_unlock(area->ptl);
+	rec->area = NULL;
+}
+
+static int change_pud(pud_t *pud, unsigned long addr, unsigned long next,
 		      struct mm_walk *walk)
 {
 	struct record *rec = walk->private;
+	int err = note_pud(pud, addr, next, walk);
 
-	rec->pmd = pmdp_get(pmd);
-	rec->place = pmd;
-	pmd_clear(pmd);
-	return note(walk, (struct call) { PMD, addr, next, TABLE });
+	change_once(walk, rec->area && rec->area->change >= ZAP_PUD);
+	return err;
 }
 
-static int restore_pmd(unsigned long addr, unsigned long next, int depth,
-		       struct mm_walk *walk)
+static int change_pmd(pmd_t *pmd, unsigned long addr, unsigned long next,
+		      struct mm_walk *walk)
 {
-	struct record *rec = walk->private;
+	int err = note_pmd(pmd, addr, next, walk);
 
-	if (rec->place)
-		set_pmd(rec->place, rec->pmd);
-	return note_hole(addr, next, depth, walk);
+	change_once(walk, true);
+	return err;
 }
 
-static void walk_pmd_vanishes(struct kunit *test)
+static void walk_changed(struct kunit *test)
 {
+	const struct changed *changed = test->param_value;
+	struct area area = map_area(test, changed->level, changed->change);
 	const struct mm_walk_ops ops = {
-		.pmd_entry = remove_pmd,
+		.pud_entry = change_pud,
+		.pmd_entry = change_pmd,
 		.pte_entry = note_pte,
-		.pte_hole = restore_pmd,
+		.pte_hole = note_hole,
 		.walk_lock = PGWALK_WRLOCK,
 	};
 	struct record *rec = new_record(test);
 
-	map_anon(test, AREA, PAGE_SIZE);
-	touch(test, AREA);
+	rec->area = &area;
 	KUNIT_EXPECT_EQ(test, walk(test, AREA, AREA + PAGE_SIZE, &ops), 0);
-	expect_calls(test, rec,
-		     { PMD, AREA, AREA + PAGE_SIZE, TABLE },
-		     { HOLE, AREA, AREA + PAGE_SIZE, depth_of(3) });
-	KUNIT_EXPECT_TRUE(test, pte_present(pte_at(AREA)));
-}
-
-static int remove_pud(pud_t *pud, unsigned long addr, unsigned long next,
-		      struct mm_walk *walk)
-{
-	struct record *rec = walk->private;
-
-	rec->pud = pudp_get(pud);
-	rec->place = pud;
-	pud_clear(pud);
-	return note(walk, (struct call) { PUD, addr, next, TABLE });
-}
-
-static int restore_pud(unsigned long addr, unsigned long next, int depth,
-		       struct mm_walk *walk)
-{
-	struct record *rec = walk->private;
-
-	if (rec->place)
-		set_pud(rec->place, rec->pud);
-	return note_hole(addr, next, depth, walk);
-}
-
-static void walk_pud_vanishes(struct kunit *test)
-{
-	const struct mm_walk_ops ops = {
-		.pud_entry = remove_pud,
-		.pmd_entry = note_pmd,
-		.pte_hole = restore_pud,
-		.walk_lock = PGWALK_WRLOCK,
-	};
-	struct record *rec = new_record(test);
-
-	if (PTRS_PER_PUD == 1)
-		kunit_skip(test, "PUDs are folded");
-	map_anon(test, AREA, PAGE_SIZE);
-	touch(test, AREA);
-	KUNIT_EXPECT_EQ(test, walk(test, AREA, AREA + PAGE_SIZE, &ops), 0);
-	expect_calls(test, rec,
-		     { PUD, AREA, AREA + PAGE_SIZE, TABLE },
-		     { HOLE, AREA, AREA + PAGE_SIZE, depth_of(2) });
-	KUNIT_EXPECT_TRUE(test, pte_present(pte_at(AREA)));
+	change_back(&area);
+	KUNIT_EXPECT_NULL(test, rec->area);
+	expect_steps(test, rec, changed->step, AREA, AREA + PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, kind_at(PTE, AREA), LEAF);
 }
 
 /* Locks. */
 
-/* How many warnings a walk of one VMA gives with the locks that are held. */
-static int warnings_of_walk(struct kunit *test, struct vm_area_struct *vma,
-			    enum page_walk_lock lock)
+/* What the caller of a walk holds. */
+enum held {
+	NO_LOCK,
+	MMAP_READ,
+	MMAP_WRITE,
+	VMA_READ,
+	VMA_WRITE,
+};
+
+static const char * const held_name[] = {
+	[NO_LOCK] = "no lock",
+	[MMAP_READ] = "mmap read",
+	[MMAP_WRITE] = "mmap write",
+	[VMA_READ] = "VMA read",
+	[VMA_WRITE] = "VMA write",
+};
+
+static const char * const need_name[] = {
+	[PGWALK_RDLOCK] = "RDLOCK",
+	[PGWALK_WRLOCK] = "WRLOCK",
+	[PGWALK_WRLOCK_VERIFY] = "WRLOCK_VERIFY",
+	[PGWALK_VMA_RDLOCK_VERIFY] = "VMA_RDLOCK_VERIFY",
+};
+
+/* Only kernels with DEBUG_VM can tell whether a VMA is locked. */
+enum warns {
+	SILENT,
+	WARNS,
+	WARNS_DEBUG,
+};
+
+static const struct locking {
+	enum page_walk_lock need;
+	enum held held;
+	enum warns warns;
+} lockings[] = {
+	{ PGWALK_RDLOCK, NO_LOCK, WARNS },
+	{ PGWALK_RDLOCK, MMAP_READ, SILENT },
+	{ PGWALK_RDLOCK, MMAP_WRITE, SILENT },
+	{ PGWALK_RDLOCK, VMA_READ, WARNS },
+	{ PGWALK_WRLOCK, NO_LOCK, WARNS },
+	{ PGWALK_WRLOCK, MMAP_READ, WARNS },
+	{ PGWALK_WRLOCK, MMAP_WRITE, SILENT },
+	{ PGWALK_WRLOCK_VERIFY, NO_LOCK, WARNS },
+	{ PGWALK_WRLOCK_VERIFY, MMAP_READ, WARNS },
+	{ PGWALK_WRLOCK_VERIFY, MMAP_WRITE, WARNS_DEBUG },
+	{ PGWALK_WRLOCK_VERIFY, VMA_WRITE, SILENT },
+	{ PGWALK_VMA_RDLOCK_VERIFY, NO_LOCK, WARNS_DEBUG },
+	{ PGWALK_VMA_RDLOCK_VERIFY, MMAP_WRITE, WARNS_DEBUG },
+	{ PGWALK_VMA_RDLOCK_VERIFY, VMA_READ, SILENT },
+	{ PGWALK_VMA_RDLOCK_VERIFY, VMA_WRITE, SILENT },
+};
+
+static void locking_desc(const struct locking *locking, char *desc)
+{
+	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "%s under %s",
+		 need_name[locking->need], held_name[locking->held]);
+}
+
+KUNIT_ARRAY_PARAM(locking, lockings, locking_desc);
+
+#ifdef CONFIG_PER_VMA_LOCK
+static bool has_vma_locks(void)
+{
+	return true;
+}
+
+static bool is_write_locked(struct vm_area_struct *vma)
+{
+	return __is_vma_write_locked(vma);
+}
+
+static void unlock_vma_read(struct vm_area_struct *vma)
+{
+	vma_end_read(vma);
+}
+#else
+static bool has_vma_locks(void)
+{
+	return false;
+}
+
+static bool is_write_locked(struct vm_area_struct *vma)
+{
+	return true;
+}
+
+static void unlock_vma_read(struct vm_area_struct *vma)
+{
+}
+#endif
+
+/* The VMA at AREA, under these locks. */
+static struct vm_area_struct *take_locks(enum held held)
+{
+	struct mm_struct *mm = current->mm;
+	struct vm_area_struct *vma;
+
+	switch (held) {
+	case NO_LOCK:
+		mmap_read_lock(mm);
+		vma = vma_lookup(mm, AREA);
+		mmap_read_unlock(mm);
+		return vma;
+	case MMAP_READ:
+		mmap_read_lock(mm);
+		return vma_lookup(mm, AREA);
+	case VMA_READ:
+		return lock_vma_under_rcu(mm, AREA);
+	default:
+		mmap_write_lock(mm);
+		vma = vma_lookup(mm, AREA);
+		if (held == VMA_WRITE)
+			vma_start_write(vma);
+		return vma;
+	}
+}
+
+static void drop_locks(enum held held, struct vm_area_struct *vma)
+{
+	struct mm_struct *mm = current->mm;
+
+	if (held == MMAP_READ)
+		mmap_read_unlock(mm);
+	else if (held == VMA_READ)
+		unlock_vma_read(vma);
+	else if (held != NO_LOCK)
+		mmap_write_unlock(mm);
+
+	/* Also what has been locked without the right to do so. */
+	mmap_write_lock(mm);
+	mmap_write_unlock(mm);
+}
+
+/* Each walk is to warn, and not only the first of them since the boot. */
+static void forget_warnings(void)
+{
+	memset(__start_once, 0, __end_once - __start_once);
+}
+
+static int walk_locked(struct kunit *test, const struct locking *locking,
+		       struct vm_area_struct *vma, bool by_vma)
 {
 	struct mm_walk_ops ops = pte_ops;
 	int nr = -1;
 
-	ops.walk_lock = lock;
-	new_record(test);
+	ops.walk_lock = locking->need;
 	kunit_warning_suppress(test) {
-		walk_page_vma(vma, &ops, test->priv);
+		if (by_vma)
+			walk_page_vma(vma, &ops, test->priv);
+		else
+			walk_page_range(vma->vm_mm, AREA, AREA + PAGE_SIZE,
+					&ops, test->priv);
 		nr = KUNIT_SUPPRESSED_WARNING_COUNT();
 	}
 	return nr;
 }
 
-static struct vm_area_struct *map_and_touch(struct kunit *test)
+static void expect_locked(struct kunit *test, const struct locking *locking,
+			  bool by_vma)
 {
+	bool before = false, after = false;
+	struct vm_area_struct *vma;
+	struct record *rec;
+	int nr = -1;
+
+	rec = new_record(test);
+	forget_warnings();
+	vma = take_locks(locking->held);
+	if (vma) {
+		if (locking->held == MMAP_WRITE)
+			before = is_write_locked(vma);
+		nr = walk_locked(test, locking, vma, by_vma);
+		if (locking->held == MMAP_WRITE)
+			after = is_write_locked(vma);
+		drop_locks(locking->held, vma);
+	}
+	KUNIT_EXPECT_NOT_NULL(test, vma);
+	KUNIT_EXPECT_EQ(test, rec->seen[PTE], 1);
+	if (locking->warns == WARNS ||
+	    (locking->warns == WARNS_DEBUG && IS_ENABLED(CONFIG_DEBUG_VM)))
+		KUNIT_EXPECT_GT(test, nr, 0);
+	else
+		KUNIT_EXPECT_EQ(test, nr, 0);
+	if (locking->held != MMAP_WRITE || !has_vma_locks())
+		return;
+	KUNIT_EXPECT_FALSE(test, before);
+	KUNIT_EXPECT_EQ(test, after, locking->need == PGWALK_WRLOCK);
+}
+
+static void lock_walk(struct kunit *test)
+{
+	const struct locking *locking = test->param_value;
+
+	if (!has_vma_locks() && locking->held >= VMA_READ)
+		kunit_skip(test, "no VMA locks in this kernel");
 	map_anon(test, AREA, PAGE_SIZE);
 	touch(test, AREA);
-	return vma_at(AREA);
+	expect_locked(test, locking, true);
+
+	/* To look for a VMA takes the mmap lock, whatever the walk asks for. */
+	if (locking->held != NO_LOCK && locking->held != VMA_READ)
+		expect_locked(test, locking, false);
 }
 
-static void lock_mmap_read(struct kunit *test)
+/* Nobody but lockdep can tell who holds the lock of a file. */
+static void lock_mapping(struct kunit *test)
 {
-	struct vm_area_struct *vma = map_and_touch(test);
+	int want = IS_ENABLED(CONFIG_LOCKDEP) && debug_locks;
+	struct record *rec = new_record(test);
+	struct address_space *mapping;
 
-	KUNIT_EXPECT_GT(test, warnings_of_walk(test, vma, PGWALK_RDLOCK), 0);
+	map_file_pages(test);
 	mmap_read_lock(current->mm);
-	KUNIT_EXPECT_EQ(test, warnings_of_walk(test, vma, PGWALK_RDLOCK), 0);
-	KUNIT_EXPECT_GT(test, warnings_of_walk(test, vma,
-					       PGWALK_WRLOCK_VERIFY), 0);
+	mapping = vma_lookup(current->mm, AREA)->vm_file->f_mapping;
 	mmap_read_unlock(current->mm);
+	kunit_warning_suppress(test) {
+		walk_page_mapping(mapping, 0, 4, &pte_ops, rec);
+		KUNIT_EXPECT_EQ(test, !!KUNIT_SUPPRESSED_WARNING_COUNT(), want);
+	}
+	KUNIT_EXPECT_EQ(test, rec->seen[PTE], 4);
+	kunit_warning_suppress(test) {
+		i_mmap_lock_read(mapping);
+		walk_page_mapping(mapping, 0, 4, &pte_ops, rec);
+		i_mmap_unlock_read(mapping);
+		KUNIT_EXPECT_EQ(test, KUNIT_SUPPRESSED_WARNING_COUNT(), 0);
+	}
 }
-
-#ifdef CONFIG_PER_VMA_LOCK
-static void lock_vma_write(struct kunit *test)
-{
-	struct vm_area_struct *vma = map_and_touch(test);
-	struct mm_walk_ops ops = pte_ops;
-
-	mmap_write_lock(current->mm);
-	KUNIT_EXPECT_EQ(test, warnings_of_walk(test, vma, PGWALK_RDLOCK), 0);
-	KUNIT_EXPECT_FALSE(test, __is_vma_write_locked(vma));
-	KUNIT_EXPECT_EQ(test, warnings_of_walk(test, vma, PGWALK_WRLOCK), 0);
-	KUNIT_EXPECT_TRUE(test, __is_vma_write_locked(vma));
-	KUNIT_EXPECT_EQ(test, warnings_of_walk(test, vma,
-					       PGWALK_WRLOCK_VERIFY), 0);
-	mmap_write_unlock(current->mm);
-
-	/* The same by a walk of the mm. */
-	ops.walk_lock = PGWALK_WRLOCK;
-	mmap_write_lock(current->mm);
-	KUNIT_EXPECT_FALSE(test, __is_vma_write_locked(vma));
-	KUNIT_EXPECT_EQ(test, walk_page_range(current->mm, AREA,
-					      AREA + PAGE_SIZE, &ops,
-					      new_record(test)), 0);
-	KUNIT_EXPECT_TRUE(test, __is_vma_write_locked(vma));
-	mmap_write_unlock(current->mm);
-}
-
-static void lock_vma_read(struct kunit *test)
-{
-	struct vm_area_struct *vma = map_and_touch(test);
-	const enum page_walk_lock lock = PGWALK_VMA_RDLOCK_VERIFY;
-
-	/* Only kernels that check VMA locks can tell. */
-	if (IS_ENABLED(CONFIG_DEBUG_VM))
-		KUNIT_EXPECT_GT(test, warnings_of_walk(test, vma, lock), 0);
-
-	vma = lock_vma_under_rcu(current->mm, AREA);
-	KUNIT_ASSERT_NOT_NULL(test, vma);
-	KUNIT_EXPECT_EQ(test, warnings_of_walk(test, vma, lock), 0);
-	vma_end_read(vma);
-	KUNIT_EXPECT_EQ(test, ((struct record *)test->priv)->seen[PTE], 1);
-}
-#else
-static void lock_vma_write(struct kunit *test)
-{
-	kunit_skip(test, "no VMA locks in this kernel");
-}
-
-static void lock_vma_read(struct kunit *test)
-{
-	kunit_skip(test, "no VMA locks in this kernel");
-}
-#endif
 
 /* Without SMP there is nothing to be seen of a spinlock. */
 static bool is_held(spinlock_t *ptl)
@@ -1282,7 +2159,8 @@ static void lock_ptes(struct kunit *test)
 
 	if (!IS_ENABLED(CONFIG_SMP))
 		kunit_skip(test, "spinlocks cannot be seen to be locked");
-	map_and_touch(test);
+	map_anon(test, AREA, PAGE_SIZE);
+	touch(test, AREA);
 	KUNIT_EXPECT_EQ(test, walk(test, AREA, AREA + PAGE_SIZE, &ops), 0);
 	KUNIT_EXPECT_EQ(test, rec->strange, 0);
 	KUNIT_EXPECT_FALSE(test, is_held(pte_lockptr(current->mm,
@@ -1296,11 +2174,10 @@ static void walk_kernel(struct kunit *test)
 	char *buf = vmalloc(2 * PAGE_SIZE);
 	unsigned long start = (unsigned long)buf, end = start + 2 * PAGE_SIZE;
 	const struct mm_walk_ops ops = { .pte_entry = note_pte };
-	struct record *rec = new_record(test);
+	struct record *rec = new_record_no_vma(test, &init_mm);
 	int err;
 
 	KUNIT_ASSERT_NOT_NULL(test, buf);
-	rec->no_vma = true;
 	mmap_read_lock(&init_mm);
 	err = walk_kernel_page_table_range(start, end, &ops, NULL, rec);
 	mmap_read_unlock(&init_mm);
@@ -1311,6 +2188,7 @@ static void walk_kernel(struct kunit *test)
 
 	rec = cue(test, PTE, 0, 7, 0);
 	rec->no_vma = true;
+	rec->mm = &init_mm;
 	err = walk_kernel_page_table_range_lockless(start, end, &ops,
 						    init_mm.pgd, rec);
 	KUNIT_EXPECT_EQ(test, err, 7);
@@ -1321,9 +2199,8 @@ static void walk_kernel(struct kunit *test)
 /* To the very last address, whatever is there. */
 static void walk_kernel_end(struct kunit *test)
 {
-	struct record *rec = new_record(test);
+	struct record *rec = new_record_no_vma(test, &init_mm);
 
-	rec->no_vma = true;
 	mmap_read_lock(&init_mm);
 	KUNIT_EXPECT_EQ(test, walk_kernel_page_table_range(-4 * PAGE_SIZE, -1UL,
 							   &pte_ops, NULL, rec),
@@ -1353,11 +2230,10 @@ static void walk_kernel_huge(struct kunit *test)
 		.pmd_entry = note_pmd,
 		.pte_entry = huge_kernel_pte,
 	};
-	struct record *rec = new_record(test);
+	struct record *rec = new_record_no_vma(test, &init_mm);
 	int err, i, leaves = 0;
 
 	start &= PUD_MASK;
-	rec->no_vma = true;
 	mmap_read_lock(&init_mm);
 	err = walk_kernel_page_table_range(start, start + PUD_SIZE, &ops, NULL,
 					   rec);
@@ -1374,10 +2250,9 @@ static void walk_kernel_locks(struct kunit *test)
 {
 	char *buf = vmalloc(PAGE_SIZE);
 	unsigned long start = (unsigned long)buf, end = start + PAGE_SIZE;
-	struct record *rec = new_record(test);
+	struct record *rec = new_record_no_vma(test, &init_mm);
 
 	KUNIT_ASSERT_NOT_NULL(test, buf);
-	rec->no_vma = true;
 	kunit_warning_suppress(test) {
 		walk_kernel_page_table_range_lockless(start, end, &pte_ops,
 						      NULL, rec);
@@ -1394,13 +2269,12 @@ static void walk_debug(struct kunit *test)
 {
 	struct mm_struct *mm = current->mm;
 	unsigned long end = AREA + 3 * PMD_SIZE;
-	struct record *rec = new_record(test);
+	struct record *rec = new_record_no_vma(test, mm);
 	int err;
 
 	map_anon(test, AREA, PMD_SIZE);
 	map_thp(test, AREA + 2 * PMD_SIZE, 1);
 	touch(test, AREA + PMD_SIZE - PAGE_SIZE);
-	rec->no_vma = true;
 
 	mmap_write_lock(mm);
 	mmap_write_lock_nested(&init_mm, SINGLE_DEPTH_NESTING);
@@ -1423,10 +2297,10 @@ static void walk_debug(struct kunit *test)
 static void walk_debug_locks(struct kunit *test)
 {
 	struct mm_struct *mm = current->mm;
-	struct record *rec = new_record(test);
+	struct record *rec = new_record_no_vma(test, mm);
 
-	map_and_touch(test);
-	rec->no_vma = true;
+	map_anon(test, AREA, PAGE_SIZE);
+	touch(test, AREA);
 	kunit_warning_suppress(test) {
 		mmap_write_lock(mm);
 		walk_page_range_debug(mm, AREA, AREA + PAGE_SIZE, &pte_ops,
@@ -1444,6 +2318,15 @@ static void walk_debug_locks(struct kunit *test)
 }
 
 /* Installing PTEs. */
+
+static const int install_errs[] = { -ENOMEM, 7 };
+
+static void int_desc(const int *nr, char *desc)
+{
+	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "%d", *nr);
+}
+
+KUNIT_ARRAY_PARAM(install_err, install_errs, int_desc);
 
 static void install_fills_holes(struct kunit *test)
 {
@@ -1466,25 +2349,44 @@ static void install_fills_holes(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, pte_none(pte_at(end)));
 }
 
+/* Tables of every level are made, those of neighbours as well. */
+static void install_makes_tables(struct kunit *test)
+{
+	const enum op *level = test->param_value;
+	unsigned long edge = edge_of(test, *level);
+	unsigned long start = edge - 2 * PAGE_SIZE, end = edge + 2 * PAGE_SIZE;
+	struct record *rec = new_record(test);
+	unsigned long addr;
+
+	KUNIT_EXPECT_EQ(test, walk(test, start, end, &install_only_ops), 0);
+	expect_calls(test, rec,
+		     { INSTALL, start, start + PAGE_SIZE },
+		     { INSTALL, start + PAGE_SIZE, edge },
+		     { INSTALL, edge, edge + PAGE_SIZE },
+		     { INSTALL, edge + PAGE_SIZE, end });
+	for (addr = start; addr < end; addr += PAGE_SIZE)
+		KUNIT_EXPECT_EQ(test, pte_pfn(pte_at(addr)), zero_pfn(addr));
+
+	/* What was empty has been shown to its operation once it was not. */
+	rec = new_record(test);
+	expect_walk(test, start, end, rec);
+	KUNIT_EXPECT_EQ(test, rec->seen[HOLE], 0);
+}
+
 static void install_spares_existing(struct kunit *test)
 {
 	unsigned long end = AREA + 3 * PAGE_SIZE;
-	struct record *rec = new_record(test);
-	struct vm_area_struct *vma;
+	struct record *rec;
 	pte_t pte;
-	int err;
 
 	map_anon(test, AREA, 3 * PAGE_SIZE);
 	touch(test, AREA + PAGE_SIZE);
 	pte = pte_at(AREA + PAGE_SIZE);
 
 	/* Nobody wants to know what is there already. */
-	vma = vma_at(AREA);
-	mmap_read_lock(current->mm);
-	err = walk_page_range_vma_unsafe(vma, AREA, AREA + 2 * PAGE_SIZE,
-					 &install_only_ops, rec);
-	mmap_read_unlock(current->mm);
-	KUNIT_EXPECT_EQ(test, err, 0);
+	rec = new_record(test);
+	KUNIT_EXPECT_EQ(test, walk(test, AREA, AREA + 2 * PAGE_SIZE,
+				   &install_only_ops), 0);
 	expect_calls(test, rec, { INSTALL, AREA, AREA + PAGE_SIZE });
 	KUNIT_EXPECT_TRUE(test, pte_same(pte, pte_at(AREA + PAGE_SIZE)));
 
@@ -1513,29 +2415,52 @@ static void install_between_vmas(struct kunit *test)
 		     { HOLE, AREA + 2 * PAGE_SIZE, AREA + 3 * PAGE_SIZE, -1 });
 }
 
+/* Over one page that exists and three that do not. */
+static int install_three(struct kunit *test)
+{
+	return walk(test, AREA, AREA + 4 * PAGE_SIZE, &install_ops);
+}
+
+static bool is_installed(unsigned long addr)
+{
+	return pte_present(pte_at(addr)) &&
+	       pte_pfn(pte_at(addr)) == zero_pfn(addr);
+}
+
+/* Whichever PTE it is, and whatever the value that is returned for it. */
 static void install_fails_half_way(struct kunit *test)
 {
-	struct record *rec = cue(test, INSTALL, 2, -ENOMEM, 0);
-	unsigned long end = AREA + 4 * PAGE_SIZE;
+	const int *err = test->param_value;
+	struct record *rec;
+	int nr, i;
 
 	map_anon(test, AREA, 4 * PAGE_SIZE);
-	KUNIT_EXPECT_EQ(test, walk(test, AREA, end, &install_only_ops),
-			-ENOMEM);
-	KUNIT_EXPECT_EQ(test, rec->nr, 3);
-	KUNIT_EXPECT_TRUE(test, pte_present(pte_at(AREA)));
-	KUNIT_EXPECT_TRUE(test, pte_present(pte_at(AREA + PAGE_SIZE)));
-	KUNIT_EXPECT_TRUE(test, pte_none(pte_at(AREA + 2 * PAGE_SIZE)));
-	KUNIT_EXPECT_TRUE(test, pte_none(pte_at(AREA + 3 * PAGE_SIZE)));
+	for (nr = 0; nr < 3; nr++) {
+		advise(test, AREA, 4 * PAGE_SIZE, MADV_DONTNEED);
+		touch(test, AREA);
+		rec = cue(test, INSTALL, nr, *err, 0);
+		KUNIT_EXPECT_EQ(test, install_three(test), *err);
+		KUNIT_EXPECT_EQ(test, rec->seen[INSTALL], nr + 1);
+		KUNIT_EXPECT_EQ(test, rec->seen[PTE], 1);
+		for (i = 1; i < 4; i++)
+			KUNIT_EXPECT_EQ(test, i <= nr,
+					is_installed(AREA + i * PAGE_SIZE));
+		KUNIT_EXPECT_TRUE(test, pte_none(pte_at(AREA + 3 * PAGE_SIZE)));
+
+		/* The next attempt does the rest, and only that. */
+		rec = new_record(test);
+		KUNIT_EXPECT_EQ(test, install_three(test), 0);
+		KUNIT_EXPECT_EQ(test, rec->seen[INSTALL], 3 - nr);
+		KUNIT_EXPECT_EQ(test, rec->seen[PTE], nr + 1);
+	}
 
 	/* So does an operation that looks at what is there. */
-	rec = cue(test, PTE, 1, 7, 0);
-	KUNIT_EXPECT_EQ(test, walk(test, AREA, end, &install_ops), 7);
-	KUNIT_EXPECT_EQ(test, rec->seen[INSTALL], 0);
-
-	/* The next attempt does the rest, and only that. */
-	rec = new_record(test);
-	KUNIT_EXPECT_EQ(test, walk(test, AREA, end, &install_only_ops), 0);
-	KUNIT_EXPECT_EQ(test, rec->nr, 2);
+	advise(test, AREA, 4 * PAGE_SIZE, MADV_DONTNEED);
+	touch(test, AREA + PAGE_SIZE);
+	rec = cue(test, PTE, 0, *err, 0);
+	KUNIT_EXPECT_EQ(test, install_three(test), *err);
+	KUNIT_EXPECT_EQ(test, rec->seen[INSTALL], 1);
+	KUNIT_EXPECT_TRUE(test, pte_none(pte_at(AREA + 2 * PAGE_SIZE)));
 }
 
 static void install_spares_thp(struct kunit *test)
@@ -1562,43 +2487,6 @@ static void install_not_hugetlb(struct kunit *test)
 	map_hugetlb(test, AREA, 1, MAP_SHARED);
 	KUNIT_EXPECT_EQ(test, walk(test, AREA, AREA + PMD_SIZE,
 				   &install_ops), -EINVAL);
-	KUNIT_EXPECT_EQ(test, rec->nr, 0);
-}
-
-static void install_not_for_everyone(struct kunit *test)
-{
-	const struct mm_walk_ops *ops = &install_only_ops;
-	unsigned long end = AREA + PAGE_SIZE;
-	struct vm_area_struct *vma = map_and_touch(test);
-	struct record *rec = new_record(test);
-	struct mm_struct *mm = current->mm;
-	struct file *file;
-
-	mmap_read_lock(mm);
-	KUNIT_EXPECT_EQ(test, walk_page_range(mm, AREA, end, ops, rec),
-			-EINVAL);
-	KUNIT_EXPECT_EQ(test, walk_page_range_vma(vma, AREA, end, ops, rec),
-			-EINVAL);
-	KUNIT_EXPECT_EQ(test, walk_page_vma(vma, ops, rec), -EINVAL);
-	mmap_read_unlock(mm);
-	KUNIT_EXPECT_EQ(test, -EINVAL,
-			walk_kernel_page_table_range_lockless(AREA, end, ops,
-							      NULL, rec));
-	mmap_write_lock(mm);
-	mmap_write_lock_nested(&init_mm, SINGLE_DEPTH_NESTING);
-	KUNIT_EXPECT_EQ(test, walk_page_range_debug(mm, AREA, end, ops, NULL,
-						    rec), -EINVAL);
-	mmap_write_unlock(&init_mm);
-	mmap_write_unlock(mm);
-
-	file = shmem_kernel_file_setup("pagewalk", PAGE_SIZE,
-				       mk_vma_flags(VMA_NORESERVE_BIT));
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
-	i_mmap_lock_read(file->f_mapping);
-	KUNIT_EXPECT_EQ(test, walk_page_mapping(file->f_mapping, 0, 1, ops,
-						rec), -EINVAL);
-	i_mmap_unlock_read(file->f_mapping);
-	fput(file);
 	KUNIT_EXPECT_EQ(test, rec->nr, 0);
 }
 
@@ -1786,25 +2674,40 @@ static void folio_base_page(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, folio_mapcount(found.folio), 1);
 }
 
-static void folio_nothing(struct kunit *test)
+static void folio_of_file(struct kunit *test)
 {
-	const folio_walk_flags_t all = FW_ZEROPAGE | FW_MIGRATION;
+	struct found found;
 
-	/* No tables at all, no table of PTEs, no PTE, not a page. */
-	map_anon(test, AREA, 2 * PMD_SIZE);
-	KUNIT_EXPECT_NULL(test, look_up(AREA, all).folio);
-	touch(test, AREA);
-	KUNIT_EXPECT_NULL(test, look_up(AREA + PMD_SIZE, all).folio);
-	KUNIT_EXPECT_NULL(test, look_up(AREA + PAGE_SIZE, all).folio);
-	advise(test, AREA, PAGE_SIZE, MADV_GUARD_INSTALL);
-	KUNIT_EXPECT_NULL(test, look_up(AREA, all).folio);
+	map_file_pages(test);
+	found = look_up(AREA + PAGE_SIZE, 0);
+	expect_found(test, found, FW_LEVEL_PTE, LEAF);
+	KUNIT_EXPECT_FALSE(test, folio_test_anon(found.folio));
+	KUNIT_EXPECT_EQ(test, page_to_pfn(found.page),
+			pte_pfn(pte_at(AREA + PAGE_SIZE)));
+	/* In the file, but not in the page tables. */
+	KUNIT_EXPECT_NULL(test, look_up(AREA, 0).folio);
+}
+
+#define FW_ALL	(FW_ZEROPAGE | FW_MIGRATION)
+
+/* Nothing in the entry of this level, be it the first or the second. */
+static void folio_hole(struct kunit *test)
+{
+	const struct hole *hole = test->param_value;
+	unsigned long edge = edge_of(test, hole->level);
+	unsigned long before = edge - PAGE_SIZE;
+
+	KUNIT_EXPECT_NULL(test, look_up(before, FW_ALL).folio);
+	touch(test, hole->first ? edge : before);
+	KUNIT_EXPECT_EQ(test, !look_up(before, FW_ALL).folio, hole->first);
+	KUNIT_EXPECT_EQ(test, !look_up(edge, FW_ALL).folio, !hole->first);
 }
 
 static void folio_pfn_map(struct kunit *test)
 {
 	map_pfn(test, AREA);
-	KUNIT_EXPECT_NULL(test,
-			  look_up(AREA, FW_ZEROPAGE | FW_MIGRATION).folio);
+	KUNIT_EXPECT_TRUE(test, pte_present(pte_at(AREA)));
+	KUNIT_EXPECT_NULL(test, look_up(AREA, FW_ALL).folio);
 }
 
 static void folio_zeropage(struct kunit *test)
@@ -1876,14 +2779,15 @@ static void folio_hugetlb(struct kunit *test)
 /* The VMA lock of hugetlb is held from the start to the end, and only then. */
 static void folio_hugetlb_lock(struct kunit *test)
 {
+	struct mm_struct *mm = current->mm;
 	struct vm_area_struct *vma;
 	struct folio_walk fw;
 	bool got = true;
 
 	map_hugetlb(test, AREA, 2, MAP_SHARED);
 	touch(test, AREA);
-	vma = vma_at(AREA);
-	mmap_read_lock(current->mm);
+	mmap_read_lock(mm);
+	vma = vma_lookup(mm, AREA);
 	if (folio_walk_start(&fw, vma, AREA, 0)) {
 		got = hugetlb_vma_trylock_write(vma);
 		folio_walk_end(&fw, vma);
@@ -1894,40 +2798,75 @@ static void folio_hugetlb_lock(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, got);
 	if (got)
 		hugetlb_vma_unlock_write(vma);
-	mmap_read_unlock(current->mm);
+	mmap_read_unlock(mm);
 }
 
-/* Huge pages of PUD size are rare, so one is painted into the page tables. */
-static void folio_pud(struct kunit *test)
+/* What a look-up finds while this is the PUD. */
+static struct found look_up_in_pud(unsigned long addr, pud_t pud,
+				   folio_walk_flags_t flags)
 {
-#if defined(CONFIG_HAVE_ARCH_TRANSPARENT_HUGEPAGE_PUD) && \
-	defined(CONFIG_TRANSPARENT_HUGEPAGE)
-	unsigned long pfn = zero_pfn(0) & (PUD_MASK >> PAGE_SHIFT);
-	struct vm_area_struct *vma;
+	pud_t *pudp = pud_at(addr);
 	struct found found;
-	pud_t *pudp, pud;
-
-	if (!pfn_valid(pfn) || !pfn_valid(pfn + 3))
-		kunit_skip(test, "no memory at PFN %lx", pfn);
-	map_anon(test, AREA, PUD_SIZE);
-	touch(test, AREA);
-	vma = vma_at(AREA);
-	pudp = pud_at(AREA);
+	pud_t old;
 
 	mmap_write_lock(current->mm);
-	pud = pudp_get(pudp);
-	set_pud(pudp, pud_mkhuge(pfn_pud(pfn, vma->vm_page_prot)));
-	found = look_up_locked(AREA + 3 * PAGE_SIZE, 0);
+	old = pudp_get(pudp);
 	set_pud(pudp, pud);
+	found = look_up_locked(addr, flags);
+	set_pud(pudp, old);
 	flush_tlb_mm(current->mm);
 	mmap_write_unlock(current->mm);
+	return found;
+}
 
+static struct found look_up_in_pmd(unsigned long addr, pmd_t pmd,
+				   folio_walk_flags_t flags)
+{
+	pmd_t *pmdp = pmd_at(addr);
+	struct found found;
+	pmd_t old;
+
+	mmap_write_lock(current->mm);
+	old = pmdp_get(pmdp);
+	set_pmd(pmdp, pmd);
+	found = look_up_locked(addr, flags);
+	set_pmd(pmdp, old);
+	flush_tlb_mm(current->mm);
+	mmap_write_unlock(current->mm);
+	return found;
+}
+
+static void folio_pud(struct kunit *test)
+{
+	pud_t pud = huge_pud(test);
+	struct found found;
+
+	map_anon(test, AREA, PUD_SIZE);
+	touch(test, AREA);
+	found = look_up_in_pud(AREA + 3 * PAGE_SIZE, pud, 0);
 	expect_found(test, found, FW_LEVEL_PUD, LEAF);
-	KUNIT_EXPECT_EQ(test, page_to_pfn(found.page), pfn + 3);
+	KUNIT_EXPECT_EQ(test, page_to_pfn(found.page), pud_pfn(pud) + 3);
 	expect_found(test, look_up(AREA, 0), FW_LEVEL_PTE, LEAF);
-#else
-	kunit_skip(test, "no huge PUDs in this kernel");
-#endif
+}
+
+/* The same page tables, but of memory that need not have a struct page. */
+static void folio_pfn_map_huge(struct kunit *test)
+{
+	pud_t pud = pud_mkspecial(huge_pud(test));
+	struct mm_struct *mm = current->mm;
+	pmd_t pmd;
+
+	map_anon(test, AREA, PUD_SIZE);
+	touch(test, AREA);
+	pmd = pmd_mkspecial(pmd_mkhuge(pfn_pmd(pud_pfn(pud), PAGE_KERNEL)));
+	mmap_write_lock(mm);
+	vm_flags_set(vma_lookup(mm, AREA), VM_PFNMAP);
+	mmap_write_unlock(mm);
+	KUNIT_EXPECT_NULL(test, look_up_in_pud(AREA, pud, FW_ALL).folio);
+	KUNIT_EXPECT_NULL(test, look_up_in_pmd(AREA, pmd, FW_ALL).folio);
+	mmap_write_lock(mm);
+	vm_flags_clear(vma_lookup(mm, AREA), VM_PFNMAP);
+	mmap_write_unlock(mm);
 }
 
 /* Put migration entries in the place of a folio, which is returned locked. */
@@ -2037,25 +2976,229 @@ static void walk_migrating_thp(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, rec->nr, 0);
 	KUNIT_EXPECT_EQ(test, pmd_kind_at(AREA), OTHER);
 
-	KUNIT_EXPECT_EQ(test, walk(test, AREA, AREA + PMD_SIZE, &pte_ops), 0);
-	KUNIT_EXPECT_EQ(test, rec->nr, 1 + PTRS_PER_PTE);
-	KUNIT_EXPECT_EQ(test, rec->call[0].detail, OTHER);
-	expect_ptes(test, rec, 1, AREA, PTRS_PER_PTE, OTHER);
+	rec = new_record(test);
+	expect_walk(test, AREA, AREA + PMD_SIZE, rec);
+	KUNIT_EXPECT_EQ(test, rec->seen[PTE], PTRS_PER_PTE);
+	expect_ptes(test, rec, rec->nr - PTRS_PER_PTE, AREA, PTRS_PER_PTE,
+		    OTHER);
 	end_migration(folio);
+}
+
+static void walk_migrating_hugetlb(struct kunit *test)
+{
+	struct record *rec = new_record(test);
+	struct folio *folio;
+
+	if (!IS_ENABLED(CONFIG_MIGRATION))
+		kunit_skip(test, "no migration in this kernel");
+	map_hugetlb(test, AREA, 1, MAP_PRIVATE);
+	touch(test, AREA);
+	folio = start_migration(test, AREA, 0);
+	KUNIT_EXPECT_EQ(test, walk(test, AREA, AREA + PMD_SIZE, &entry_ops), 0);
+	expect_calls(test, rec, { HUGETLB, AREA, AREA + PMD_SIZE, OTHER });
+	end_migration(folio);
+}
+
+/* Entries that are not present, of which few are about a folio to be found. */
+
+static swp_entry_t swap_entry(pgoff_t pfn)
+{
+	return swp_entry(0, 1);
+}
+
+static swp_entry_t guard_entry(pgoff_t pfn)
+{
+	return make_guard_swp_entry();
+}
+
+static swp_entry_t poisoned_entry(pgoff_t pfn)
+{
+	return make_poisoned_swp_entry();
+}
+
+static swp_entry_t hwpoison_entry(pgoff_t pfn)
+{
+	return make_hwpoison_entry(pfn_to_page(pfn));
+}
+
+static const struct absent {
+	const char *name;
+	swp_entry_t (*make)(pgoff_t pfn);
+	bool found;
+	bool huge;
+} absent[] = {
+	{ "swap", swap_entry },
+	{ "guard", guard_entry },
+	{ "poisoned", poisoned_entry },
+	{ "hwpoison", hwpoison_entry },
+	{ "device-private", make_readable_device_private_entry, .huge = true },
+	{ "device-exclusive", make_device_exclusive_entry },
+	{ "moving, read", make_readable_migration_entry, true, true },
+	{ "moving, exclusive", make_readable_exclusive_migration_entry,
+	  true, true },
+	{ "moving, write", make_writable_migration_entry, true, true },
+};
+
+KUNIT_ARRAY_PARAM_DESC(absent, absent, name);
+
+/* The page at AREA, locked, as are the folios of migration entries. */
+static struct folio *lock_area(struct kunit *test)
+{
+	struct folio *folio = look_up(AREA, 0).folio;
+
+	KUNIT_ASSERT_NOT_NULL(test, folio);
+	folio_get(folio);
+	folio_lock(folio);
+	return folio;
+}
+
+static void unlock_area(struct folio *folio)
+{
+	folio_unlock(folio);
+	folio_put(folio);
+}
+
+static void expect_absent(struct kunit *test, struct found found,
+			  struct folio *folio, long index,
+			  enum folio_walk_level level)
+{
+	const struct absent *absent = test->param_value;
+
+	if (!absent->found) {
+		KUNIT_EXPECT_NULL(test, found.folio);
+		return;
+	}
+	KUNIT_EXPECT_PTR_EQ(test, found.folio, folio);
+	if (!found.folio)
+		return;
+	expect_found(test, found, level, OTHER);
+	KUNIT_EXPECT_PTR_EQ(test, found.page, folio_page(folio, index));
+}
+
+static void folio_absent_pte(struct kunit *test)
+{
+	const struct absent *absent = test->param_value;
+	struct mm_struct *mm = current->mm;
+	struct found found[3];
+	struct record *rec;
+	struct folio *folio;
+	swp_entry_t entry;
+	pte_t *ptep, pte;
+	int err;
+
+	map_anon(test, AREA, PAGE_SIZE);
+	touch(test, AREA);
+	folio = lock_area(test);
+	entry = absent->make(folio_pfn(folio));
+	if (!entry.val) {
+		unlock_area(folio);
+		kunit_skip(test, "not in this kernel");
+	}
+
+	rec = new_record(test);
+	mmap_write_lock(mm);
+	ptep = pte_offset_kernel(pmd_at(AREA), AREA);
+	pte = ptep_get_and_clear(mm, AREA, ptep);
+	set_pte_at(mm, AREA, ptep, swp_entry_to_pte(entry));
+	found[0] = look_up_locked(AREA, 0);
+	found[1] = look_up_locked(AREA, FW_ZEROPAGE);
+	found[2] = look_up_locked(AREA, FW_ALL);
+	err = walk_page_range(mm, AREA, AREA + PAGE_SIZE, &pte_ops, rec);
+	ptep_get_and_clear(mm, AREA, ptep);
+	set_pte_at(mm, AREA, ptep, pte);
+	flush_tlb_mm(mm);
+	mmap_write_unlock(mm);
+	unlock_area(folio);
+
+	KUNIT_EXPECT_NULL(test, found[0].folio);
+	KUNIT_EXPECT_NULL(test, found[1].folio);
+	expect_absent(test, found[2], folio, 0, FW_LEVEL_PTE);
+	KUNIT_EXPECT_EQ(test, err, 0);
+	expect_calls(test, rec,
+		     { PMD, AREA, AREA + PAGE_SIZE, TABLE },
+		     { PTE, AREA, AREA + PAGE_SIZE, OTHER });
+}
+
+static void folio_absent_pmd(struct kunit *test)
+{
+	unsigned long addr = AREA + 7 * PAGE_SIZE;
+	const struct absent *absent = test->param_value;
+	struct found found[2];
+	struct folio *folio;
+	swp_entry_t entry;
+	pmd_t pmd;
+
+	if (!thp_migration_supported())
+		kunit_skip(test, "huge pages do not migrate");
+	map_thp(test, AREA, 1);
+	folio = lock_area(test);
+	entry = absent->make(folio_pfn(folio));
+	pmd = swp_entry_to_pmd(entry);
+	if (entry.val) {
+		found[0] = look_up_in_pmd(addr, pmd, FW_ZEROPAGE);
+		found[1] = look_up_in_pmd(addr, pmd, FW_ALL);
+	}
+	unlock_area(folio);
+	if (!entry.val)
+		kunit_skip(test, "not in this kernel");
+	KUNIT_EXPECT_NULL(test, found[0].folio);
+	expect_absent(test, found[1], folio, 7, FW_LEVEL_PMD);
+}
+
+static const void *absent_pmd_gen_params(struct kunit *test, const void *prev,
+					 char *desc)
+{
+	do {
+		prev = absent_gen_params(test, prev, desc);
+	} while (prev && !((const struct absent *)prev)->huge);
+	return prev;
+}
+
+/* Of entries that are not present a PUD has only those of hugetlb. */
+static void folio_migrating_pud(struct kunit *test)
+{
+	unsigned long addr = AREA + 3 * PAGE_SIZE;
+	struct folio *folio;
+	struct found found[3];
+	swp_entry_t entry;
+	pud_t pud;
+
+	if (!IS_ENABLED(CONFIG_MIGRATION))
+		kunit_skip(test, "no migration in this kernel");
+	map_hugetlb(test, AREA, 1, MAP_SHARED);
+	map_anon(test, AREA + PUD_SIZE, PAGE_SIZE);
+	touch(test, AREA);
+	touch(test, AREA + PUD_SIZE);
+	folio = lock_area(test);
+	entry = make_readable_migration_entry(folio_pfn(folio));
+	pud = __pud(pte_val(swp_entry_to_pte(entry)));
+	found[0] = look_up_in_pud(addr, pud, FW_ZEROPAGE);
+	found[1] = look_up_in_pud(addr, pud, FW_MIGRATION);
+	found[2] = look_up_in_pud(AREA + PUD_SIZE, pud, FW_ALL);
+	unlock_area(folio);
+	KUNIT_EXPECT_NULL(test, found[0].folio);
+	KUNIT_EXPECT_PTR_EQ(test, found[1].folio, folio);
+	expect_found(test, found[1], FW_LEVEL_PUD, OTHER);
+	KUNIT_EXPECT_PTR_EQ(test, found[1].page, folio_page(folio, 3));
+	KUNIT_EXPECT_NULL(test, found[2].folio);
 }
 
 static void folio_warnings(struct kunit *test)
 {
-	struct vm_area_struct *vma = map_and_touch(test);
+	struct mm_struct *mm = current->mm;
+	struct vm_area_struct *vma;
 	struct folio_walk fw;
 	struct folio *folio;
 
+	map_anon(test, AREA, PAGE_SIZE);
+	touch(test, AREA);
+	vma = take_locks(NO_LOCK);
 	kunit_warning_suppress(test) {
 		if (folio_walk_start(&fw, vma, AREA, 0))
 			folio_walk_end(&fw, vma);
 		KUNIT_EXPECT_GT(test, KUNIT_SUPPRESSED_WARNING_COUNT(), 0);
 	}
-	mmap_read_lock(current->mm);
+	mmap_read_lock(mm);
 	kunit_warning_suppress(test) {
 		folio = folio_walk_start(&fw, vma, AREA + PAGE_SIZE, 0);
 		KUNIT_EXPECT_NULL(test, folio);
@@ -2066,7 +3209,115 @@ static void folio_warnings(struct kunit *test)
 		KUNIT_EXPECT_NULL(test, folio);
 		KUNIT_EXPECT_EQ(test, KUNIT_SUPPRESSED_WARNING_COUNT(), 1);
 	}
-	mmap_read_unlock(current->mm);
+	mmap_read_unlock(mm);
+}
+
+/*
+ * An entry that changes at the worst moment: a folio walk has read it and waits
+ * for its lock, and the test, which holds that, puts something else there.
+ */
+
+/* The level is where the folio is found in the end, 0 if there is none. */
+static const struct race {
+	const char *name;
+	enum op level;
+	enum change change;
+	enum op found;
+} races[] = {
+	{ "PTE zapped", PTE, ZAP_PTE, OP_NONE },
+	{ "PTEs freed", PTE, ZAP_PMD, OP_NONE },
+	{ "PTEs replaced by huge PMD", PTE, HUGE_PMD, PMD },
+	{ "huge PMD zapped", PMD, ZAP_PMD, OP_NONE },
+	{ "huge PMD split", PMD, SPLIT_PMD, PTE },
+	{ "huge PUD zapped", PUD, ZAP_PUD, OP_NONE },
+	{ "huge PUD split", PUD, SPLIT_PUD, PTE },
+};
+
+KUNIT_ARRAY_PARAM_DESC(race, races, name);
+
+/**
+ * struct racer - the one who waits
+ * @mm: whose page tables
+ * @begun: it is about to take the lock
+ * @found: what it has found
+ */
+struct racer {
+	struct mm_struct *mm;
+	bool begun;
+	struct found found;
+};
+
+static int run_racer(void *data)
+{
+	struct racer *racer = data;
+
+	kthread_use_mm(racer->mm);
+	mmap_read_lock(racer->mm);
+	WRITE_ONCE(racer->begun, true);
+	racer->found = look_up_locked(AREA, 0);
+	mmap_read_unlock(racer->mm);
+	kthread_unuse_mm(racer->mm);
+	while (!kthread_should_stop())
+		msleep(20);
+	return 0;
+}
+
+/*
+ * Not all spinlocks can tell that somebody waits, so that is not relied upon,
+ * and the racer is given time to come.  That it comes too late would not be
+ * noticed: it is right to find the new state then, too.
+ */
+static bool await_racer(struct racer *racer, spinlock_t *ptl)
+{
+	unsigned long end = jiffies + 10 * HZ;
+
+	while (!READ_ONCE(racer->begun) && time_before(jiffies, end))
+		cpu_relax();
+	end = jiffies + HZ / 50 + 1;
+	while (!spin_is_contended(ptl) && time_before(jiffies, end))
+		cpu_relax();
+	return READ_ONCE(racer->begun);
+}
+
+static void folio_race(struct kunit *test)
+{
+	const struct race *race = test->param_value;
+	struct racer racer = { .mm = current->mm };
+	struct task_struct *task;
+	struct area area;
+	bool begun;
+	int cpu;
+
+	if (num_online_cpus() < 2)
+		kunit_skip(test, "a race takes two CPUs");
+	area = map_area(test, race->level, race->change);
+
+	migrate_disable();
+	cpu = cpumask_any_but(cpu_online_mask, smp_processor_id());
+	task = kthread_create_on_cpu(run_racer, &racer, cpu, "pagewalk/%u");
+	spin_lock(area.ptl);
+	if (!IS_ERR(task)) {
+		wake_up_process(task);
+		begun = await_racer(&racer, area.ptl);
+	}
+	change(&area);
+	spin_unlock(area.ptl);
+	if (!IS_ERR(task))
+		kthread_stop(task);
+	migrate_enable();
+	change_back(&area);
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, task);
+	KUNIT_EXPECT_TRUE(test, begun);
+	if (!race->found) {
+		KUNIT_EXPECT_NULL(test, racer.found.folio);
+		return;
+	}
+	expect_found(test, racer.found, race->found == PMD ? FW_LEVEL_PMD :
+		     FW_LEVEL_PTE, LEAF);
+	KUNIT_EXPECT_EQ(test, page_to_pfn(racer.found.page),
+			race->change == HUGE_PMD ? pmd_pfn(area.other) :
+						   pte_pfn(pte_at(AREA)));
 }
 
 /* With somebody else at work in the same page tables. */
@@ -2169,17 +3420,14 @@ static void walk_concurrent(struct kunit *test)
 	unsigned long start = jiffies;
 	struct troublemaker tm = {};
 	struct task_struct *task = start_trouble(test, &tm);
-	const struct mm_walk_ops ops = {
-		.pte_entry = note_pte,
-		.pte_hole = note_hole,
-	};
 	int wrong = 0, walks = 0;
 
 	while (more_trouble(&tm, start)) {
 		struct record *rec = new_record(test);
 		bool hole;
 
-		wrong += walk(test, AREA, AREA + PMD_SIZE, &ops) != 0;
+		wrong += walk(test, AREA, AREA + PMD_SIZE,
+			      &pte_only_ops) != 0;
 		hole = rec->nr == 1 && rec->seen[HOLE] == 1;
 		wrong += !hole && (rec->nr != PTRS_PER_PTE || rec->seen[HOLE]);
 		walks++;
@@ -2206,28 +3454,25 @@ static struct kunit_case pagewalk_test_cases[] = {
 	KUNIT_CASE(walk_base_pages),
 	KUNIT_CASE(walk_part_of_vma),
 	KUNIT_CASE(walk_gaps),
-	KUNIT_CASE(walk_hole_depths),
-	KUNIT_CASE(walk_p4d_hole),
+	KUNIT_CASE_PARAM(walk_hole, hole_gen_params),
 	KUNIT_CASE(walk_mixed),
-	KUNIT_CASE(walk_thp_whole),
-	KUNIT_CASE(walk_thp_split),
-	KUNIT_CASE(walk_thp_spared),
+	KUNIT_CASE_PARAM(walk_alone, alone_gen_params),
+	KUNIT_CASE_PARAM(walk_huge_pmd, action_gen_params),
+	KUNIT_CASE(walk_huge_pmd_part),
+	KUNIT_CASE_PARAM(walk_huge_pud, huge_pud_walk_gen_params),
 	KUNIT_CASE(walk_hugetlb),
 	KUNIT_CASE(walk_pfn_map),
-	KUNIT_CASE(walk_vma_walkers),
-	KUNIT_CASE(walk_bad_arguments),
-	KUNIT_CASE_PARAM(walk_op_returns, fallible_gen_params),
-	KUNIT_CASE(walk_test_returns),
-	KUNIT_CASE(walk_gap_returns),
-	KUNIT_CASE_PARAM(walk_action_continue, level_gen_params),
-	KUNIT_CASE_PARAM(walk_action_again, level_gen_params),
-	KUNIT_CASE_PARAM(walk_action_subtree, level_gen_params),
-	KUNIT_CASE(walk_action_once),
-	KUNIT_CASE(walk_pmd_vanishes),
-	KUNIT_CASE(walk_pud_vanishes),
-	KUNIT_CASE(lock_mmap_read),
-	KUNIT_CASE(lock_vma_write),
-	KUNIT_CASE(lock_vma_read),
+	KUNIT_CASE(walk_vma_pfn_map),
+	KUNIT_CASE(walk_outside_of_vma),
+	KUNIT_CASE_PARAM(walker_calls, walker_gen_params),
+	KUNIT_CASE_PARAM(walker_part, walker_gen_params),
+	KUNIT_CASE_PARAM(walker_returns, walker_gen_params),
+	KUNIT_CASE_PARAM(walker_refuses, walker_gen_params),
+	KUNIT_CASE_PARAM(walk_returns, fallible_gen_params),
+	KUNIT_CASE_PARAM(walk_action, chosen_gen_params),
+	KUNIT_CASE_PARAM(walk_changed, changed_gen_params),
+	KUNIT_CASE_PARAM(lock_walk, locking_gen_params),
+	KUNIT_CASE(lock_mapping),
 	KUNIT_CASE(lock_ptes),
 	KUNIT_CASE(walk_kernel),
 	KUNIT_CASE(walk_kernel_end),
@@ -2236,17 +3481,19 @@ static struct kunit_case pagewalk_test_cases[] = {
 	KUNIT_CASE(walk_debug),
 	KUNIT_CASE(walk_debug_locks),
 	KUNIT_CASE(install_fills_holes),
+	KUNIT_CASE_PARAM(install_makes_tables, level_gen_params),
 	KUNIT_CASE(install_spares_existing),
 	KUNIT_CASE(install_between_vmas),
-	KUNIT_CASE(install_fails_half_way),
+	KUNIT_CASE_PARAM(install_fails_half_way, install_err_gen_params),
 	KUNIT_CASE(install_spares_thp),
 	KUNIT_CASE(install_not_hugetlb),
-	KUNIT_CASE(install_not_for_everyone),
 	KUNIT_CASE(walk_mapping_sections),
 	KUNIT_CASE(walk_mapping_returns),
 	KUNIT_CASE(folio_base_page),
-	KUNIT_CASE(folio_nothing),
+	KUNIT_CASE(folio_of_file),
+	KUNIT_CASE_PARAM(folio_hole, hole_gen_params),
 	KUNIT_CASE(folio_pfn_map),
+	KUNIT_CASE(folio_pfn_map_huge),
 	KUNIT_CASE(folio_zeropage),
 	KUNIT_CASE(folio_huge_zeropage),
 	KUNIT_CASE(folio_thp),
@@ -2257,8 +3504,13 @@ static struct kunit_case pagewalk_test_cases[] = {
 	KUNIT_CASE(folio_migrating_thp),
 	KUNIT_CASE(folio_migrating_split_thp),
 	KUNIT_CASE(folio_migrating_hugetlb),
+	KUNIT_CASE(folio_migrating_pud),
 	KUNIT_CASE(walk_migrating_thp),
+	KUNIT_CASE(walk_migrating_hugetlb),
+	KUNIT_CASE_PARAM(folio_absent_pte, absent_gen_params),
+	KUNIT_CASE_PARAM(folio_absent_pmd, absent_pmd_gen_params),
 	KUNIT_CASE(folio_warnings),
+	KUNIT_CASE_PARAM(folio_race, race_gen_params),
 	KUNIT_CASE_SLOW(folio_concurrent),
 	KUNIT_CASE_SLOW(walk_concurrent),
 	{}
