@@ -564,7 +564,7 @@ static void advise(struct kunit *test, unsigned long addr, unsigned long len,
 /* Huge pages, if need be with some help, or the test is skipped. */
 static void map_thp(struct kunit *test, unsigned long addr, int nr)
 {
-	int i;
+	int i, tries;
 
 	if (!IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE))
 		kunit_skip(test, "no transparent huge pages in this kernel");
@@ -572,10 +572,13 @@ static void map_thp(struct kunit *test, unsigned long addr, int nr)
 	advise(test, addr, nr * PMD_SIZE, MADV_HUGEPAGE);
 	for (i = 0; i < nr; i++, addr += PMD_SIZE) {
 		touch(test, addr);
-		if (pmd_kind_at(addr) != LEAF)
+		for (tries = 0; pmd_kind_at(addr) != LEAF; tries++) {
+			if (tries == 10)
+				kunit_skip(test, "no huge page to be had");
+			if (tries)
+				msleep(20);
 			do_madvise(current->mm, addr, PMD_SIZE, MADV_COLLAPSE);
-		if (pmd_kind_at(addr) != LEAF)
-			kunit_skip(test, "no huge page to be had");
+		}
 	}
 }
 
