@@ -719,16 +719,25 @@ static bool migrate_entry_pinned(const struct migrate_entries *e,
 }
 
 /*
+ * May the LRU caches of the other CPUs be drained, which waits for these CPUs?
+ * Once for each call, when others see nothing but migration entries, and sleep
+ * on them instead of spinning on a folio lock and keeping a CPU from draining.
+ * The folio of the fault that is being served may have kept its mappings.
+ */
+static bool migrate_may_drain(const struct migrate_entries *e)
+{
+	if (e->fault_page && folio_mapped(page_folio(e->fault_page)))
+		return false;
+	return !e->drained;
+}
+
+/*
  * Take a folio that is mapped nowhere off the LRU. A device's folio is on none.
- *
- * The caches of the other CPUs may have to be drained for that, which waits for
- * them. At this point a fault sees migration entries only, and sleeps on them
- * instead of spinning on our folio lock and keeping a CPU from draining.
  */
 static bool migrate_entry_isolate(struct migrate_entries *e,
 				  struct folio *folio)
 {
-	if (!folio_test_lru(folio) && !e->drained) {
+	if (!folio_test_lru(folio) && migrate_may_drain(e)) {
 		lru_add_drain_all();
 		e->drained = true;
 	}

@@ -10,8 +10,8 @@
  *
  * The second half moves memory to it and back, in an mm of its own, and lets
  * the driver leave out answers, answer huge entries with small pages, give up
- * half-way, and run out of memory, while others unmap, protect, discard, hold
- * and want the memory.
+ * half-way, and run out of memory, while others unmap, protect, discard, copy,
+ * hold and want the memory.
  *
  * Six wrongs that this code has had, whether Linux 7.3.4 still has them, and the
  * tests that fail if they are there:
@@ -21,18 +21,18 @@
  *   inserting a huge page fails for   yes, to  insertion_fails of the selftest
  *   want of memory, and returns 0     no harm  migrate_device (passes on 7.3.4:
  *                                              the callee has cleared the flags)
- *   an address is given where a       mended   none: only virtually indexed
- *   frame number belongs                       caches would notice
+ *   an address is given where a       mended   none: flush_cache_page() is empty
+ *   frame number belongs                       wherever devices have memory
  *   the 511 slots behind a huge       yes      tail_slots_not_visited
  *   entry are walked
  *   a reference is lost when a huge   yes      fetched_meanwhile, "divided,
  *   page cannot be split                       discarded [in part] after they
- *                                              have been collected"
- *   LRU caches are drained while a    in part  faults_sleep_huge (a fault that
- *   device's folio is locked that a            finds a huge page locked spins)
- *   fault may spin on
- *   the order of a device's folio is  yes      evicted_range_cuts_huge
- *   used when it may have changed
+ *                                              have been collected"; held_late_*
+ *   LRU caches are drained while a    yes      drained_when_unmapped,
+ *   device's folio is locked that a            not_drained_during_fault, and
+ *   fault may spin on                          faults_sleep_huge for the fault
+ *   the order of a device's folio is  yes      freed_page_reused,
+ *   used when it may have changed              evicted_range_cuts_huge
  */
 #include <kunit/test.h>
 #include <linux/bitmap.h>
@@ -48,10 +48,14 @@
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/pagemap.h>
+#include <linux/pagewalk.h>
+#include <linux/preempt.h>
 #include <linux/sched/task.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
+#include <linux/workqueue.h>
+#include <trace/events/pagemap.h>
 #include <asm/tlb.h>
 
 /* Huge pages that the tests use at most. A device has twice as many. */
@@ -69,6 +73,7 @@
  * @refuse_every: pretend that every so manieth allocation of one page fails
  * @asked: allocations of one page, for @refuse_every
  * @faults: faults served
+ * @reused: the page that was allocated when one was freed
  */
 struct toy_device {
 	struct dev_pagemap pagemap;
@@ -81,6 +86,7 @@ struct toy_device {
 	unsigned int refuse_every;
 	unsigned int asked;
 	atomic_t faults;
+	struct folio *reused;
 };
 
 /* Fault injection: does this allocation fail? */
@@ -417,7 +423,8 @@ out_destroy:
 static void toy_remove(struct toy_device *toy)
 {
 	memunmap_pages(&toy->pagemap);
-	release_mem_region(toy->first << PAGE_SHIFT, toy->nr << PAGE_SHIFT);
+	release_mem_region(toy->pagemap.range.start,
+			   range_len(&toy->pagemap.range));
 	toy_destroy(toy);
 }
 
@@ -426,12 +433,29 @@ static void toy_remove(struct toy_device *toy)
  */
 
 /**
+ * struct toy_child - a process that a test has forked
+ * @pid: it, or 0 if there is none
+ * @nr: as many pages it looks at, and overwrites
+ * @go: it may begin
+ * @done: it has finished, and has no memory any more
+ * @bad: pages that were not as the test had filled them
+ */
+struct toy_child {
+	pid_t pid;
+	unsigned long nr;
+	struct completion go;
+	struct completion done;
+	unsigned long bad;
+};
+
+/**
  * struct toy_test - what a test works with
  * @test: the test
  * @toy: the device
  * @addr: memory of TOY_HUGE huge pages, aligned to them
  * @mapped: where the mapping that @addr lies in begins
  * @anon: what the mm counted as its anonymous memory before
+ * @child: a copy of the process
  */
 struct toy_test {
 	struct kunit *test;
@@ -439,6 +463,7 @@ struct toy_test {
 	unsigned long addr;
 	unsigned long mapped;
 	s64 anon;
+	struct toy_child child;
 };
 
 #define TOY_LEN		(TOY_HUGE * PMD_SIZE)
@@ -455,6 +480,7 @@ static s64 toy_count_anon(void)
 static bool toy_begin(struct kunit *test, struct toy_test *t, bool huge)
 {
 	t->test = test;
+	t->child.pid = 0;
 	if (huge && !thp_migration_supported()) {
 		kunit_mark_skipped(test, "no huge migration entries");
 		return false;
@@ -486,6 +512,11 @@ static void toy_end(struct toy_test *t)
 {
 	bool empty;
 
+	if (t->child.pid) {
+		complete(&t->child.go);
+		wait_for_completion(&t->child.done);
+		KUNIT_EXPECT_EQ(t->test, t->child.bad, 0);
+	}
 	vm_munmap(t->mapped, TOY_MAPPED);
 	KUNIT_EXPECT_EQ(t->test, t->anon, toy_count_anon());
 	empty = bitmap_empty(t->toy->used, t->toy->nr);
@@ -908,33 +939,75 @@ static void invalid_arguments(struct kunit *test)
  * Somebody else in every phase
  */
 
+/*
+ * What a child does: it must find what its parent had written, and what it
+ * writes itself must not show in its parent.
+ */
+static int toy_child_main(void *data)
+{
+	struct toy_test *t = data;
+	unsigned long __user *p;
+	unsigned long i, value;
+
+	wait_for_completion(&t->child.go);
+	for (i = 0; i < t->child.nr; i++) {
+		p = (unsigned long __user *)toy_page_addr(t, i);
+		if (get_user(value, p) || value != i + 1 || put_user(0, p))
+			t->child.bad++;
+	}
+	vm_munmap(t->mapped, TOY_MAPPED);
+	complete(&t->child.done);
+	do_exit(0);
+}
+
+/* Fork. The child begins when it is told to, at the latest by toy_end(). */
+static int toy_fork(struct toy_test *t, unsigned long nr)
+{
+	struct kernel_clone_args args = {
+		.flags = CLONE_FS | CLONE_FILES | CLONE_UNTRACED,
+		.exit_signal = SIGCHLD,
+		.fn = toy_child_main,
+		.fn_arg = t,
+	};
+	pid_t pid;
+
+	t->child = (struct toy_child){ .nr = nr };
+	init_completion(&t->child.go);
+	init_completion(&t->child.done);
+	pid = kernel_clone(&args);
+	if (pid < 0)
+		return pid;
+	t->child.pid = pid;
+	return 0;
+}
+
 /**
  * struct toy_act - what somebody else does to the first two huge pages
  * @name: for the name of the test
- * @run: does it, to pages @first to @first + @nr
+ * @run: does it, from @first on, to @nr quarters of a huge page
  * @waits: it wants the mmap lock for itself
- * @first: first page
- * @nr: number of pages
+ * @first: the first quarter
+ * @nr: number of quarters
  */
 struct toy_act {
 	const char *name;
-	int (*run)(unsigned long start, unsigned long len);
+	int (*run)(struct toy_test *t, unsigned long start, unsigned long len);
 	bool waits;
 	unsigned long first;
 	unsigned long nr;
 };
 
-static int toy_unmap(unsigned long start, unsigned long len)
+static int toy_unmap(struct toy_test *t, unsigned long start, unsigned long len)
 {
 	return vm_munmap(start, len);
 }
 
-static int toy_discard(unsigned long start, unsigned long len)
+static int toy_discard(struct toy_test *t, unsigned long start, unsigned long len)
 {
 	return do_madvise(current->mm, start, len, MADV_DONTNEED);
 }
 
-static int toy_protect(unsigned long start, unsigned long len)
+static int toy_protect(struct toy_test *t, unsigned long start, unsigned long len)
 {
 	struct vm_area_struct *vma, *prev;
 	struct mmu_gather tlb;
@@ -957,14 +1030,31 @@ static int toy_protect(unsigned long start, unsigned long len)
 	return ret;
 }
 
+static int toy_copy(struct toy_test *t, unsigned long start, unsigned long len)
+{
+	int ret = toy_fork(t, len >> PAGE_SHIFT);
+
+	if (!ret)
+		complete(&t->child.go);
+	return ret;
+}
+
 static const struct toy_act toy_acts[] = {
-	{ "unmapped", toy_unmap, true, 0, 2 * TOY_NR },
-	{ "unmapped in part", toy_unmap, true, TOY_NR / 4, TOY_NR },
-	{ "discarded", toy_discard, false, 0, 2 * TOY_NR },
-	{ "discarded in part", toy_discard, false, TOY_NR / 4, TOY_NR },
-	{ "protected", toy_protect, true, 0, 2 * TOY_NR },
-	{ "protected in part", toy_protect, true, TOY_NR / 4, TOY_NR },
+	{ "unmapped", toy_unmap, true, 0, 8 },
+	{ "unmapped in part", toy_unmap, true, 1, 4 },
+	{ "discarded", toy_discard, false, 0, 8 },
+	{ "discarded in part", toy_discard, false, 1, 4 },
+	{ "protected", toy_protect, true, 0, 8 },
+	{ "protected in part", toy_protect, true, 1, 4 },
+	{ "copied", toy_copy, true, 0, 8 },
 };
+
+/* Do it. */
+static int toy_act_run(struct toy_test *t, const struct toy_act *act)
+{
+	return act->run(t, t->addr + act->first * (PMD_SIZE / 4),
+			act->nr * (PMD_SIZE / 4));
+}
 
 enum toy_size {
 	TOY_SMALL,	/* small pages */
@@ -1011,7 +1101,7 @@ static bool toy_page_acted(const struct toy_test *t, const struct toy_act *act,
 			   unsigned long i)
 {
 	unsigned long __user *p = (unsigned long __user *)toy_page_addr(t, i);
-	bool acted = i - act->first < act->nr;
+	bool acted = i / (TOY_NR / 4) - act->first < act->nr;
 	unsigned long value;
 
 	if (acted && act->run == toy_unmap)
@@ -1057,8 +1147,7 @@ static int toy_other_thread(void *data)
 	struct toy_other *other = data;
 
 	kthread_use_mm(other->mm);
-	other->ret = other->act->run(toy_page_addr(other->t, other->act->first),
-				     other->act->nr << PAGE_SHIFT);
+	other->ret = toy_act_run(other->t, other->act);
 	kthread_unuse_mm(other->mm);
 	complete(&other->done);
 	return 0;
@@ -1112,11 +1201,8 @@ static void toy_other_end(struct toy_other *other, struct toy_test *t)
 static void toy_act_unlocked(struct toy_test *t, const struct toy_phase *phase,
 			     bool moved)
 {
-	const struct toy_act *act = phase->act;
-
 	if (phase->moved == moved)
-		KUNIT_EXPECT_EQ(t->test, act->run(toy_page_addr(t, act->first),
-						  act->nr << PAGE_SHIFT), 0);
+		KUNIT_EXPECT_EQ(t->test, toy_act_run(t, phase->act), 0);
 }
 
 /* Memory of the device is evicted, and meanwhile somebody comes along. */
@@ -1341,7 +1427,7 @@ static void fault_on_part_of_huge(struct kunit *test)
 		return;
 	toy_fill(&t, TOY_NR);
 	toy_pull_all(&t, TOY_NR);
-	KUNIT_EXPECT_EQ(test, toy_protect(toy_page_addr(&t, last), PAGE_SIZE), 0);
+	KUNIT_EXPECT_EQ(test, toy_protect(&t, toy_page_addr(&t, last), PAGE_SIZE), 0);
 	KUNIT_EXPECT_EQ(test, toy_held(&t), TOY_NR);
 
 	KUNIT_EXPECT_EQ(test, get_user(value, (unsigned long __user *)
@@ -1496,20 +1582,43 @@ static bool toy_one_begin(struct toy_test *t, struct migrate_vma *args,
 }
 
 /*
+ * A page that is written to a slot where nobody has to look, as a locked page
+ * with a reference for whoever does.
+ */
+static struct page *toy_bystander(void)
+{
+	struct page *page = alloc_page(GFP_KERNEL | __GFP_NOFAIL);
+
+	get_page(page);
+	lock_page(page);
+	return page;
+}
+
+static void toy_bystander_end(struct toy_test *t, struct page *page)
+{
+	KUNIT_EXPECT_TRUE(t->test, PageLocked(page));
+	KUNIT_EXPECT_EQ(t->test, page_ref_count(page), 2);
+	if (PageLocked(page)) {
+		unlock_page(page);
+		put_page(page);
+	}
+	put_page(page);
+}
+
+/*
  * A huge entry that is answered with a huge page is one entry: the slots behind
  * it are nobody's, and what is written there is neither unlocked nor put.
  */
 static void tail_slots_not_visited(struct kunit *test)
 {
-	struct page *page = alloc_page(GFP_KERNEL);
 	struct migrate_vma args = {};
+	struct page *page;
 	struct toy_test t;
 
-	if (!page || !toy_begin(test, &t, /* huge = */ true))
-		goto out_free;
+	if (!toy_begin(test, &t, /* huge = */ true))
+		return;
 	toy_fill(&t, TOY_NR);
-	get_page(page);
-	lock_page(page);
+	page = toy_bystander();
 	if (toy_one_begin(&t, &args, TOY_NR)) {
 		mmap_read_lock(current->mm);
 		args.vma = vma_lookup(current->mm, t.addr);
@@ -1522,17 +1631,64 @@ static void tail_slots_not_visited(struct kunit *test)
 		mmap_read_unlock(current->mm);
 	}
 	KUNIT_EXPECT_EQ(test, toy_held(&t), TOY_NR);
-	KUNIT_EXPECT_TRUE(test, PageLocked(page));
-	KUNIT_EXPECT_EQ(test, page_ref_count(page), 2);
-	if (PageLocked(page)) {
-		unlock_page(page);
-		put_page(page);
-	}
+	toy_bystander_end(&t, page);
 	toy_check_filled(&t, TOY_NR);
 	toy_end(&t);
-out_free:
-	if (page)
-		put_page(page);
+}
+
+/* As soon as a folio is free, the driver makes one of another size of it. */
+static void toy_folio_reuse(struct folio *folio)
+{
+	struct toy_device *toy = folio->pgmap->owner;
+
+	toy_folio_free(folio);
+	toy->reused = toy_alloc(toy, 1);
+}
+
+static const struct dev_pagemap_ops toy_reusing_ops = {
+	.folio_free = toy_folio_reuse,
+	.migrate_to_ram = toy_migrate_to_ram,
+};
+
+/* What it has been, and how large, must not be asked after that. */
+static void freed_page_reused(struct kunit *test)
+{
+	struct folio *reused;
+	struct page *page;
+	unsigned long *src, *dst;
+	struct toy_test t;
+
+	if (!toy_begin(test, &t, /* huge = */ true))
+		return;
+	src = kunit_kcalloc(test, TOY_NR, sizeof(*src), GFP_KERNEL);
+	dst = kunit_kcalloc(test, TOY_NR, sizeof(*dst), GFP_KERNEL);
+	toy_fill(&t, TOY_NR);
+	toy_pull_all(&t, TOY_NR);
+	page = toy_bystander();
+	if (src && dst) {
+		migrate_device_range(src, t.toy->first, TOY_NR);
+		toy_answer_system(src, dst, TOY_NR);
+		dst[TOY_NR - 1] = migrate_pfn(page_to_pfn(page));
+		t.toy->pagemap.ops = &toy_reusing_ops;
+		migrate_device_pages(src, dst, TOY_NR);
+		migrate_device_finalize(src, dst, TOY_NR);
+		t.toy->pagemap.ops = &toy_ops;
+	}
+	toy_bystander_end(&t, page);
+
+	reused = t.toy->reused;
+	KUNIT_EXPECT_PTR_EQ(test, reused, toy_first_folio(&t));
+	if (reused) {
+		KUNIT_EXPECT_EQ(test, folio_nr_pages(reused), 1);
+		KUNIT_EXPECT_EQ(test, folio_ref_count(reused), 1);
+		KUNIT_EXPECT_TRUE(test, folio_test_locked(reused));
+		folio_unlock(reused);
+		folio_put(reused);
+	}
+	KUNIT_EXPECT_EQ(test, toy_held(&t), 0);
+	toy_check_filled(&t, TOY_NR);
+	KUNIT_EXPECT_EQ(test, toy_faults(&t), 0);
+	toy_end(&t);
 }
 
 /**
@@ -1602,6 +1758,456 @@ static void cost_of_huge_entry(struct kunit *test)
 	toy_time_size(test, /* huge = */ true);
 }
 
+/*
+ * LRU caches. What was faulted in a moment ago on some CPU is in a cache of that
+ * CPU, and can be isolated only after all CPUs have drained theirs. This waits
+ * for a work item on each of them, so nobody may spin meanwhile for what the
+ * migration holds: a folio that is locked must not be mapped any more.
+ */
+
+/**
+ * struct toy_drain - what a drain of all CPUs has met
+ * @task: of the drains of this task
+ * @toy: on this device
+ * @drains: how many there were
+ * @reachable: pages that were locked and mapped at that time
+ */
+struct toy_drain {
+	struct task_struct *task;
+	struct toy_device *toy;
+	unsigned int drains;
+	unsigned int reachable;
+};
+
+static void toy_drained(void *data, bool force_all_cpus)
+{
+	struct toy_drain *drain = data;
+	unsigned long i;
+
+	if (current != drain->task)
+		return;
+	drain->drains++;
+	for_each_set_bit(i, drain->toy->used, drain->toy->nr) {
+		struct page *page = pfn_to_page(drain->toy->first + i);
+		struct folio *folio = page_folio(page);
+
+		drain->reachable += folio_test_locked(folio) && folio_mapped(folio);
+	}
+}
+
+static void toy_drain_begin(struct toy_test *t, struct toy_drain *drain)
+{
+	*drain = (struct toy_drain){ .task = current, .toy = t->toy };
+	KUNIT_EXPECT_EQ(t->test, 0,
+			register_trace_mm_lru_add_drain_all_tp(toy_drained, drain));
+}
+
+static void toy_drain_end(struct toy_drain *drain)
+{
+	unregister_trace_mm_lru_add_drain_all_tp(toy_drained, drain);
+	tracepoint_synchronize_unregister();
+}
+
+/**
+ * struct toy_touch - a page to be written to on another CPU
+ * @mm: the process
+ * @addr: where
+ */
+struct toy_touch {
+	struct mm_struct *mm;
+	unsigned long addr;
+};
+
+static long toy_touch_here(void *data)
+{
+	struct toy_touch *touch = data;
+	long ret;
+
+	kthread_use_mm(touch->mm);
+	ret = put_user(1, (unsigned long __user *)touch->addr);
+	kthread_unuse_mm(touch->mm);
+	return ret;
+}
+
+static bool toy_first_on_lru(const struct toy_test *t)
+{
+	struct vm_area_struct *vma;
+	struct folio_walk fw;
+	struct folio *folio;
+	bool on_lru = true;
+
+	mmap_read_lock(current->mm);
+	vma = vma_lookup(current->mm, t->addr);
+	folio = folio_walk_start(&fw, vma, t->addr, 0);
+	if (folio) {
+		on_lru = folio_test_lru(folio);
+		folio_walk_end(&fw, vma);
+	}
+	mmap_read_unlock(current->mm);
+	return on_lru;
+}
+
+/*
+ * Leave the first page in an LRU cache of another CPU. It may be the one that
+ * fills the cache, which is emptied then: try again. Without migration to other
+ * CPUs, or this one might drain the cache as its own.
+ */
+static bool toy_park_first(const struct toy_test *t)
+{
+	struct toy_touch touch = { current->mm, t->addr };
+	unsigned int cpu, round;
+
+	cpu = cpumask_any_but(cpu_online_mask, smp_processor_id());
+	if (cpu >= nr_cpu_ids)
+		return false;
+	for (round = 0; round < 32; round++) {
+		if (do_madvise(current->mm, t->addr, PAGE_SIZE, MADV_DONTNEED) ||
+		    work_on_cpu(cpu, toy_touch_here, &touch))
+			return false;
+		if (!toy_first_on_lru(t))
+			return true;
+	}
+	return false;
+}
+
+/* What is here goes there, and the other way round. */
+static void toy_answer_exchange(struct toy_device *toy,
+				const struct migrate_vma *args)
+{
+	unsigned long i, nr;
+
+	for (i = 0; i < args->npages; i += nr) {
+		struct page *page = migrate_pfn_to_page(args->src[i]);
+		struct migrate_vma part = *args;
+
+		nr = args->src[i] & MIGRATE_PFN_COMPOUND ? TOY_NR : 1;
+		part.src += i;
+		part.dst += i;
+		part.npages = nr;
+		if (page && is_device_private_page(page))
+			toy_answer_system(part.src, part.dst, nr);
+		else
+			toy_answer_device(toy, &part);
+	}
+}
+
+/* Migrate a range of which the first page is parked, and watch the drain. */
+static void toy_migrate_parked(struct toy_test *t, struct migrate_vma *args,
+			       struct toy_drain *drain, unsigned long nr)
+{
+	args->start = t->addr;
+	args->end = toy_page_addr(t, nr);
+	args->pgmap_owner = t->toy;
+	args->src = kunit_kcalloc(t->test, nr, sizeof(long), GFP_KERNEL);
+	args->dst = kunit_kcalloc(t->test, nr, sizeof(long), GFP_KERNEL);
+
+	migrate_disable();
+	KUNIT_EXPECT_TRUE(t->test, toy_park_first(t));
+	toy_drain_begin(t, drain);
+	mmap_read_lock(current->mm);
+	args->vma = vma_lookup(current->mm, t->addr);
+	KUNIT_EXPECT_EQ(t->test, migrate_vma_setup(args), 0);
+	toy_drain_end(drain);
+	toy_answer_exchange(t->toy, args);
+	migrate_vma_pages(args);
+	migrate_vma_finalize(args);
+	mmap_read_unlock(current->mm);
+	migrate_enable();
+	KUNIT_EXPECT_EQ(t->test, drain->reachable, 0);
+}
+
+/* Half of the range is on the device, and mapped by a child, too. */
+static void drained_when_unmapped(struct kunit *test)
+{
+	const unsigned long nr = 16;
+	struct migrate_vma args = {
+		.flags = MIGRATE_VMA_SELECT_SYSTEM |
+			 MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
+	};
+	struct toy_drain drain;
+	struct toy_test t;
+
+	if (num_online_cpus() < 2) {
+		kunit_skip(test, "one CPU has no other one to wait for");
+		return;
+	}
+	if (!toy_begin(test, &t, /* huge = */ false))
+		return;
+	toy_fill(&t, nr);
+	KUNIT_EXPECT_EQ(test, toy_pull(t.toy, current->mm,
+				       toy_page_addr(&t, nr / 2), nr / 2), 0);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), nr / 2);
+	KUNIT_EXPECT_EQ(test, toy_fork(&t, nr), 0);
+	toy_migrate_parked(&t, &args, &drain, nr);
+	KUNIT_EXPECT_EQ(test, drain.drains, 1);
+	KUNIT_EXPECT_EQ(test, args.cpages, nr);
+
+	/* The two halves have changed places. */
+	KUNIT_EXPECT_EQ(test, toy_held(&t), nr / 2);
+	KUNIT_EXPECT_EQ(test, toy_pull(t.toy, current->mm, t.addr, nr / 2), 0);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), nr / 2);
+	KUNIT_EXPECT_EQ(test, toy_faults(&t), 0);
+	toy_check_filled(&t, nr);
+	KUNIT_EXPECT_EQ(test, toy_faults(&t), nr / 2);
+	toy_end(&t);
+}
+
+/* A fault has locked a page that is not in the range, and stays mapped. */
+static void not_drained_during_fault(struct kunit *test)
+{
+	const unsigned long nr = 16;
+	struct migrate_vma args = { .flags = MIGRATE_VMA_SELECT_SYSTEM };
+	struct toy_drain drain;
+	struct folio *folio;
+	struct toy_test t;
+
+	if (num_online_cpus() < 2) {
+		kunit_skip(test, "one CPU has no other one to wait for");
+		return;
+	}
+	if (!toy_begin(test, &t, /* huge = */ false))
+		return;
+	toy_fill(&t, nr);
+	KUNIT_EXPECT_EQ(test, toy_pull(t.toy, current->mm,
+				       toy_page_addr(&t, nr / 2), nr / 2), 0);
+	folio = toy_first_folio(&t);
+	folio_get(folio);
+	folio_lock(folio);
+	args.fault_page = &folio->page;
+	toy_migrate_parked(&t, &args, &drain, nr / 2);
+	KUNIT_EXPECT_EQ(test, drain.drains, 0);
+	folio_unlock(folio);
+	folio_put(folio);
+
+	/* The first page is the only one that has stayed. */
+	KUNIT_EXPECT_EQ(test, args.cpages, nr / 2 - 1);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), nr - 1);
+	toy_check_filled(&t, nr);
+	KUNIT_EXPECT_EQ(test, toy_faults(&t), nr - 1);
+	toy_end(&t);
+}
+
+/*
+ * A reference that turns up after the pages have been collected
+ */
+
+/*
+ * A huge page is answered with small ones, but cannot be divided any more. It
+ * stays, and so does the reference: neither is another one lost, nor is one left.
+ */
+static void toy_held_late(struct kunit *test, bool device)
+{
+	struct migrate_vma args = {};
+	struct folio *folio;
+	struct toy_test t;
+
+	if (!toy_begin(test, &t, /* huge = */ true))
+		return;
+	toy_fill(&t, TOY_NR);
+	if (device)
+		toy_pull_all(&t, TOY_NR);
+	if (!toy_one_begin(&t, &args, TOY_NR))
+		goto out_end;
+	args.flags |= MIGRATE_VMA_SELECT_DEVICE_PRIVATE;
+
+	t.toy->refuse_huge = true;
+	mmap_read_lock(current->mm);
+	args.vma = vma_lookup(current->mm, t.addr);
+	KUNIT_EXPECT_EQ(test, migrate_vma_setup(&args), 0);
+	KUNIT_EXPECT_EQ(test, args.cpages, 1);
+	toy_answer_exchange(t.toy, &args);
+	folio = page_folio(migrate_pfn_to_page(args.src[0]));
+	folio_get(folio);
+	migrate_vma_pages(&args);
+	KUNIT_EXPECT_FALSE(test, args.src[0] & MIGRATE_PFN_MIGRATE);
+	migrate_vma_finalize(&args);
+	mmap_read_unlock(current->mm);
+
+	KUNIT_EXPECT_EQ(test, folio_nr_pages(folio), TOY_NR);
+	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), folio_mapcount(folio) + 1);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), device ? TOY_NR : 0);
+	folio_put(folio);
+
+	/* And goes as soon as nobody holds it. */
+	if (device)
+		toy_evict_all(&t);
+	else
+		toy_pull_all(&t, TOY_NR);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), device ? 0 : TOY_NR);
+out_end:
+	toy_check_filled(&t, TOY_NR);
+	toy_end(&t);
+}
+
+static void held_late_on_the_way_there(struct kunit *test)
+{
+	toy_held_late(test, /* device = */ false);
+}
+
+static void held_late_on_the_way_back(struct kunit *test)
+{
+	toy_held_late(test, /* device = */ true);
+}
+
+/*
+ * What is known of a page besides its contents
+ */
+
+/**
+ * struct toy_state - what a page table entry says, and its page
+ * @huge: it is a huge one
+ * @writable: no fault is needed to write
+ * @young: it has been used
+ * @dirty: it has been written to
+ * @exclusive: no other process has the page
+ */
+struct toy_state {
+	bool huge;
+	bool writable;
+	bool young;
+	bool dirty;
+	bool exclusive;
+};
+
+/* Read the entry of the first page; before that, forget how it was used. */
+static struct toy_state toy_state_of(const struct toy_test *t, bool forget)
+{
+	struct mm_struct *mm = current->mm;
+	struct toy_state state = {};
+	struct vm_area_struct *vma;
+	struct folio_walk fw;
+
+	mmap_read_lock(mm);
+	vma = vma_lookup(mm, t->addr);
+	if (!folio_walk_start(&fw, vma, t->addr, 0)) {
+		KUNIT_FAIL(t->test, "no page of the system");
+		goto out_unlock;
+	}
+
+	state.huge = fw.level == FW_LEVEL_PMD;
+	state.exclusive = PageAnonExclusive(fw.page);
+	if (state.huge) {
+		if (forget) {
+			fw.pmd = pmdp_huge_clear_flush(vma, t->addr, fw.pmdp);
+			fw.pmd = pmd_mkold(pmd_mkclean(fw.pmd));
+			set_pmd_at(mm, t->addr, fw.pmdp, fw.pmd);
+		}
+		state.writable = pmd_write(fw.pmd);
+		state.young = pmd_young(fw.pmd);
+		state.dirty = pmd_dirty(fw.pmd);
+	} else {
+		if (forget) {
+			fw.pte = ptep_clear_flush(vma, t->addr, fw.ptep);
+			fw.pte = pte_mkold(pte_mkclean(fw.pte));
+			set_pte_at(mm, t->addr, fw.ptep, fw.pte);
+		}
+		state.writable = pte_write(fw.pte);
+		state.young = pte_young(fw.pte);
+		state.dirty = pte_dirty(fw.pte);
+	}
+	folio_walk_end(&fw, vma);
+out_unlock:
+	mmap_read_unlock(mm);
+	return state;
+}
+
+static void toy_expect_state(struct toy_test *t, struct toy_state is,
+			     struct toy_state was)
+{
+	KUNIT_EXPECT_EQ(t->test, is.huge, was.huge);
+	KUNIT_EXPECT_EQ(t->test, is.writable, was.writable);
+	KUNIT_EXPECT_EQ(t->test, is.young, was.young);
+	KUNIT_EXPECT_EQ(t->test, is.dirty, was.dirty);
+	KUNIT_EXPECT_EQ(t->test, is.exclusive, was.exclusive);
+}
+
+/**
+ * struct toy_mapping - how the first page is mapped
+ * @name: for the name of the test
+ * @huge: it is a huge page
+ * @used: it is young and dirty
+ * @readonly: nobody may write to it
+ * @shared: a child has it, too
+ */
+struct toy_mapping {
+	const char *name;
+	bool huge;
+	bool used;
+	bool readonly;
+	bool shared;
+};
+
+static const struct toy_mapping toy_mappings[] = {
+	{ "small, used", .used = true },
+	{ "small, unused" },
+	{ "small, used, read-only", .used = true, .readonly = true },
+	{ "small, unused, read-only", .readonly = true },
+	{ "small, used, shared", .used = true, .shared = true },
+	{ "small, unused, shared", .shared = true },
+	{ "huge, used", .huge = true, .used = true },
+	{ "huge, unused", .huge = true },
+	{ "huge, used, read-only", .huge = true, .used = true, .readonly = true },
+	{ "huge, unused, read-only", .huge = true, .readonly = true },
+	{ "huge, used, shared", .huge = true, .used = true, .shared = true },
+	{ "huge, unused, shared", .huge = true, .shared = true },
+};
+
+static void toy_mapping_desc(const struct toy_mapping *mapping, char *desc)
+{
+	strscpy(desc, mapping->name, KUNIT_PARAM_DESC_SIZE);
+}
+
+KUNIT_ARRAY_PARAM(toy_mapping, toy_mappings, toy_mapping_desc);
+
+/*
+ * A page that stays is mapped as it was before. One that comes back has been
+ * written by the driver, and is the same in all else.
+ */
+static void state_kept(struct kunit *test)
+{
+	const struct toy_mapping *mapping = test->param_value;
+	unsigned long nr = mapping->huge ? TOY_NR : 1;
+	struct toy_state was, is;
+	struct folio *folio;
+	struct toy_test t;
+
+	if (!toy_begin(test, &t, mapping->huge))
+		return;
+	toy_fill(&t, nr);
+	if (mapping->readonly)
+		KUNIT_EXPECT_EQ(test, toy_protect(&t, t.addr, PMD_SIZE), 0);
+	if (mapping->shared)
+		KUNIT_EXPECT_EQ(test, toy_fork(&t, nr), 0);
+	was = toy_state_of(&t, !mapping->used);
+	KUNIT_EXPECT_EQ(test, was.huge, mapping->huge);
+	KUNIT_EXPECT_EQ(test, was.writable, !mapping->readonly && !mapping->shared);
+	KUNIT_EXPECT_EQ(test, was.young, mapping->used);
+	KUNIT_EXPECT_EQ(test, was.dirty, mapping->used);
+	KUNIT_EXPECT_EQ(test, was.exclusive, !mapping->shared);
+
+	t.toy->refuse_huge = true;
+	t.toy->refuse_every = 1;
+	toy_pull_all(&t, nr);
+	t.toy->refuse_huge = false;
+	t.toy->refuse_every = 0;
+	KUNIT_EXPECT_EQ(test, toy_held(&t), 0);
+	toy_expect_state(&t, toy_state_of(&t, /* forget = */ false), was);
+
+	toy_pull_all(&t, nr);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), nr);
+	folio = toy_first_folio(&t);
+	KUNIT_EXPECT_EQ(test, folio_nr_pages(folio), nr);
+	KUNIT_EXPECT_EQ(test, PageAnonExclusive(&folio->page), was.exclusive);
+	toy_evict_all(&t);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), 0);
+	is = toy_state_of(&t, /* forget = */ false);
+	is.young = was.young;
+	is.dirty = was.dirty;
+	toy_expect_state(&t, is, was);
+	toy_check_filled(&t, nr);
+	toy_end(&t);
+}
+
 static struct kunit_case migrate_device_cases[] = {
 	KUNIT_CASE(there_and_back_small),
 	KUNIT_CASE(there_and_back_huge),
@@ -1634,6 +2240,12 @@ static struct kunit_case migrate_device_cases[] = {
 	KUNIT_CASE(huge_not_asked_for),
 	KUNIT_CASE(faults_sleep_small),
 	KUNIT_CASE(faults_sleep_huge),
+	KUNIT_CASE(drained_when_unmapped),
+	KUNIT_CASE(not_drained_during_fault),
+	KUNIT_CASE(held_late_on_the_way_there),
+	KUNIT_CASE(held_late_on_the_way_back),
+	KUNIT_CASE_PARAM(state_kept, toy_mapping_gen_params),
+	KUNIT_CASE(freed_page_reused),
 	KUNIT_CASE(tail_slots_not_visited),
 	KUNIT_CASE(cost_of_small_entry),
 	KUNIT_CASE(cost_of_huge_entry),
