@@ -17,7 +17,8 @@ packages="
 for extra; do
 	case $extra in
 	lint) packages="$packages shellcheck pyflakes3" ;;
-	matrix) packages="$packages gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-system-arm" ;;
+	matrix) packages="$packages gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-system-arm
+		gcc-powerpc64le-linux-gnu" ;;
 	bench) packages="$packages gnuplot-nox" ;;
 	*) die "no such set of packages: $extra (known: lint, matrix, bench)" ;;
 	esac

@@ -6,6 +6,9 @@
 # architecture and with each option off in turn.  A variant is ARCH-no-OPTION
 # or ARCH-all; PATTERN picks some of them.
 #
+# ARCH-drivers is one more: our files, and against our headers those files of
+# the base that move memory to a device and back.
+#
 # The variants of an architecture share an O= tree: the next one compiles what
 # its options are seen by, our files always.
 set -eu
@@ -24,7 +27,7 @@ OPTIONS="all NUMA THP HUGETLBFS SWAP MEMCG BLOCK BUFFER_HEAD KSM COMPACTION
 off_with()
 {
 	case $1 in
-	all) ;;
+	all | drivers) ;;
 	NUMA) echo NUMA NUMA_MIGRATION NUMA_BALANCING NODES_SHIFT ACPI_NUMA \
 		ACPI_HMAT X86_64_ACPI_NUMA OF_NUMA ;;
 	THP) echo TRANSPARENT_HUGEPAGE TRANSPARENT_HUGEPAGE_MADVISE \
@@ -56,6 +59,11 @@ off_on()
 		MEM_SOFT_DIRTY PTE_MARKER_UFFD_WP IA32_EMULATION \
 		PAGEWALK_KUNIT_TEST MIGRATE_KUNIT_TEST &&
 		off_with NUMA && off_with ZONE_DEVICE ;;
+	powerpc64) echo HYPERVISOR_GUEST PARAVIRT IA32_EMULATION ACPI ACPI_NUMA \
+		X86_64_ACPI_NUMA ACPI_HOTPLUG_MEMORY ACPI_HMAT NODES_SHIFT \
+		X86_MCE ZONE_DMA ZONE_DMA32 DMA_CMA CMA_SIZE_MBYTES SECRETMEM \
+		MEMORY_FAILURE HWPOISON_INJECT PTE_MARKER_UFFD_WP \
+		PAGEWALK_KUNIT_TEST MIGRATE_KUNIT_TEST ;;
 	esac
 }
 
@@ -66,21 +74,32 @@ on_with()
 	case $1 in
 	i386) echo X86_PAE HIGHMEM4G ;;
 	arm64) echo COMPAT ;;
+	powerpc64) echo PPC64 PPC_BOOK3S_64 CPU_LITTLE_ENDIAN PPC_POWERNV ;;
 	esac
-	case $2 in
+	case $1-$2 in
 	# Only experts can do without the block layer, and must ask for the rest.
-	BLOCK) echo EXPERT SHMEM ;;
+	*-BLOCK) echo EXPERT SHMEM ;;
+	x86_64-drivers) echo STAGING DRM DRM_NOUVEAU DRM_NOUVEAU_SVM DRM_AMDGPU \
+		HSA_AMD HSA_AMD_SVM DRM_XE DRM_XE_GPUSVM DRM_XE_PAGEMAP ;;
+	powerpc64-drivers) echo VIRTUALIZATION KVM_BOOK3S_64 KVM_BOOK3S_64_HV \
+		PPC_UV ;;
 	esac
 }
 
-# users: what includes our headers outside of mm/, and is configured.
-users()
+# configured: of the lines "SYMBOL TARGET" the targets whose symbol is on.
+configured()
 {
 	local symbol target
 
 	while read -r symbol target; do
 		! grep -q "^CONFIG_$symbol=[ym]" "$dir/.config" || echo "$target"
-	done <<-END
+	done
+}
+
+# users: what includes our headers outside of mm/, and is configured.
+users()
+{
+	configured <<-END
 	KUNIT			lib/tests/
 	PROC_PAGE_MONITOR	fs/proc/
 	HUGETLBFS		fs/hugetlbfs/
@@ -94,9 +113,23 @@ users()
 	END
 }
 
+# drivers: what moves memory to a device, and is configured.
+drivers()
+{
+	configured <<-END
+	TEST_HMM		lib/test_hmm.o
+	DRM_NOUVEAU_SVM		drivers/gpu/drm/nouveau/nouveau_dmem.o
+	HSA_AMD_SVM		drivers/gpu/drm/amd/amdgpu/../amdkfd/kfd_migrate.o
+	DRM_GPUSVM		drivers/gpu/drm/drm_pagemap.o
+	DRM_GPUSVM		drivers/gpu/drm/drm_gpusvm.o
+	DRM_XE_GPUSVM		drivers/gpu/drm/xe/xe_svm.o
+	PPC_UV			arch/powerpc/kvm/book3s_hv_uvmem.o
+	END
+}
+
 kbuild()
 {
-	make -C "$src" O="$dir" ARCH="$arch" CROSS_COMPILE="$cross" \
+	make -C "$src" O="$dir" ARCH="${arch/powerpc64/powerpc}" CROSS_COMPILE="$cross" \
 		CC="$compiler" "$@"
 }
 
@@ -148,6 +181,15 @@ build()
 	[ -z "$wrong" ] || return 1
 	(cd "$dir" && rm -f "${ours[@]/%.c/.o}")
 	kbuild -j"$(nproc)" prepare || return 1
+	if [ "$1" = drivers ]; then
+		mapfile -t others < <(drivers)
+		(cd "$dir" && rm -f "${others[@]}")
+		mapfile -t objects < <(printf '%s\n' "${ours[@]/%.c/.o}" | grep '^mm/')
+		kbuild -j"$(nproc)" -k W=1 C=1 CHECK="$sparse" \
+			"${objects[@]}" lib/tests/ || return 1
+		kbuild -j"$(nproc)" -k "${others[@]}"
+		return
+	fi
 	# shellcheck disable=SC2046 # a list of words is meant
 	kbuild -j"$(nproc)" -k W=1 C=1 CHECK="$sparse" mm/ $(users)
 }
@@ -156,18 +198,20 @@ build()
 variant()
 {
 	local arch=$1 name=$1-no-$2 dir=$out/$1 log wrong='' cross='' compiler start=$SECONDS
+	local objects=() others=()
 
-	if [ "$2" = all ]; then
-		name=$arch-all
+	if [ "$2" = all ] || [ "$2" = drivers ]; then
+		name=$arch-$2
 	fi
 	[[ $name == *$pattern* ]] || return 0
 	if [[ " $(off_on "$arch" | xargs) " == *" $2 "* ]]; then
 		say "$name: $arch has none"
 		return 0
 	fi
-	if [ "$arch" = arm64 ]; then
-		cross=aarch64-linux-gnu-
-	fi
+	case $arch in
+	arm64) cross=aarch64-linux-gnu- ;;
+	powerpc64) cross=powerpc64le-linux-gnu- ;;
+	esac
 	compiler=${ccache}${cross}gcc
 	log=$out/$name.log
 	mkdir -p "$dir"
@@ -181,7 +225,7 @@ variant()
 	fi
 	say "$name: $(grep -c '^  CC ' "$log") compiled," \
 		"$(sed -n 's/^  CHECK *//p' "$log" | grep -cxFf "$out/ours") of ours read by" \
-		"sparse, no findings, $((SECONDS - start)) s"
+		"sparse,${others[*]:+ ${#others[@]} drivers,} no findings, $((SECONDS - start)) s"
 	built=$((built + 1))
 }
 
@@ -201,6 +245,9 @@ for arch in x86_64 i386 arm64; do
 	for option in $OPTIONS; do
 		variant "$arch" "$option"
 	done
+done
+for arch in x86_64 powerpc64; do
+	variant "$arch" drivers
 done
 [ "$built" != 0 ] || die "no variant matches '$pattern'"
 say "$built variants built"
