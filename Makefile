@@ -92,7 +92,7 @@ lint: tree ## checkpatch, sparse, W=1, kernel-doc, shellcheck, pyflakes
 	@scripts/deps.sh lint
 	@scripts/lint.sh "$(BUILD)/src" "$(BUILD)/lint"
 
-build-matrix: tree ## our objects on three architectures, options off in turn; M=pattern
+build-matrix: tree ## our objects on four architectures, options off, drivers; M=pattern
 	@scripts/deps.sh lint matrix
 	@scripts/matrix.sh "$(BUILD)/src" "$(BUILD)/matrix" '$(M)'
 
