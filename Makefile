@@ -49,7 +49,7 @@ shell: kernel ## a prompt in the guest
 selfcheck: kernel ## does the test runner notice what goes wrong?
 	@$(GUEST) selfcheck
 
-bench: kernel base-kernel ## measure against the base; W=pattern for a part
+bench: kernel base-kernel uml-kernels ## measure against the base; W=pattern for a part
 	@scripts/deps.sh bench
 	@BASE_SRC="$$(QUIET=1 scripts/base.sh)" scripts/bench.py $(if $(W),--match '$(W)')
 
@@ -77,6 +77,10 @@ arm64-kernel: tree ## build it for arm64
 base-kernel: deps ## build the untouched base, for comparisons
 	@base=$(BASE) && scripts/kernel.sh "$$base" "$(BUILD)/base" guest
 
+uml-kernels: tree ## build both as programs, for the bench at native speed
+	@scripts/kernel.sh "$(BUILD)/src" "$(BUILD)/uml" uml
+	@base=$(BASE) && scripts/kernel.sh "$$base" "$(BUILD)/uml-base" uml
+
 test-base: base-kernel tree ## run the suites on the untouched base
 	@$(GUEST) test --kernel base $(if $(T),--match '$(T)')
 
@@ -100,4 +104,4 @@ clean: ## remove this checkout's build folder; the fetched base stays
 	rm -rf "$(BUILD)"
 
 .PHONY: help run test test-debug test-arm64 test-base selfcheck shell bench deps base tree \
-	kernel debug-kernel arm64-kernel base-kernel series series-check lint build-matrix clean
+	kernel debug-kernel arm64-kernel base-kernel uml-kernels series series-check lint build-matrix clean

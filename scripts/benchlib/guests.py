@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Guests that measure: one counts instructions, one runs on real CPUs."""
+"""Guests that measure: one counts instructions, one runs on real CPUs, one is a program."""
 
 import os
+import subprocess
+import tempfile
 import time
 
-from guestlib import machine, userland
+from guestlib import klog, machine, userland
 from guestlib.common import GUEST_FILES, Refused, build_folder, call, log_folder
 
 # A tick of the guest's clock is an instruction; the same boot gives the same digits.
@@ -16,6 +18,9 @@ WALL = ["-accel", "tcg,thread=multi"]
 WORDS = "kunit.enable=0 norandmaps quiet"
 LOW_MIB, HIGH_MIB, SPLIT_MIB = 2048, 4096, 2816     # of the q35 machine
 BOOT_LIMIT, ANSWER_LIMIT = 300, 600
+NATIVE_MEMORY = "1600M"
+NATIVE_TMP = "/dev/shm"         # its memory is a file, which should be in memory
+NATIVE_WORDS = "quiet con=null con0=fd:0,fd:1 ssl=null"
 SOURCE = GUEST_FILES.parent.parent / "tools/testing/migrate/bench"
 DONE = "# bench: done"
 
@@ -168,6 +173,54 @@ class WallGuest(BenchGuest):
         super().close()
         if self._pipe:
             self._pipe.close()
+
+
+class NativeGuest:
+    """A kernel that is a program of the host (User Mode Linux): one boot for each visit."""
+
+    def __init__(self, image, program):
+        self.image = image
+        self.program = program
+        self.version = ""
+        self.scanner = klog.Scanner()
+
+    def visit(self, names):
+        """Boot, have the workloads done once each, and halt; returns the lines."""
+        with tempfile.TemporaryDirectory(prefix="native-", dir=build_folder()) as folder:
+            root = f"{folder}/root.cpio"
+            archive = userland.Cpio(root)
+            for name in userland.FOLDERS:
+                archive.folder(name)
+            archive.console()
+            archive.file("bin/busybox", userland.need("busybox"))
+            archive.file("init", GUEST_FILES / "native")
+            archive.file("t/migrate_bench", self.program)
+            archive.close()
+            words = [f"mem={NATIVE_MEMORY}", f"initrd={root}", *NATIVE_WORDS.split()]
+            plan = f'plan="-r 1 {" ".join(names)}"'
+            try:
+                done = subprocess.run([self.image, *words, plan], cwd=folder, text=True,
+                                      env={**os.environ, "TMPDIR": NATIVE_TMP}, check=False,
+                                      stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                      stderr=subprocess.STDOUT, timeout=ANSWER_LIMIT,
+                                      errors="replace")
+            except subprocess.TimeoutExpired:
+                raise Refused(f"{self.image} gave no answer for {ANSWER_LIMIT} s") from None
+        return self._take(done.stdout.splitlines())
+
+    def _take(self, lines):
+        """What the workloads said; the kernel's words go to the scanner."""
+        if DONE not in lines:
+            raise Refused(f"{self.image} stopped: " + " | ".join(lines[-5:]))
+        for line in lines:
+            self.scanner.feed(line)
+            if line.startswith("# bench: ") and line != DONE:
+                self.version = line[len("# bench: "):]
+        return [line for line in lines if line.startswith(("sample ", "skip ", "error "))]
+
+    def complaints(self):
+        """What the kernel reported, as text."""
+        return ["\n".join(f.lines) for f in self.scanner.findings]
 
 
 def count_instructions(side, kernel, program, boot, names):

@@ -41,7 +41,7 @@ class Row:
     @property
     def ratio(self):
         """Ours by the base's."""
-        if self.instrument == "wall":
+        if self.instrument != "insn":
             ratios = self.ratios()
             return statistics.median(ratios) if ratios else None
         base, ours = self.value("base"), self.value("ours")
@@ -51,7 +51,7 @@ class Row:
     def spread(self):
         """How far a sample, or the ratio of a pair of visits, is from the middle one; half of
         them are nearer. A part of one; None when there are too few."""
-        if self.instrument == "wall":
+        if self.instrument != "insn":
             return deviation(self.ratios())
         spreads = [deviation(self.samples(side)) for side in SIDES]
         return None if None in spreads else max(spreads)
@@ -60,7 +60,7 @@ class Row:
     def above(self):
         """Whether it costs more than it may, noise aside."""
         noise = 0
-        if self.instrument == "wall":
+        if self.instrument != "insn":
             noise = self.spread
             if noise is None or noise > NOISY:
                 return False
@@ -149,7 +149,8 @@ def ratio(value, mark=" "):
 
 
 HEADS = {"insn": "Instructions, exact (one guest instruction is one nanosecond)",
-         "wall": "Nanoseconds on real CPUs, in pairs (the ratio counts, not the figures)"}
+         "wall": "Nanoseconds on real CPUs, in pairs (the ratio counts, not the figures)",
+         "native": "Nanoseconds in a kernel that is a program, at native speed, in pairs"}
 
 
 def table(results, instrument):

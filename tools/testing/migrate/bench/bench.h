@@ -26,6 +26,7 @@
 /* Which clocks say something about a workload. */
 #define ON_INSN		0x1
 #define ON_WALL		0x2
+#define ON_NATIVE	0x4	/* in a kernel that is a program, without nodes */
 #define ON_BOTH		(ON_INSN | ON_WALL)
 
 /**
@@ -34,7 +35,7 @@
  * @what: one line for the reader
  * @unit: what the cost is divided by
  * @boot: workloads with the same word share a boot of the guest
- * @clocks: ON_INSN, ON_WALL or both
+ * @clocks: bits of ON_INSN, ON_WALL and ON_NATIVE
  * @rounds: samples to take in one go when clocks are exact
  * @run: does it
  * @arg: for @run

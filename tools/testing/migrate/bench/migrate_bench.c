@@ -41,9 +41,10 @@ static void print_usage(FILE *out)
 
 static void list(const struct workload *w)
 {
-	printf("%s\t%s\t%s\t%s%s\t%s\n", w->name, w->unit, w->boot,
+	printf("%s\t%s\t%s\t%s%s%s\t%s\n", w->name, w->unit, w->boot,
 	       w->clocks & ON_INSN ? "insn " : "",
-	       w->clocks & ON_WALL ? "wall" : "", w->what);
+	       w->clocks & ON_WALL ? "wall " : "",
+	       w->clocks & ON_NATIVE ? "native" : "", w->what);
 }
 
 static bool is_wanted(const struct workload *w, char **patterns)

@@ -154,8 +154,8 @@ static void run_copy(const struct workload *w, unsigned int rounds)
 }
 
 const struct workload move_workloads[] = {
-	{ "copy", "the copy loop alone, 64 MiB", "page", "moves", ON_BOTH, 3,
-	  run_copy, 0 },
+	{ "copy", "the copy loop alone, 64 MiB", "page", "moves",
+	  ON_BOTH | ON_NATIVE, 3, run_copy, 0 },
 	{ "one-node", "64 MiB of base pages to one node", "page", "moves",
 	  ON_BOTH, 4, run_move, ONE },
 	{ "alternate", "64 MiB of base pages to two nodes in turn", "page",
