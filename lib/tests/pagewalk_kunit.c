@@ -318,8 +318,12 @@ static const struct mm_walk_ops all_ops = {
 	.post_vma = note_post,
 };
 
-/* VMAs and holes. Which tables an empty mm has depends on the machine. */
+/*
+ * VMAs and holes. Which tables an empty mm has depends on the machine: where a
+ * level is folded, it takes an interest in entries to get to the hole below it.
+ */
 static const struct mm_walk_ops vma_ops = {
+	.pte_entry = note_pte,
 	.pte_hole = note_hole,
 	.test_walk = note_test,
 	.pre_vma = note_pre,

@@ -49,7 +49,7 @@ static void list(const struct workload *w)
 
 static bool is_wanted(const struct workload *w, char **patterns)
 {
-	if (!(w->clocks & (counting_insns ? ON_INSN : ON_WALL)))
+	if (!(w->clocks & (counting_insns ? ON_INSN : ON_WALL | ON_NATIVE)))
 		return false;
 	if (!*patterns)
 		return true;
