@@ -51,16 +51,22 @@ def contiguous_range():
     return f"cma={size}M@{start}M"
 
 
-def write_root(path, kernel, program, plan):
-    """The root file system of a guest that measures."""
+def begin_root(path, init, program):
+    """A root file system with what every guest that measures needs; to be closed."""
     archive = userland.Cpio(path)
     for name in userland.FOLDERS:
         archive.folder(name)
     archive.console()
     archive.file("bin/busybox", userland.need("busybox"))
-    archive.file("init", GUEST_FILES / "init")
-    archive.file("t/bench", GUEST_FILES / "bench")
+    archive.file("init", GUEST_FILES / init)
     archive.file("t/migrate_bench", program)
+    return archive
+
+
+def write_root(path, kernel, program, plan):
+    """The root file system of a machine that measures."""
+    archive = begin_root(path, "init", program)
+    archive.file("t/bench", GUEST_FILES / "bench")
     for module in kernel.modules():
         archive.file(f"t/modules/{module.name}", module, 0o644)
     archive.data("t/bench.plan", plan.encode())
@@ -188,14 +194,7 @@ class NativeGuest:
         """Boot, have the workloads done once each, and halt; returns the lines."""
         with tempfile.TemporaryDirectory(prefix="native-", dir=build_folder()) as folder:
             root = f"{folder}/root.cpio"
-            archive = userland.Cpio(root)
-            for name in userland.FOLDERS:
-                archive.folder(name)
-            archive.console()
-            archive.file("bin/busybox", userland.need("busybox"))
-            archive.file("init", GUEST_FILES / "native")
-            archive.file("t/migrate_bench", self.program)
-            archive.close()
+            begin_root(root, "native", self.program).close()
             words = [f"mem={NATIVE_MEMORY}", f"initrd={root}", *NATIVE_WORDS.split()]
             plan = f'plan="-r 1 {" ".join(names)}"'
             try:
