@@ -632,7 +632,6 @@ static __always_inline void migrate_mark_dirty(struct folio *folio)
 /* Replace the entries of @run, or none of them. */
 static __always_inline bool migrate_run_replace(struct migrate_ptes *run, enum ttu_flags flags)
 {
-
 	if (unlikely(!migrate_run_unmap_arch(run) || !migrate_run_sort(run))) {
 		/* arm64: single entries must not meet the block in a TLB. */
 		migrate_run_flush(run, 0);
