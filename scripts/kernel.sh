@@ -108,7 +108,8 @@ compiler=${cross}gcc
 if command -v ccache >/dev/null; then
 	compiler="ccache $compiler"
 	CCACHE_BASEDIR=$(dirname "$out")
-	export CCACHE_BASEDIR CCACHE_NOHASHDIR=1
+	# What a file depends on, the compiler says anyway: no need to preprocess it.
+	export CCACHE_BASEDIR CCACHE_NOHASHDIR=1 CCACHE_DEPEND=1
 fi
 mkdir -p "$out"
 lock "$out.lock"
