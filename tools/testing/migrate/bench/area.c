@@ -15,7 +15,6 @@
 
 #include "bench.h"
 
-#define GOLDEN		0x9e3779b97f4a7c15ULL
 #define WORDS		(PAGE / sizeof(__u64))
 #define ALL_NODES	0xfUL
 #define THP_FOLDER	"/sys/kernel/mm/transparent_hugepage"

@@ -22,6 +22,7 @@
 #define HUGE		MIB(2)
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 #define BIT_ULL(n)	(1ULL << (n))
+#define GOLDEN		0x9e3779b97f4a7c15ULL
 
 /* Which clocks say something about a workload. */
 #define ON_INSN		0x1

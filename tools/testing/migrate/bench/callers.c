@@ -196,7 +196,7 @@ static size_t most_of(const struct compactable *where)
  */
 static bool is_hole(size_t page)
 {
-	return (page & 1) == (page / 2 * 0x9e3779b97f4a7c15ULL) >> 63;
+	return (page & 1) == (page / 2 * GOLDEN) >> 63;
 }
 
 /* What a CPU keeps for itself, compaction does not find: let it keep little. */
