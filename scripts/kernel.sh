@@ -5,8 +5,8 @@
 # configured by allnoconfig and the named fragments of kconfig/; the last one
 # that names a symbol decides.  A symbol that is asked for and that the
 # configuration does not have stops the build.  With arm64 or uml among the
-# fragments the kernel is one for that architecture.  TARGETS= names other targets than the kernel and
-# its modules.
+# fragments the kernel is one for that architecture.  TARGETS= names other
+# targets than the kernel and its modules.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
