@@ -702,7 +702,8 @@ static void pinned_neighbour(const void *arg)
 	expect_contents(mem, 6 * mig_psize);
 }
 
-#define TRACING		"/sys/kernel/tracing/"
+/* A trace of its own: its buffers go with it. */
+#define TRACING		"/sys/kernel/tracing/instances/migrate_move_pages/"
 #define FAILED_EVENT	TRACING "events/migrate/mm_migrate_folio_failed/enable"
 
 /* What the last line of the trace about page frame @pfn says in its end. */
@@ -733,10 +734,12 @@ static void cause_is_traced(const void *arg)
 	uint64_t pfn = mig_pagemap(mem) & MIG_PM_PFN;
 	int pin = mig_pin(mem, mig_psize);
 
+	if (mkdir(TRACING, 0700))
+		mig_skip("%s: %m", TRACING);
+	mig_on_end_rmdir(TRACING);
 	if (access(FAILED_EVENT, W_OK))
 		mig_skip("no such trace event");
 	mig_must_set(FAILED_EVENT, "1");
-	mig_write(TRACING "trace", "");
 	name_all(mem, 2 * mig_psize, MIG_B);
 	move(MIG_MF_MOVE);
 	last_cause(pfn, cause, sizeof(cause));
