@@ -1,10 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# matrix.sh SRC OUT [PATTERN]: build mm/ and what else includes our headers, of
-# the patched tree SRC, with W=1 and with sparse for our files, for each
-# architecture and with each option off in turn.  A variant is ARCH-no-OPTION
-# or ARCH-all; PATTERN picks some of them.
+# matrix.sh SRC OUT [PATTERN]: build our files and those that include our
+# headers, of the patched tree SRC, with W=1 and with sparse for our files, for
+# each architecture and with each option off in turn.  A variant is
+# ARCH-no-OPTION or ARCH-all; PATTERN picks some of them.
 #
 # ARCH-drivers is one more: our files, and against our headers those files of
 # the base that move memory to a device and back.
@@ -21,6 +21,7 @@ src=$1 out=$2 pattern=${3:-}
 unset MAKEFLAGS MAKEOVERRIDES
 OPTIONS="all NUMA THP HUGETLBFS SWAP MEMCG BLOCK BUFFER_HEAD KSM COMPACTION
 	ZONE_DEVICE MIGRATION"
+HEADERS='^#include (<linux/(migrate|migrate_mode|pagewalk|balloon)|"(migrate|zpdesc))\.h'
 
 # off_with OPTION: the symbols that are off when OPTION is.  Everything else
 # that kconfig/ asks for stays on, or the variant fails.
@@ -96,20 +97,35 @@ configured()
 	done
 }
 
+# mm_objects: what of mm/ is configured and includes our headers.
+mm_objects()
+{
+	local object
+
+	# shellcheck disable=SC2016 # make expands it
+	for object in $(printf '%s\n' "include $dir/include/config/auto.conf" \
+			"include $src/mm/Makefile" 'all: ; @echo $(obj-y)' |
+			make -s -f - all); do
+		! grep -rqsE "$HEADERS" "$src/mm/${object/%.o/.c}" || echo "mm/$object"
+	done
+}
+
 # users: what includes our headers outside of mm/, and is configured.
 users()
 {
 	configured <<-END
-	KUNIT			lib/tests/
-	PROC_PAGE_MONITOR	fs/proc/
-	HUGETLBFS		fs/hugetlbfs/
-	FS_IOMAP		fs/iomap/
-	AIO			fs/aio.o
-	COMPAT			kernel/compat.o
-	ZRAM			drivers/block/zram/
-	VIRTIO_BALLOON		drivers/virtio/virtio_balloon.o
-	TEST_HMM		lib/test_hmm.o
-	ARM64			arch/arm64/mm/
+	PAGEWALK_KUNIT_TEST		lib/tests/pagewalk_kunit.o
+	MIGRATE_KUNIT_TEST		lib/tests/migrate_kunit.o
+	MIGRATE_DEVICE_KUNIT_TEST	lib/tests/migrate_device_kunit.o
+	PROC_PAGE_MONITOR		fs/proc/task_mmu.o
+	HUGETLBFS			fs/hugetlbfs/inode.o
+	FS_IOMAP			fs/iomap/buffered-io.o
+	AIO				fs/aio.o
+	COMPAT				kernel/compat.o
+	VIRTIO_BALLOON			drivers/virtio/virtio_balloon.o
+	TEST_HMM			lib/test_hmm.o
+	ARM64				arch/arm64/mm/mmu.o
+	ARM64				arch/arm64/mm/pageattr.o
 	END
 }
 
@@ -184,14 +200,10 @@ build()
 	if [ "$1" = drivers ]; then
 		mapfile -t others < <(drivers)
 		(cd "$dir" && rm -f "${others[@]}")
-		mapfile -t objects < <(printf '%s\n' "${ours[@]/%.c/.o}" | grep '^mm/')
-		kbuild -j"$(nproc)" -k W=1 C=1 CHECK="$sparse" \
-			"${objects[@]}" lib/tests/ || return 1
-		kbuild -j"$(nproc)" -k "${others[@]}"
-		return
 	fi
-	# shellcheck disable=SC2046 # a list of words is meant
-	kbuild -j"$(nproc)" -k W=1 C=1 CHECK="$sparse" mm/ $(users)
+	mapfile -t objects < <(mm_objects && users)
+	kbuild -j"$(nproc)" -k W=1 C=1 CHECK="$sparse" "${objects[@]}" || return 1
+	[ "${#others[@]}" = 0 ] || kbuild -j"$(nproc)" -k "${others[@]}"
 }
 
 # variant ARCH OPTION: build it and read the log.
