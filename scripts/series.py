@@ -10,7 +10,8 @@ usage: series.py assemble BASE OUT    the patched tree: BASE by hard links, ours
 A step is a folder series/NN-name, taken in order.  It holds
   message   the commit message: subject, empty line, body
   files     which of our files join the base at this step, a glob pattern a line
-  *.cocci   semantic patches; a comment names their files: // files: mm/a.c mm/b.c
+  *.cocci   semantic patches, of which each rule has to apply to each of the files
+            that a comment names: // files: mm/a.c mm/b.c
   *.patch   unified diffs (-p1), for what Coccinelle does not speak
   remove    files of the base that go, a path a line
 MAINTAINERS here holds our sections alone; they are sorted into the base's file.
@@ -115,6 +116,34 @@ class Step:
         return sorted(set(found))
 
 
+def count_word(text, word):
+    return len(re.findall(rb"\b%s\b" % word.encode(), text))
+
+
+class Rule:
+    """A rule of a semantic patch, and the words that it makes fewer."""
+
+    def __init__(self, line, text):
+        self.line = line
+        self.text = text
+        _, variables, body = re.split(r"^@.*@\n", text, maxsplit=2, flags=re.M)
+        sets = dict(re.findall(r"(\w+) = \{([^}]*)\}", variables))
+        free = set(re.findall(r"(\w+)\s*(?:[,;]|=)", re.sub(r"\{[^}]*\}", "", variables)))
+        minus, plus = (set(re.findall(r"\w+", " ".join(re.findall(rf"^\{sign}(.*)", body, re.M))))
+                       for sign in "-+")
+        members = {m for name in minus & set(sets) for m in re.findall(r"\w+", sets[name])}
+        self.removes = sorted((minus - free | members) - plus)
+
+
+def cocci_rules(text):
+    """Split a semantic patch: each rule begins with the first line of two with @."""
+    lines = text.splitlines(keepends=True)
+    options = [ln for ln in lines if ln.startswith("#spatch")]
+    starts = [i for i, ln in enumerate(lines) if ln.startswith("@")][::2]
+    return [Rule(at + 1, "".join(options + lines[at:end]))
+            for at, end in zip(starts, starts[1:] + [len(lines)])]
+
+
 def steps():
     root = os.path.join(TOP, "series")
     names = sorted(n for n in os.listdir(root) if re.match(r"\d\d-", n))
@@ -179,15 +208,25 @@ class Edits:
         return changed
 
     def run_cocci(self, step, script, scratch):
+        """One rule after the other: spatch is content when any of them applies."""
+        text = read(os.path.join(step.dir, script)).decode()
         for path in step.cocci_targets(script):
-            full = os.path.join(scratch, path)
-            before = read(full)
-            done = subprocess.run(["spatch", "--very-quiet", "--no-includes", "--in-place",
-                                   "--sp-file", os.path.join(step.dir, script), full],
-                                  capture_output=True, text=True)
-            if done.returncode or read(full) == before:
-                raise Failure(f"series/{step.name}/{script} no longer applies to {path}\n"
-                              + done.stderr[-2000:])
+            for rule in cocci_rules(text):
+                self.run_rule(f"series/{step.name}/{script}", rule, path, scratch)
+
+    def run_rule(self, script, rule, path, scratch):
+        full = os.path.join(scratch, path)
+        sp_file = os.path.join(scratch, "rule.cocci")
+        before = read(full)
+        write(sp_file, rule.text.encode())
+        done = subprocess.run(["spatch", "--very-quiet", "--no-includes", "--in-place",
+                               "--sp-file", sp_file, full], capture_output=True, text=True)
+        after = read(full)
+        left = [n for n in rule.removes if count_word(after, n) >= count_word(before, n)]
+        if done.returncode or after == before or left:
+            names = f", where it leaves {', '.join(left)}" if left else ""
+            raise Failure(f"{script}, the rule in line {rule.line}, no longer applies to "
+                          f"{path}{names}\n" + done.stderr[-2000:])
 
     def run_patch(self, step, patch, scratch):
         done = subprocess.run(["patch", "-p1", "--no-backup-if-mismatch", "-i",
