@@ -95,6 +95,8 @@ struct shared {
  * @locked: nr_mlock and nr_unevictable
  * @folios: large anonymous folios of all sizes
  * @partial: those of them that are partially mapped
+ * @swap_kb: the swap cache, where folios stay that were on their way to disk when
+ *	their process ended
  * @known_kb: memory that is free or of which the use is known
  */
 struct books {
@@ -103,6 +105,7 @@ struct books {
 	long locked[2];
 	long folios;
 	long partial;
+	long swap_kb;
 	long known_kb;
 };
 
@@ -1004,6 +1007,7 @@ static void read_books(struct books *books)
 	books->locked[1] = mig_vmstat("nr_unevictable");
 	books->folios = all_sizes("nr_anon");
 	books->partial = all_sizes("nr_anon_partially_mapped");
+	books->swap_kb = mig_meminfo("SwapCached");
 	books->known_kb = mig_known_kb();
 }
 
@@ -1023,14 +1027,30 @@ static bool same_books(const struct books *was, const struct books *is)
 static void say_books(const struct books *was, const struct books *is)
 {
 	snprintf(shared->message, sizeof(shared->message),
-		 "left behind: isolated %ld+%ld, hugetlb total %ld free %ld rsvd %ld surp %ld, mlock %ld unevictable %ld, large %ld partial %ld, memory %ld kB",
+		 "left behind: isolated %ld+%ld, hugetlb total %ld free %ld rsvd %ld surp %ld, mlock %ld unevictable %ld, large %ld partial %ld, swap cache %ld kB, memory %ld kB",
 		 is->isolated[0] - was->isolated[0],
 		 is->isolated[1] - was->isolated[1],
 		 is->huge[0] - was->huge[0], is->huge[1] - was->huge[1],
 		 is->huge[2] - was->huge[2], is->huge[3] - was->huge[3],
 		 is->locked[0] - was->locked[0], is->locked[1] - was->locked[1],
 		 is->folios - was->folios, is->partial - was->partial,
-		 is->known_kb - was->known_kb);
+		 is->swap_kb - was->swap_kb, is->known_kb - was->known_kb);
+}
+
+/*
+ * Have the kernel let go of what nobody uses: the huge zero page stays until a
+ * shrinker runs, a folio of the swap cache until it is reclaimed.
+ */
+static void reclaim_unused(const struct books *is)
+{
+	char path[64];
+	int i;
+
+	mig_write("/proc/sys/vm/drop_caches", "2");
+	for (i = 0; is->swap_kb && i < mig_nr_nodes; i++) {
+		snprintf(path, sizeof(path), NODE_DIR "/node%d/reclaim", mig_nodes[i]);
+		mig_write(path, "64M swappiness=max");
+	}
 }
 
 /* Freeing is partly deferred, so the books get some time to balance. */
@@ -1047,8 +1067,7 @@ static bool books_balance(const struct books *was)
 			return true;
 		if (mig_seconds() > end)
 			break;
-		/* The huge zero page, for one, stays until a shrinker runs. */
-		mig_write("/proc/sys/vm/drop_caches", "2");
+		reclaim_unused(&is);
 		usleep(50000);
 	}
 	say_books(was, &is);

@@ -220,13 +220,15 @@ static void do_unmap(struct region *r, size_t offset, unsigned int *dice)
 		forget_pages(r, offset, r->chunk);
 }
 
+/* What is in the swap cache has to be split to single pages, or there is a WARN. */
 static void do_split(struct region *r, size_t offset, unsigned int *dice)
 {
+	int order = r->flags & MAP_PRIVATE || rand_r(dice) % 3 ? 0 : 2;
 	char text[128];
 
 	snprintf(text, sizeof(text), "%d,0x%lx,0x%lx,%d", getpid(),
 		 (unsigned long)r->mem + offset,
-		 (unsigned long)r->mem + offset + r->chunk, rand_r(dice) % 3 ? 0 : 2);
+		 (unsigned long)r->mem + offset + r->chunk, order);
 	mig_write(SPLIT_FILE, text);
 }
 
