@@ -17,8 +17,27 @@ from guestlib.common import Kernel, Refused, build_folder, log_folder, say
 PAIRS = 7               # visits of each workload in each guest on real CPUs
 CLOCKS = ("insn", "wall", "native")
 NATIVE = {"base": "uml-base", "ours": "uml"}    # folders of the kernels that are programs
-LEAST_PAIRS = 3
-WALL_SECONDS = 420      # no new round of pairs is begun after this
+LEAST_PAIRS = 2
+# A clock that takes pairs begins no round that would end later than this, in seconds
+# from the beginning of all: a quarter of an hour does for the whole.
+ENDS = {"wall": 640, "native": 860}
+
+
+class Rounds:
+    """The rounds of a clock that takes pairs: the next one as long as there is time."""
+
+    def __init__(self, clock, begin, pairs):
+        self.clock, self.begin, self.pairs = clock, begin, pairs
+
+    def __iter__(self):
+        last = time.monotonic()
+        for turn in range(self.pairs):
+            yield turn
+            now = time.monotonic()
+            say(f"{self.clock}: round {turn + 1} of {self.pairs}, {now - last:.0f} s")
+            if turn + 1 >= LEAST_PAIRS and 2 * now - last - self.begin > ENDS[self.clock]:
+                break
+            last = now
 
 
 class Workload:
@@ -111,12 +130,12 @@ def count(sides, program, wanted, found):
                 f"{time.monotonic() - start:.0f} s")
 
 
-def race(sides, program, wanted, found, pairs):
+def race(sides, program, wanted, found, rounds):
     """The instrument on real CPUs: both guests up, one halted while the other one works."""
     names = [one.name for one in wanted if "wall" in one.clocks]
     if not names:
         return
-    start, up = time.monotonic(), {}
+    up = {}
     if os.getloadavg()[0] > (os.cpu_count() or 1):
         say(f"the host is busy (load {os.getloadavg()[0]:.0f}): its wall clock will say little")
     try:
@@ -124,12 +143,10 @@ def race(sides, program, wanted, found, pairs):
             folder = log_folder() / "bench" / f"{side.name}-wall"
             up[side] = guests.WallGuest(side.kernel, program, folder)
             up[side].start("bench")
-        # The first round has every code path translated; it does not count.
-        for turn in range(pairs + 1):
-            if turn > LEAST_PAIRS and time.monotonic() - start > WALL_SECONDS:
-                break
-            visit_all(up, names, found if turn else results.Results(), turn)
-            say(f"real CPUs: round {turn} of {pairs}, {time.monotonic() - start:.0f} s")
+        # To have every code path translated; it does not count.
+        visit_all(up, names, results.Results(), 0)
+        for turn in rounds:
+            visit_all(up, names, found, turn)
     finally:
         for side, guest in up.items():
             guest.poll_console()
@@ -145,21 +162,20 @@ def visit_all(up, names, found, turn):
             found.add("wall", side.name, guest.ask(name))
 
 
-def race_programs(sides, program, wanted, found, pairs):
+def race_programs(sides, program, wanted, found, rounds):
     """The instrument at native speed: one boot after the other, in turn first."""
     names = [one.name for one in wanted if "native" in one.clocks]
     if not names:
         return
-    start, up = time.monotonic(), []
+    up = []
     for side in sides:
         image = build_folder() / NATIVE[side.name] / "linux"
         if not image.exists():
             raise Refused(f"no kernel at {image}: `make uml-kernels` builds it", 2)
         up.append((side, guests.NativeGuest(image, program)))
-    for turn in range(pairs):
+    for turn in rounds:
         for side, guest in up if turn % 2 else reversed(up):
             found.add("native", side.name, guest.visit(names))
-        say(f"native: round {turn + 1} of {pairs}, {time.monotonic() - start:.0f} s")
     for side, guest in up:
         note_guest(side, guest, found)
 
@@ -225,9 +241,9 @@ def measure(args):
     if "insn" in args.clock:
         count(sides, program, wanted, found)
     if "wall" in args.clock:
-        race(sides, program, wanted, found, args.pairs)
+        race(sides, program, wanted, found, Rounds("wall", start, args.pairs))
     if "native" in args.clock:
-        race_programs(sides, program, wanted, found, args.pairs)
+        race_programs(sides, program, wanted, found, Rounds("native", start, args.pairs))
     if not found.bad:
         show(sides, found)
     path = save(sides, found, bool(args.match) or len(args.clock) < len(CLOCKS))
