@@ -23,21 +23,16 @@ LEAST_PAIRS = 2
 ENDS = {"wall": 640, "native": 860}
 
 
-class Rounds:
+def rounds_of(clock, begin, pairs):
     """The rounds of a clock that takes pairs: the next one as long as there is time."""
-
-    def __init__(self, clock, begin, pairs):
-        self.clock, self.begin, self.pairs = clock, begin, pairs
-
-    def __iter__(self):
-        last = time.monotonic()
-        for turn in range(self.pairs):
-            yield turn
-            now = time.monotonic()
-            say(f"{self.clock}: round {turn + 1} of {self.pairs}, {now - last:.0f} s")
-            if turn + 1 >= LEAST_PAIRS and 2 * now - last - self.begin > ENDS[self.clock]:
-                break
-            last = now
+    last = time.monotonic()
+    for turn in range(pairs):
+        yield turn
+        now = time.monotonic()
+        say(f"{clock}: round {turn + 1} of {pairs}, {now - last:.0f} s")
+        if turn + 1 >= LEAST_PAIRS and 2 * now - last - begin > ENDS[clock]:
+            break
+        last = now
 
 
 class Workload:
@@ -241,9 +236,9 @@ def measure(args):
     if "insn" in args.clock:
         count(sides, program, wanted, found)
     if "wall" in args.clock:
-        race(sides, program, wanted, found, Rounds("wall", start, args.pairs))
+        race(sides, program, wanted, found, rounds_of("wall", start, args.pairs))
     if "native" in args.clock:
-        race_programs(sides, program, wanted, found, Rounds("native", start, args.pairs))
+        race_programs(sides, program, wanted, found, rounds_of("native", start, args.pairs))
     if not found.bad:
         show(sides, found)
     path = save(sides, found, bool(args.match) or len(args.clock) < len(CLOCKS))

@@ -100,12 +100,13 @@ configured()
 # mm_objects: what of mm/ is configured and includes our headers.
 mm_objects()
 {
-	local object
+	local object linked
 
 	# shellcheck disable=SC2016 # make expands it
-	for object in $(printf '%s\n' "include $dir/include/config/auto.conf" \
-			"include $src/mm/Makefile" 'all: ; @echo $(obj-y)' |
-			make -s -f - all); do
+	linked=$(printf '%s\n' "include $dir/include/config/auto.conf" \
+		"include $src/mm/Makefile" 'all: ; @echo $(obj-y)' |
+		make -s -f - all) || return 1
+	for object in $linked; do
 		! grep -rqsE "$HEADERS" "$src/mm/${object/%.o/.c}" || echo "mm/$object"
 	done
 }
@@ -201,7 +202,8 @@ build()
 		mapfile -t others < <(drivers)
 		(cd "$dir" && rm -f "${others[@]}")
 	fi
-	mapfile -t objects < <(mm_objects && users)
+	{ mm_objects && users; } >"$dir.objects" || return 1
+	mapfile -t objects <"$dir.objects"
 	kbuild -j"$(nproc)" -k W=1 C=1 CHECK="$sparse" "${objects[@]}" || return 1
 	[ "${#others[@]}" = 0 ] || kbuild -j"$(nproc)" -k "${others[@]}"
 }
