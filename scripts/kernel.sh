@@ -104,13 +104,10 @@ fi
 if [[ " $* " == *" uml "* ]]; then
 	arch=um image=linux
 fi
-compiler=${cross}gcc
-if command -v ccache >/dev/null; then
-	compiler="ccache $compiler"
-	CCACHE_BASEDIR=$(dirname "$out")
-	# What a file depends on, the compiler says anyway: no need to preprocess it.
-	export CCACHE_BASEDIR CCACHE_NOHASHDIR=1 CCACHE_DEPEND=1
-fi
+use_ccache "$out"
+compiler=$ccache${cross}gcc
+# What a file depends on, the compiler says anyway: no need to preprocess it.
+export CCACHE_DEPEND=1
 mkdir -p "$out"
 lock "$out.lock"
 configure "$@"

@@ -41,3 +41,15 @@ kernel_version()
 	sed -n -e 's/^VERSION *= *//p' -e 's/^PATCHLEVEL *= *//p' \
 		-e 's/^SUBLEVEL *= *//p' "$1/Makefile" | head -n 3 | paste -sd. -
 }
+
+# use_ccache OUT: what goes before the name of a compiler that builds in OUT, in
+# $ccache: nothing where there is no ccache.
+# shellcheck disable=SC2034 # for those who source this
+use_ccache()
+{
+	ccache=''
+	command -v ccache >/dev/null || return 0
+	ccache='ccache '
+	CCACHE_BASEDIR=$(dirname "$1")
+	export CCACHE_BASEDIR CCACHE_NOHASHDIR=1
+}

@@ -203,7 +203,9 @@ build()
 		(cd "$dir" && rm -f "${others[@]}")
 	fi
 	{ mm_objects && users; } >"$dir.objects" || return 1
-	mapfile -t objects <"$dir.objects"
+	# One that is a driver as well is built as such.
+	mapfile -t objects < <(printf '%s\n' "${others[@]}" |
+		grep -vxFf - "$dir.objects")
 	kbuild -j"$(nproc)" -k W=1 C=1 CHECK="$sparse" "${objects[@]}" || return 1
 	[ "${#others[@]}" = 0 ] || kbuild -j"$(nproc)" -k "${others[@]}"
 }
@@ -248,12 +250,7 @@ lock "$out.lock"
 mapfile -t ours < <(git ls-files -co --exclude-standard -- 'mm/*.c' 'lib/*.c')
 printf '%s\n' "${ours[@]}" >"$out/ours"
 sparse=$(scripts/sparse.sh "$src" "$out/ours")
-ccache=''
-if command -v ccache >/dev/null; then
-	ccache='ccache '
-	CCACHE_BASEDIR=$(dirname "$out")
-	export CCACHE_BASEDIR CCACHE_NOHASHDIR=1
-fi
+use_ccache "$out"
 built=0
 for arch in x86_64 i386 arm64; do
 	for option in $OPTIONS; do
