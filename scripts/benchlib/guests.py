@@ -14,6 +14,7 @@ INSN = ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-seed", 
         "-rtc", "base=2026-01-01,clock=vm"]
 INSN_CPU = "max,-erms,-fsrm"    # a string move would count as one instruction a round
 WALL = ["-accel", "tcg,thread=multi"]
+WALL_RAM = ",prealloc=on"       # nothing that is timed waits for memory of the host
 # No unit tests, no randomness.
 WORDS = "kunit.enable=0 norandmaps quiet"
 LOW_MIB, HIGH_MIB, SPLIT_MIB = 2048, 4096, 2816     # of the q35 machine
@@ -87,8 +88,8 @@ class BenchGuest(machine.Guest):
 
     def command(self, mode, channels):
         """The qemu command line."""
-        cpu = INSN_CPU if self.accel is INSN else "max"
-        return ["qemu-system-x86_64", *self.accel, *machine.hardware(cpu),
+        cpu, ram = (INSN_CPU, "") if self.accel is INSN else ("max", WALL_RAM)
+        return ["qemu-system-x86_64", *self.accel, *machine.hardware(cpu, ram=ram),
                 *self._ports(channels), "-display", "none", "-no-reboot",
                 "-kernel", str(self.kernel.image), "-initrd", str(self.initramfs),
                 "-append", f"{machine.CONSOLE} guest={mode} {self.append}"]

@@ -9,7 +9,6 @@ SAMPLE = re.compile(r"sample (\S+) unit=(\S+) copied=(\d+) units=(\S+) cost=(\S+
                     r"check=(ok|bad)(?: note=(.*))?$")
 SIDES = ("base", "ours")
 LIMIT = 1.05            # a row above this has to be explained
-NOISY = 0.1             # a wall clock that scatters like this proves nothing
 
 
 class Row:
@@ -55,16 +54,6 @@ class Row:
             return deviation(self.ratios())
         spreads = [deviation(self.samples(side)) for side in SIDES]
         return None if None in spreads else max(spreads)
-
-    @property
-    def above(self):
-        """Whether it costs more than it may, noise aside."""
-        noise = 0
-        if self.instrument != "insn":
-            noise = self.spread
-            if noise is None or noise > NOISY:
-                return False
-        return self.ratio is not None and self.ratio > LIMIT + noise
 
     def rest_ratio(self, copy):
         """The ratio of what is not the copy loop."""
@@ -123,6 +112,25 @@ class Results:
         """The rows of an instrument."""
         return [row for row in self.rows.values() if row.instrument == instrument]
 
+    def noise(self, row):
+        """How far off a ratio may be; None when nothing says it. Instructions are exact. Of
+        another clock as far as its pairs are from each other, or as the yardstick is from one:
+        that is the same code on both sides."""
+        if row.instrument == "insn":
+            return 0
+        copy = self.rows.get((row.instrument, "copy"))
+        if None in (copy, row.spread) or copy.ratio is None:
+            return None
+        return max(row.spread, abs(copy.ratio - 1))
+
+    def mark(self, row):
+        """"!" for a row that costs more than it may, "?" for one that perhaps does."""
+        noise = self.noise(row)
+        if None in (noise, row.ratio) or \
+           row.ratio * (1 - noise) <= LIMIT < row.ratio * (1 + noise):
+            return "?"
+        return "!" if row.ratio > LIMIT else " "
+
     def copy_cost(self, instrument):
         """What the copy of a page costs, None when that was not measured."""
         row = self.rows.get((instrument, "copy"))
@@ -165,7 +173,7 @@ def table(results, instrument):
     for row in rows:
         share = copy * row.copied if copy and row.copied and row.name != "copy" else None
         lines.append(f"{row.name:26} {row.unit:10} {figure(row.value('base')):>10} "
-                     f"{figure(row.value('ours')):>10} {ratio(row.ratio, '!' if row.above else ' '):>6} "
+                     f"{figure(row.value('ours')):>10} {ratio(row.ratio, results.mark(row)):>6} "
                      f"{part(row.spread):>7} {figure(share):>8} "
                      f"{ratio(row.rest_ratio(copy)):>6}{remark(row)}")
     return lines
@@ -198,27 +206,47 @@ def write_csv(path, results, heading):
                 row.notes["base"], row.notes["ours"]])
 
 
-def write_rst(path, results, heading):
-    """The table of instructions, as Documentation/mm/migrate_bench.rst has it."""
+def counted_rows(results):
+    """The table of instructions, heads first."""
     copy = results.copy_cost("insn")
     lines = [("workload", "unit", "base", "ours", "ratio", "copy", "rest")]
     for row in results.of("insn"):
         share = copy * row.copied if copy and row.copied and row.name != "copy" else None
         lines.append((row.name, row.unit, figure(row.value("base")), figure(row.value("ours")),
                       ratio(row.ratio, ""), figure(share), ratio(row.rest_ratio(copy), "")))
-    widths = [max(map(len, column)) for column in zip(*lines)]
-    rule = "  ".join("=" * width for width in widths) + "\n"
+    return lines
+
+
+def timed_rows(results, instrument):
+    """The rows of another clock that say something, heads first."""
+    return [("workload", "unit", "ratio", "spread", "pairs")] + [
+        (row.name, row.unit, ratio(row.ratio, ""), part(row.spread), str(len(row.ratios())))
+        for row in results.of(instrument) if results.mark(row) != "?"]
+
+
+def write_rst(path, results, heading):
+    """The tables of Documentation/mm/migrate_bench.rst."""
     with open(path, "w", encoding="utf-8") as out:
         out.writelines(f".. {line}\n" for line in heading)
-        for number_of, line in enumerate(lines):
-            if number_of < 2:
-                out.write(rule if number_of else "\n" + rule)
-            cells = [cell.ljust(width) if column < 2 else cell.rjust(width)
-                     for column, (cell, width) in enumerate(zip(line, widths))]
-            # A dash alone would begin a list.
-            out.write("  ".join(c[:-2] + "\\-" if c.endswith(" -") else c
-                                for c in cells).rstrip() + "\n")
-        out.write(rule)
+        for instrument in HEADS:
+            rows = counted_rows(results) if instrument == "insn" else \
+                timed_rows(results, instrument)
+            if len(rows) > 1:
+                out.write("\n" + rst_table(rows))
+
+
+def rst_table(lines):
+    """Text of a table: two columns of words, the rest numbers."""
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    rule = "  ".join("=" * width for width in widths)
+    text = [rule]
+    for line in lines:
+        cells = [cell.ljust(width) if column < 2 else cell.rjust(width)
+                 for column, (cell, width) in enumerate(zip(line, widths))]
+        # A dash alone would begin a list.
+        text.append("  ".join(c[:-2] + "\\-" if c.endswith(" -") else c for c in cells).rstrip())
+    text.insert(2, rule)
+    return "\n".join(text + [rule, ""])
 
 
 def number(value):

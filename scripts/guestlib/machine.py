@@ -121,10 +121,11 @@ def _probe_boot(kernel):
     return said.decode(errors="replace")
 
 
-def hardware(cpu="max", machine="q35", slow_node=False):
+def hardware(cpu="max", machine="q35", slow_node=False, ram=""):
     """Four nodes with a CPU and memory each, and room for more memory.
 
-    A fifth node, of memory alone that is slower, is there on demand.
+    A fifth node, of memory alone that is slower, is there on demand, and so are
+    more properties of all memory.
     """
     nodes = NODES + slow_node
     args = ["-machine", machine + (",hmat=on" if slow_node else ""), "-nodefaults", "-cpu", cpu,
@@ -132,7 +133,7 @@ def hardware(cpu="max", machine="q35", slow_node=False):
             "-m", f"size={nodes * NODE_MIB}M,slots={SLOTS},maxmem={MAX_MIB}M"]
     for node in range(nodes):
         owner = f"cpus={node}" if node < NODES else "initiator=0"
-        args += ["-object", f"memory-backend-ram,id=ram{node},size={NODE_MIB}M",
+        args += ["-object", f"memory-backend-ram,id=ram{node},size={NODE_MIB}M{ram}",
                  "-numa", f"node,nodeid={node},{owner},memdev=ram{node}"]
     return args + (speeds(nodes) if slow_node else []) + \
         ["-device", "virtio-balloon-pci,id=balloon"]

@@ -6,6 +6,7 @@
 
 #define SIZE		MIB(64)
 #define NODES		4
+#define SHIFT		MIB(1)
 
 /* Which targets a request gets. */
 enum aim { ONE, ALTERNATE, RANDOM };
@@ -141,7 +142,10 @@ static void run_copy(const struct workload *w, unsigned int rounds)
 	size_t at;
 
 	area_make(&from, SIZE, BASE_PAGES, 1);
-	area_make(&to, SIZE, BASE_PAGES, 2);
+	/* In a cache that looks at an address's low bits they must not meet. */
+	area_make(&to, SIZE + SHIFT, BASE_PAGES, 2);
+	to.start += SHIFT;
+	to.size = SIZE;
 	to.seed = from.seed;
 	while (rounds--) {
 		settle();

@@ -15,6 +15,7 @@
 #define SIZE		MIB(64)
 #define STALL_SIZE	MIB(16)
 #define MOVER_SIZE	MIB(16)
+#define STALL_CALLS	512
 #define MAX_THREADS	4
 #define MAX_STALLS	65536
 #define STALL_NS	2000
@@ -165,6 +166,18 @@ static void report_stalls(const struct workload *w, struct toucher *t,
 	report(w, "p99", 1, t->stall[(nr - 1) * 99 / 100] * tick, good);
 }
 
+/*
+ * How much moves while the other thread touches it.  With a page in each call the
+ * base waits for all CPUs each time, which costs it milliseconds of real time and
+ * hardly an instruction.
+ */
+static size_t stall_size(unsigned long batch)
+{
+	size_t size = batch * STALL_CALLS * PAGE;
+
+	return counting_insns || size > STALL_SIZE ? STALL_SIZE : size;
+}
+
 /* The argument is the number of pages in a call. */
 static void run_stall(const struct workload *w, unsigned int rounds)
 {
@@ -174,7 +187,7 @@ static void run_stall(const struct workload *w, unsigned int rounds)
 	struct request rq;
 	unsigned int trip;
 
-	area_make(&t.area, STALL_SIZE, BASE_PAGES, 1);
+	area_make(&t.area, stall_size(w->arg), BASE_PAGES, 1);
 	request_make(&rq, &t.area, PAGE);
 	rq.batch = w->arg;
 	t.stall = calloc(MAX_STALLS, sizeof(*t.stall));
