@@ -112,24 +112,28 @@ class Results:
         """The rows of an instrument."""
         return [row for row in self.rows.values() if row.instrument == instrument]
 
-    def noise(self, row):
-        """How far off a ratio may be; None when nothing says it. Instructions are exact. Of
-        another clock as far as its pairs are from each other, or as the yardstick is from one:
-        that is the same code on both sides."""
-        if row.instrument == "insn":
-            return 0
-        copy = self.rows.get((row.instrument, "copy"))
-        if None in (copy, row.spread) or copy.ratio is None:
-            return None
-        return max(row.spread, abs(copy.ratio - 1))
+    def off_one(self, instrument):
+        """How far the yardstick's pairs are off one, which is the same code on both sides:
+        their median and the worst of them; None without any."""
+        row = self.rows.get((instrument, "copy"))
+        off = [abs(value - 1) for value in row.ratios()] if row else []
+        return (statistics.median(off), max(off)) if off else None
 
     def mark(self, row):
-        """"!" for a row that costs more than it may, "?" for one that perhaps does."""
-        noise = self.noise(row)
-        if None in (noise, row.ratio) or \
-           row.ratio * (1 - noise) <= LIMIT < row.ratio * (1 + noise):
+        """"!" for a row that costs more than it may, "?" for one that perhaps does.
+
+        Instructions are exact. By another clock a row is above the limit when the best of its
+        pairs is, by more than the yardstick has ever been off, and below it when the middle one
+        is, by what is usual.
+        """
+        if row.instrument == "insn":
+            return "!" if row.ratio and row.ratio > LIMIT else " "
+        off = self.off_one(row.instrument)
+        if None in (off, row.spread):
             return "?"
-        return "!" if row.ratio > LIMIT else " "
+        if min(row.ratios()) > LIMIT + off[1]:
+            return "!"
+        return " " if row.ratio * (1 + max(row.spread, off[0])) <= LIMIT else "?"
 
     def copy_cost(self, instrument):
         """What the copy of a page costs, None when that was not measured."""
