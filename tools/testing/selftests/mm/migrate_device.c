@@ -41,6 +41,12 @@
 #define ROUNDS		8
 #define STRESS_SECONDS	3
 
+/*
+ * As many pages that are not there khugepaged fetches for a huge one, those that
+ * a device holds included: all of them would come back behind a test's back.
+ */
+#define FETCHED		"/sys/kernel/mm/transparent_hugepage/khugepaged/max_ptes_swap"
+
 /* The part of a snapshot that says where a page is. */
 #define PLACE_MASK	0xf0
 
@@ -56,6 +62,7 @@ FIXTURE(migrate_device)
 	char *mem;		/* two huge pages in it, aligned */
 	long anon;		/* anonymous memory before, in kB */
 	long thps;		/* huge pages of all processes before */
+	unsigned long fetched;	/* of FETCHED, before */
 };
 
 /* What concerns small pages only, or huge ones only */
@@ -329,6 +336,8 @@ static void setup(struct __test_metadata *const _metadata,
 			     ~(self->pmd - 1));
 	ASSERT_EQ(madvise(self->map, self->map_len,
 			  huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE), 0);
+	ASSERT_EQ(read_sysfs(FETCHED, &self->fetched), 0);
+	ASSERT_EQ(write_sysfs(FETCHED, 0), 0);
 }
 
 static void teardown(struct __test_metadata *const _metadata,
@@ -347,6 +356,7 @@ static void teardown(struct __test_metadata *const _metadata,
 	}
 	if (self->map == MAP_FAILED)
 		return;
+	EXPECT_EQ(write_sysfs(FETCHED, self->fetched), 0);
 
 	/* Stacks of threads and the like come and go, but no huge pages. */
 	anon = number_in("/proc/self/status", "RssAnon:") - self->anon;
