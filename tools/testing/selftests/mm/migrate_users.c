@@ -934,12 +934,12 @@ static void vacate(const struct cma *cma)
 }
 
 /*
- * The page allocator turns to the area when little else is left. Take memory
- * of its node in steps until enough of it lies in the area.
+ * Take memory of the area's node in steps until enough of it lies in the area,
+ * to which the page allocator turns when little else is left. Without success
+ * the memory is given back, and NULL is returned.
  */
-static char *fill_cma(const struct cma *cma, size_t *len)
+static char *try_fill_cma(const struct cma *cma, int node, size_t *len)
 {
-	int node = mig_node_of_pfn(cma->from);
 	size_t most = 96 * MB, in = 0;
 	char *mem = mig_map(most, PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS, -1);
@@ -955,8 +955,26 @@ static char *fill_cma(const struct cma *cma, size_t *len)
 		in += nr_in_range(mem + *len, STEP, cma->from, cma->from + cma->nr);
 	}
 	mig_alloc_anywhere();
-	if (!in)
-		mig_skip("no page of ours got into the CMA area");
+	if (in)
+		return mem;
+	munmap(mem, most);
+	return NULL;
+}
+
+/*
+ * What others give back meanwhile, and a page in the area that cannot move at
+ * the moment, may be in the way: once more, then.
+ */
+static char *fill_cma(const struct cma *cma, size_t *len)
+{
+	int node = mig_node_of_pfn(cma->from);
+	char *mem = NULL;
+
+	for (int i = 0; i < 5 && !mem; i++)
+		mem = try_fill_cma(cma, node, len);
+	if (!mem)
+		mig_skip("no page of ours got into the CMA area, with %zu KiB free on its node",
+			 node_free(node) / KB);
 	return mem;
 }
 
