@@ -55,13 +55,16 @@ class Row:
         spreads = [deviation(self.samples(side)) for side in SIDES]
         return None if None in spreads else max(spreads)
 
+    def copy_share(self, copy):
+        """What of a unit is the copy loop, None when nothing else can be told from it."""
+        return copy * self.copied if copy and self.copied and self.name != "copy" else None
+
     def rest_ratio(self, copy):
         """The ratio of what is not the copy loop."""
-        base, ours = self.value("base"), self.value("ours")
-        if not self.copied or None in (copy, base, ours) or self.name == "copy":
+        base, ours, share = self.value("base"), self.value("ours"), self.copy_share(copy)
+        if None in (share, base, ours):
             return None
-        rest = base - copy * self.copied
-        return (ours - copy * self.copied) / rest if rest > 0 else None
+        return (ours - share) / (base - share) if base > share else None
 
 
 def deviation(values):
@@ -175,10 +178,9 @@ def table(results, instrument):
              f"{'workload':26} {'unit':10} {'base':>10} {'ours':>10} {'ratio':>6} "
              f"{'spread':>7} {'copy':>8} {'rest':>6}"]
     for row in rows:
-        share = copy * row.copied if copy and row.copied and row.name != "copy" else None
         lines.append(f"{row.name:26} {row.unit:10} {figure(row.value('base')):>10} "
                      f"{figure(row.value('ours')):>10} {ratio(row.ratio, results.mark(row)):>6} "
-                     f"{part(row.spread):>7} {figure(share):>8} "
+                     f"{part(row.spread):>7} {figure(row.copy_share(copy)):>8} "
                      f"{ratio(row.rest_ratio(copy)):>6}{remark(row)}")
     return lines
 
@@ -215,9 +217,9 @@ def counted_rows(results):
     copy = results.copy_cost("insn")
     lines = [("workload", "unit", "base", "ours", "ratio", "copy", "rest")]
     for row in results.of("insn"):
-        share = copy * row.copied if copy and row.copied and row.name != "copy" else None
         lines.append((row.name, row.unit, figure(row.value("base")), figure(row.value("ours")),
-                      ratio(row.ratio, ""), figure(share), ratio(row.rest_ratio(copy), "")))
+                      ratio(row.ratio, ""), figure(row.copy_share(copy)),
+                      ratio(row.rest_ratio(copy), "")))
     return lines
 
 
