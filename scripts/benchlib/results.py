@@ -139,8 +139,8 @@ class Results:
         return " " if row.ratio * (1 + max(row.spread, off[0])) <= LIMIT else "?"
 
     def copy_cost(self, instrument):
-        """What the copy of a page costs, None when that was not measured."""
-        row = self.rows.get((instrument, "copy"))
+        """What the copy of a page costs; None when that was not measured, or not exactly."""
+        row = self.rows.get((instrument, "copy")) if instrument == "insn" else None
         return row.value("base") if row else None
 
 
@@ -173,7 +173,7 @@ def table(results, instrument):
     rows = results.of(instrument)
     if not rows:
         return []
-    copy = results.copy_cost(instrument) if instrument == "insn" else None
+    copy = results.copy_cost(instrument)
     lines = ["", HEADS[instrument],
              f"{'workload':26} {'unit':10} {'base':>10} {'ours':>10} {'ratio':>6} "
              f"{'spread':>7} {'copy':>8} {'rest':>6}"]
@@ -207,7 +207,7 @@ def write_csv(path, results, heading):
             copy = results.copy_cost(row.instrument)
             writer.writerow([row.instrument, row.name, row.unit, *map(number, (
                 row.value("base"), row.value("ours"), row.ratio, row.spread,
-                copy * row.copied if copy and row.copied else None, row.rest_ratio(copy))),
+                row.copy_share(copy), row.rest_ratio(copy))),
                 len(row.samples("base")), len(row.samples("ours")),
                 row.notes["base"], row.notes["ours"]])
 

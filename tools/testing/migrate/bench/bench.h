@@ -116,6 +116,7 @@ void pin_to(int cpu);
 void touch_page(const void *page);
 
 /* request.c: move_pages(2) */
+unsigned int random_below(unsigned int limit);
 
 /**
  * struct request - the arguments of move_pages(2)
@@ -136,6 +137,7 @@ struct request {
 };
 
 void request_make(struct request *rq, const struct area *a, size_t step);
+void request_shuffle(struct request *rq, unsigned long run);
 void request_free(struct request *rq);
 void request_aim(struct request *rq, int node);
 __u64 request_run(struct request *rq);

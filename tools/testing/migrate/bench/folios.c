@@ -8,6 +8,9 @@
 #define POOL(node)	"/sys/devices/system/node/node" #node \
 			"/hugepages/hugepages-2048kB/nr_hugepages"
 
+/* From this size on the pages of two folios often meet in a cache. */
+#define LARGE		KIB(256)
+
 /* Move there and back; both trips are figures of their own. */
 static void two_trips(const struct workload *w, const struct area *a,
 		      struct request *rq, size_t folio)
@@ -18,6 +21,8 @@ static void two_trips(const struct workload *w, const struct area *a,
 	int i;
 
 	for (i = 0; i < 2; i++) {
+		if (!counting_insns && folio >= LARGE)
+			request_shuffle(rq, rq->nr * folio / a->size);
 		request_aim(rq, 2 - i);
 		settle();
 		cost = request_run(rq);

@@ -11,16 +11,9 @@
 /* Which targets a request gets. */
 enum aim { ONE, ALTERNATE, RANDOM };
 
-static unsigned int next_random(unsigned int *state)
-{
-	*state = *state * 1664525 + 1013904223;
-	return *state >> 16;
-}
-
 /* Every page gets a target that it is not on, so that every page moves. */
 static void aim(struct request *rq, enum aim how, unsigned int round)
 {
-	static unsigned int state = 1;
 	unsigned long i;
 
 	for (i = 0; i < rq->nr; i++) {
@@ -30,7 +23,7 @@ static void aim(struct request *rq, enum aim how, unsigned int round)
 			rq->node[i] = 2 + (round + i) % 2;
 		else
 			rq->node[i] = (rq->node[i] + 1 +
-				       next_random(&state) % 3) % NODES;
+				       random_below(3)) % NODES;
 	}
 }
 

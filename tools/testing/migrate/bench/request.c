@@ -31,6 +31,45 @@ void request_make(struct request *rq, const struct area *a, size_t step)
 }
 
 /**
+ * random_below() - the next number of a sequence that each program repeats
+ * @limit: no more than 65536
+ *
+ * Return: a number below @limit
+ */
+unsigned int random_below(unsigned int limit)
+{
+	static unsigned int state = 1;
+
+	state = state * 1664525 + 1013904223;
+	return (state >> 16) % limit;
+}
+
+/**
+ * request_shuffle() - name the folios in a random order
+ * @rq: the request, before it is aimed; no more than 65536 folios
+ * @run: how many addresses of a folio it names
+ *
+ * Folios that come one after the other get frames that do, so all of them are
+ * as far from their sources as the first one; after this they are not.
+ */
+void request_shuffle(struct request *rq, unsigned long run)
+{
+	unsigned long left, i;
+
+	for (left = rq->nr / run; left > 1; left--) {
+		void **last = rq->addr + (left - 1) * run;
+		void **other = rq->addr + random_below(left) * run;
+
+		for (i = 0; i < run; i++) {
+			void *addr = last[i];
+
+			last[i] = other[i];
+			other[i] = addr;
+		}
+	}
+}
+
+/**
  * request_free() - forget it
  * @rq: the request
  */
