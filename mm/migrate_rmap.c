@@ -13,17 +13,18 @@
  *
  * A run is a number of neighbouring entries in one page table and one VMA that
  * map neighbouring pages of the folio. Nothing else about them has to agree:
- * every entry is read, translated and written by itself, and its young, dirty,
+ * every entry is read, compared and written by itself, and its young, dirty,
  * write, exclusive, soft-dirty and userfaultfd state comes back as it was. What
  * is paid once a run is everything around the entries: the flush, the
- * references, the rmap, the counters of the mm.
+ * references, the rmap, the counters of the mm. As long as all of them agree,
+ * the first one says what the others are, and is translated for all.
  *
  * page_vma_mapped_walk() finds the first entry of a run and takes the locks.
  * The run is followed from there, and the walk goes on behind it.
  *
  * Unmapping a run, under the page table lock:
  *
- *  1. Clear every entry and keep the old values.
+ *  1. Clear every entry and keep the old values, or the first one for all.
  *  2. Ask whether the folio may be pinned, and if it is not, take the exclusive
  *     marks off. This is the only step that can fail. It fails for the run as a
  *     whole, which then gets its old values back.
@@ -129,6 +130,16 @@ struct migrate_unmap {
 };
 
 /**
+ * struct migrate_series - entries for consecutive pages that are alike otherwise
+ * @first: The value for the first page.
+ * @step: What is added to it from each page to the next.
+ */
+struct migrate_series {
+	u64 first;
+	u64 step;
+};
+
+/**
  * struct migrate_ptes - a run of entries that is being unmapped
  * @folio: The folio.
  * @vma: Where it is mapped.
@@ -140,11 +151,12 @@ struct migrate_unmap {
  *	if any of them is dirty. Valid if @may_be_cached.
  * @may_be_cached: Some value of the run may be in the TLB.
  * @dirty: Some value of the run is dirty.
- * @alike: The values differ in nothing but the page.
+ * @alike: The values differ in nothing but the page, so @series says them all.
+ * @series: The values there would be if all were like the first one.
  * @exclusive: The pages that are exclusive to this mm.
  * @poisoned: The pages that are poisoned.
  * @unused: The pages whose contents nobody needs.
- * @old: The values of the entries before they were cleared.
+ * @old: The values of the entries before they were cleared, unless they are @alike.
  *
  * A page is in one of @exclusive, @poisoned and @unused at most. Protected by the
  * page table lock.
@@ -160,6 +172,7 @@ struct migrate_ptes {
 	bool may_be_cached;
 	bool dirty;
 	bool alike;
+	struct migrate_series series;
 	u64 exclusive;
 	u64 poisoned;
 	u64 unused;
@@ -170,8 +183,8 @@ struct migrate_ptes {
 static unsigned int migrate_run_limit(struct folio *folio, unsigned long first,
 				      unsigned long addr, unsigned long end)
 {
-	return min3((pmd_addr_end(addr, end) - addr) >> PAGE_SHIFT,
-		    folio_nr_pages(folio) - first, (unsigned long)MIGRATE_RUN_MAX);
+	return min3((end - addr) >> PAGE_SHIFT, PTRS_PER_PTE - pte_index(addr),
+		    min(folio_nr_pages(folio) - first, (unsigned long)MIGRATE_RUN_MAX));
 }
 
 /*
@@ -218,16 +231,6 @@ static __always_inline pte_t migrate_entry_pte(swp_entry_t entry, pte_t old)
 	return pte;
 }
 
-/**
- * struct migrate_series - entries for consecutive pages that are alike otherwise
- * @first: The value for the first page.
- * @step: What is added to it from each page to the next.
- */
-struct migrate_series {
-	u64 first;
-	u64 step;
-};
-
 static __always_inline pte_t migrate_series_pte(const struct migrate_series *series,
 						unsigned int i)
 {
@@ -245,22 +248,29 @@ static __always_inline struct migrate_series migrate_series_present(pte_t pte)
 	};
 }
 
+/* What swap offset @offset makes of a PTE. */
+static __always_inline u64 migrate_offset_bits(pgoff_t offset)
+{
+	return pte_val(softleaf_to_pte(swp_entry(0, offset)));
+}
+
 /*
- * The series of @nr migration entries that begins with @entry and bears the
- * marks of @old. How a swap offset is laid out is up to the architecture: where
- * it is in two pieces, a carry between them would make the steps uneven. Then the
- * last entry is not where it should be, and there is no such series.
+ * The series of @nr migration entries that begins with @entry, which is @first as
+ * a PTE. Nothing but the offset changes, so the step is a constant to the
+ * compiler. How an offset is laid out is up to the architecture: where it is in
+ * two pieces, a carry between them would make the steps uneven. Then the last
+ * entry is not where it should be, and there is no such series.
  */
 static __always_inline bool migrate_series_init(struct migrate_series *series,
-						swp_entry_t entry, pte_t old,
+						swp_entry_t entry, pte_t first,
 						unsigned int nr)
 {
-	const swp_entry_t second = { .val = entry.val + 1 };
-	const swp_entry_t last = { .val = entry.val + nr - 1 };
+	const pgoff_t offset = swp_offset(entry);
 
-	series->first = pte_val(migrate_entry_pte(entry, old));
-	series->step = pte_val(migrate_entry_pte(second, old)) - series->first;
-	return pte_same(migrate_entry_pte(last, old), migrate_series_pte(series, nr - 1));
+	series->first = pte_val(first);
+	series->step = migrate_offset_bits(1) - migrate_offset_bits(0);
+	return migrate_offset_bits(offset + nr - 1) - migrate_offset_bits(offset) ==
+	       (nr - 1) * series->step;
 }
 
 /*
@@ -340,8 +350,8 @@ static bool migrate_owes_all(const struct migrate_unmap *mu)
 /* The page tables do not map the pages of @new any more. */
 static void migrate_owe(struct migrate_unmap *mu, const struct migrate_debt *new)
 {
-	const unsigned long nr_pages = folio_nr_pages(mu->folio);
 	struct migrate_debt *piece;
+	unsigned long nr_pages;
 
 	/* Nothing else maps the folio, so nothing is owed either. */
 	if (likely(new->nr == folio_mapcount(mu->folio))) {
@@ -349,6 +359,7 @@ static void migrate_owe(struct migrate_unmap *mu, const struct migrate_debt *new
 		return;
 	}
 
+	nr_pages = folio_nr_pages(mu->folio);
 	if (new->nr == nr_pages) {
 		migrate_add_whole(mu, new);
 	} else {
@@ -373,6 +384,12 @@ static __always_inline void migrate_run_note(struct migrate_ptes *run, pte_t pte
 	run->dirty |= pte_dirty(pte);
 }
 
+/* What entry @i of @run was before it was cleared. */
+static __always_inline pte_t migrate_run_old(const struct migrate_ptes *run, unsigned int i)
+{
+	return likely(run->alike) ? migrate_series_pte(&run->series, i) : run->old[i];
+}
+
 /*
  * Clear the entries from @nr on that the hint of the architecture takes together
  * with the one there, whose value is @pte: they share their bits, so that the
@@ -382,19 +399,81 @@ static __always_inline unsigned int migrate_run_take(struct migrate_ptes *run, u
 						     unsigned int max, pte_t *pte)
 {
 	const unsigned long addr = run->addr + nr * PAGE_SIZE;
-	unsigned int step = pte_batch_hint(run->ptep + nr, *pte), i;
+	unsigned int step = pte_batch_hint(run->ptep + nr, *pte);
 
 	if (step == 1) {
 		*pte = ptep_get_and_clear(run->vma->vm_mm, addr, run->ptep + nr);
-		run->old[nr] = *pte;
 		return 1;
 	}
 
 	step = min(step, max - nr);
 	*pte = get_and_clear_ptes(run->vma->vm_mm, addr, run->ptep + nr, step);
-	for (i = 0; i < step; i++)
-		run->old[nr + i] = pte_advance_pfn(*pte, i);
 	return step;
+}
+
+/*
+ * Clear single entries from @nr on up to the first one that is not as expected,
+ * of which nothing more is to be known than this. Returns where that is. With
+ * @odd it is cleared too, as the CPU set a bit at the last moment, and its value
+ * is kept.
+ */
+static __always_inline unsigned int migrate_run_clear_alike(struct migrate_ptes *run,
+							    unsigned int nr, unsigned int max,
+							    bool *odd)
+{
+	u64 expected = pte_val(migrate_series_pte(&run->series, nr));
+	pte_t *const end = run->ptep + max;
+	unsigned long addr = run->addr + nr * PAGE_SIZE;
+	pte_t *ptep, pte;
+
+	for (ptep = run->ptep + nr; ptep < end; ptep++, addr += PAGE_SIZE) {
+		pte = ptep_get(ptep);
+		if (pte_val(pte) != expected || pte_batch_hint(ptep, pte) != 1)
+			break;
+		pte = ptep_get_and_clear(run->vma->vm_mm, addr, ptep);
+		if (unlikely(pte_val(pte) != expected)) {
+			run->old[ptep - run->ptep] = pte;
+			*odd = true;
+			break;
+		}
+		expected += run->series.step;
+	}
+	return ptep - run->ptep;
+}
+
+/* Keep the value of the @nr entries of @run from @first on, the first being @pte. */
+static __always_inline void migrate_run_keep(struct migrate_ptes *run, unsigned int first,
+					     unsigned int nr, pte_t pte)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i++)
+		run->old[first + i] = pte_advance_pfn(pte, i);
+	if (!pte_same(pte, migrate_series_pte(&run->series, first))) {
+		migrate_run_note(run, pte);
+		run->alike = false;
+	}
+}
+
+/*
+ * Clear the entries from @nr on one after another, of which there are @max at
+ * most, up to the first one that does not map the next page. Returns where that is.
+ */
+static __always_inline unsigned int migrate_run_clear_rest(struct migrate_ptes *run,
+							   unsigned int nr, unsigned int max)
+{
+	const unsigned long pfn = page_to_pfn(run->page);
+	unsigned int step;
+	pte_t pte;
+
+	for (; nr < max; nr += step) {
+		pte = ptep_get(run->ptep + nr);
+		if (!pte_present(pte) || pte_pfn(pte) != pfn + nr)
+			break;
+		step = migrate_run_take(run, nr, max, &pte);
+		migrate_run_keep(run, nr, step, pte);
+	}
+	return nr;
 }
 
 /*
@@ -403,34 +482,29 @@ static __always_inline unsigned int migrate_run_take(struct migrate_ptes *run, u
  * that the first one has not told. The CPU may set a bit just before an entry is
  * cleared, so it is the old value that counts.
  */
-static __always_inline void migrate_run_clear(struct migrate_ptes *run, unsigned int max)
+static __always_inline void migrate_run_clear(struct migrate_ptes *run, pte_t pte,
+					      unsigned int max)
 {
-	const unsigned long pfn = page_to_pfn(run->page);
-	pte_t pte = ptep_get(run->ptep), expected;
-	struct migrate_series series;
+	bool odd = false;
 	unsigned int nr;
 
 	flush_cache_range(run->vma, run->addr, run->addr + max * PAGE_SIZE);
 	nr = migrate_run_take(run, 0, max, &pte);
 	migrate_run_note(run, pte);
-	series = migrate_series_present(pte);
+	run->series = migrate_series_present(pte);
 
-	while (nr < max) {
-		expected = migrate_series_pte(&series, nr);
-		pte = ptep_get(run->ptep + nr);
-		if (!pte_same(pte, expected) &&
-		    (!pte_present(pte) || pte_pfn(pte) != pfn + nr))
-			break;
-
-		nr += migrate_run_take(run, nr, max, &pte);
-		if (!pte_same(pte, expected)) {
-			migrate_run_note(run, pte);
-			run->alike = false;
+	nr = migrate_run_clear_alike(run, nr, max, &odd);
+	if (nr < max) {
+		migrate_run_keep(run, 0, nr, pte);
+		if (odd) {
+			migrate_run_keep(run, nr, 1, run->old[nr]);
+			nr++;
 		}
+		nr = migrate_run_clear_rest(run, nr, max);
 	}
 
 	run->nr = nr;
-	if (run->dirty)
+	if (run->dirty && !pte_dirty(run->flush))
 		run->flush = pte_mkdirty(run->flush);
 }
 
@@ -438,7 +512,7 @@ static __always_inline void migrate_run_clear(struct migrate_ptes *run, unsigned
 static __always_inline void migrate_run_clear_softleaf(struct migrate_ptes *run, pte_t pte)
 {
 	pte_clear(run->vma->vm_mm, run->addr, run->ptep);
-	run->old[0] = pte;
+	run->series = (struct migrate_series){ .first = pte_val(pte) };
 	run->nr = 1;
 }
 
@@ -449,13 +523,59 @@ static __always_inline bool migrate_run_unmap_arch(struct migrate_ptes *run)
 	unsigned int i;
 
 	for (i = 0; i < run->nr; i++) {
-		if (pte_present(run->old[i]) && !PageHWPoison(run->page + i) &&
+		const pte_t old = migrate_run_old(run, i);
+
+		if (pte_present(old) && !PageHWPoison(run->page + i) &&
 		    arch_unmap_one(run->vma->vm_mm, run->vma,
-				   run->addr + i * PAGE_SIZE, run->old[i]) < 0)
+				   run->addr + i * PAGE_SIZE, old) < 0)
 			return false;
 	}
 #endif
 	return true;
+}
+
+/* Find the pages of @run whose contents nobody needs, where there can be any. */
+static __always_inline void migrate_run_find_unused(struct migrate_ptes *run)
+{
+	unsigned int i;
+	pte_t old;
+
+	for (i = 0; i < run->nr; i++) {
+		old = migrate_run_old(run, i);
+		if (pte_present(old) && pte_unused(old) && !userfaultfd_armed(run->vma))
+			run->unused |= BIT_ULL(i);
+	}
+}
+
+static __always_inline bool migrate_flags_are(const struct page *page, unsigned long mask,
+					      unsigned long flags)
+{
+	return (READ_ONCE(page->flags.f) & mask) == flags;
+}
+
+/* How many of @nr pages from @page on have no flag of @mask? */
+static __always_inline unsigned int migrate_count_plain(struct page *page, unsigned int nr,
+							unsigned long mask)
+{
+	struct page *const first = page, *const end = page + nr;
+
+	while (page < end && migrate_flags_are(page, mask, 0))
+		page++;
+	return page - first;
+}
+
+/*
+ * Take the exclusive marks off @nr pages from @page on, up to the first one that
+ * has none or is poisoned. Returns how many had one.
+ */
+static __always_inline unsigned int migrate_take_marks(struct page *page, unsigned int nr)
+{
+	const unsigned long mark = BIT(PG_anon_exclusive);
+	struct page *const first = page, *const end = page + nr;
+
+	while (page < end && migrate_flags_are(page, mark | __PG_HWPOISON, mark))
+		ClearPageAnonExclusive(page++);
+	return page - first;
 }
 
 /*
@@ -465,31 +585,39 @@ static __always_inline bool migrate_run_unmap_arch(struct migrate_ptes *run)
  * asks, with the barriers that this takes against GUP-fast, and the answer holds
  * for the others. They need one more barrier between their marks and the entries
  * that follow.
+ *
+ * Neighbours are of one sort most often, and are dealt with together.
  */
 static __always_inline bool migrate_run_sort(struct migrate_ptes *run)
 {
-	const unsigned long exclusive = folio_test_anon(run->folio) ?
-					BIT(PG_anon_exclusive) : 0;
-	const bool keep_unused = userfaultfd_armed(run->vma);
-	struct page *page = run->page;
+	const unsigned long mask = __PG_HWPOISON |
+			(folio_test_anon(run->folio) ? BIT(PG_anon_exclusive) : 0);
+	unsigned int i, nr, max;
 	unsigned long flags;
-	unsigned int i;
-	u64 bit = 1;
+	struct page *page;
 
 	VM_WARN_ON_ONCE_FOLIO(folio_test_hugetlb(run->folio), run->folio);
-	for (i = 0; i < run->nr; i++, page++, bit <<= 1) {
-		flags = READ_ONCE(page->flags.f);
+	migrate_run_find_unused(run);
+
+	for (i = 0; i < run->nr; i += nr) {
+		page = run->page + i;
+		flags = READ_ONCE(page->flags.f) & mask;
+		max = run->unused ? 1 : run->nr - i;
+		nr = 1;
 		if (unlikely(flags & __PG_HWPOISON)) {
-			run->poisoned |= bit;
-		} else if (pte_present(run->old[i]) && pte_unused(run->old[i]) &&
-			   !keep_unused) {
-			run->unused |= bit;
-		} else if (flags & exclusive) {
+			run->poisoned |= BIT_ULL(i);
+			run->unused &= ~BIT_ULL(i);
+		} else if (unlikely(run->unused & BIT_ULL(i))) {
+			continue;
+		} else if (!flags) {
+			nr += migrate_count_plain(page + 1, max - 1, mask);
+		} else {
 			if (run->exclusive)
 				ClearPageAnonExclusive(page);
 			else if (folio_try_share_anon_rmap_pte(run->folio, page))
 				return false;
-			run->exclusive |= bit;
+			nr += migrate_take_marks(page + 1, max - 1);
+			run->exclusive |= GENMASK_ULL(i + nr - 1, i);
 		}
 	}
 
@@ -507,14 +635,23 @@ static void migrate_run_undo(struct migrate_ptes *run)
 
 	for (i = 0; i < run->nr; i++)
 		set_pte_at(run->vma->vm_mm, run->addr + i * PAGE_SIZE,
-			   run->ptep + i, run->old[i]);
+			   run->ptep + i, migrate_run_old(run, i));
 }
 
-/* Do the migration entries of @run differ in nothing but the page? */
-static __always_inline bool migrate_run_uniform(const struct migrate_ptes *run)
+/* The migration entries of @run, if they differ in nothing but the page. */
+static __always_inline bool migrate_run_series(const struct migrate_ptes *run,
+					       struct migrate_series *series)
 {
-	return run->alike && !run->poisoned && !run->unused &&
-	       (!run->exclusive || run->exclusive == GENMASK_ULL(run->nr - 1, 0));
+	swp_entry_t first;
+	pte_t old;
+
+	if (!run->alike || run->poisoned || run->unused ||
+	    (run->exclusive && run->exclusive != GENMASK_ULL(run->nr - 1, 0)))
+		return false;
+
+	old = migrate_series_pte(&run->series, 0);
+	first = migrate_encode(run->page, old, run->exclusive);
+	return migrate_series_init(series, first, migrate_entry_pte(first, old), run->nr);
 }
 
 /* Write the migration entries of a run in which each page needs its own look. */
@@ -523,14 +660,15 @@ static __always_inline void migrate_run_install_mixed(struct migrate_ptes *run)
 	const u64 skip = run->poisoned | run->unused;
 	swp_entry_t entry;
 	unsigned int i;
+	pte_t old;
 
 	for (i = 0; i < run->nr; i++) {
 		if (skip & BIT_ULL(i))
 			continue;
-		entry = migrate_encode(run->page + i, run->old[i],
-				       run->exclusive & BIT_ULL(i));
+		old = migrate_run_old(run, i);
+		entry = migrate_encode(run->page + i, old, run->exclusive & BIT_ULL(i));
 		set_pte_at(run->vma->vm_mm, run->addr + i * PAGE_SIZE, run->ptep + i,
-			   migrate_entry_pte(entry, run->old[i]));
+			   migrate_entry_pte(entry, old));
 	}
 }
 
@@ -541,10 +679,7 @@ static __always_inline void migrate_run_install(struct migrate_ptes *run)
 	struct migrate_series series;
 	unsigned int i;
 
-	if (likely(migrate_run_uniform(run)) &&
-	    likely(migrate_series_init(&series,
-				       migrate_encode(run->page, run->old[0], run->exclusive),
-				       run->old[0], run->nr))) {
+	if (likely(migrate_run_series(run, &series))) {
 		for (i = 0; i < run->nr; i++)
 			set_pte_at(run->vma->vm_mm, run->addr + i * PAGE_SIZE,
 				   run->ptep + i, migrate_series_pte(&series, i));
@@ -672,7 +807,7 @@ static __always_inline unsigned int migrate_unmap_run(struct migrate_unmap *mu,
 	run.unused = 0;
 
 	if (likely(pte_present(first)))
-		migrate_run_clear(&run, max);
+		migrate_run_clear(&run, first, max);
 	else
 		migrate_run_clear_softleaf(&run, first);
 	return migrate_run_replace(&run, mu->flags) ? run.nr : 0;
@@ -797,7 +932,13 @@ static bool migrate_unmap_walk(struct migrate_unmap *mu, struct page_vma_mapped_
 	return ok;
 }
 
-/* An &rmap_walk_control.rmap_one: replace what maps @folio in @vma. */
+/*
+ * An &rmap_walk_control.rmap_one: replace what maps @folio in @vma. The walk goes
+ * on for as long as that works out and something else maps @folio.
+ *
+ * exec() moves its temporary stack: the VMA under the anon_vma lock, the page
+ * tables without it. Migration entries there might not be found again.
+ */
 static bool migrate_unmap_vma(struct folio *folio, struct vm_area_struct *vma,
 			      unsigned long addr, void *arg)
 {
@@ -806,6 +947,9 @@ static bool migrate_unmap_vma(struct folio *folio, struct vm_area_struct *vma,
 			      mu->flags & TTU_SYNC ? PVMW_SYNC : 0);
 	struct mmu_notifier_range range;
 	bool ok;
+
+	if (vma_is_temporary_stack(vma))
+		return true;
 
 	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, vma->vm_mm, addr,
 				vma_address_end(&pvmw));
@@ -816,7 +960,7 @@ static bool migrate_unmap_vma(struct folio *folio, struct vm_area_struct *vma,
 	/* Only anonymous folios get split for being mapped in part. */
 	if (!folio_test_anon(folio))
 		migrate_pay_debts(mu);
-	return ok;
+	return ok && folio_mapped(folio);
 }
 
 /**
@@ -924,21 +1068,7 @@ static bool migrate_unmap_hugetlb(struct folio *folio, struct vm_area_struct *vm
 	}
 
 	mmu_notifier_invalidate_range_end(&range);
-	return ok;
-}
-
-static int migrate_unmap_done(struct folio *folio)
-{
-	return !folio_mapped(folio);
-}
-
-/*
- * exec() moves its temporary stack: the VMA under the anon_vma lock, the page
- * tables without it. Migration entries there might not be found again.
- */
-static bool migrate_skip_vma(struct vm_area_struct *vma, void *arg)
-{
-	return vma_is_temporary_stack(vma);
+	return ok && folio_mapped(folio);
 }
 
 /* Walk, and pay what is owed while the lock that protects the debts is held. */
@@ -986,7 +1116,6 @@ void try_to_migrate(struct folio *folio, enum ttu_flags flags)
 	struct rmap_walk_control rwc = {
 		.arg = &mu,
 		.rmap_one = migrate_unmap_vma,
-		.done = migrate_unmap_done,
 		.anon_lock = folio_lock_anon_vma_read,
 	};
 
@@ -1007,8 +1136,6 @@ void try_to_migrate(struct folio *folio, enum ttu_flags flags)
 	mu.nr_pieces = 0;
 	if (folio_test_hugetlb(folio))
 		rwc.rmap_one = migrate_unmap_hugetlb;
-	if (folio_test_anon(folio) && !folio_test_ksm(folio))
-		rwc.invalid_vma = migrate_skip_vma;
 
 	if (folio_test_large(folio) && folio_test_anon(folio))
 		migrate_unmap_anon_large(folio, &rwc);
@@ -1085,16 +1212,18 @@ static pte_t migrate_decode_device(struct page *page, softleaf_t entry, pte_t ol
 static __always_inline unsigned int migrate_count_alike(pte_t *ptep, softleaf_t entry,
 							pte_t first, unsigned int max)
 {
+	pte_t *const end = ptep + max, *next = ptep;
 	struct migrate_series series;
-	unsigned int nr;
+	u64 expected;
 
 	if (!migrate_series_init(&series, entry, first, max))
 		return 1;
-	for (nr = 1; nr < max; nr++) {
-		if (!pte_same(migrate_series_pte(&series, nr), ptep_get(ptep + nr)))
-			break;
-	}
-	return nr;
+	expected = series.first;
+	do {
+		expected += series.step;
+		next++;
+	} while (next < end && pte_val(ptep_get(next)) == expected);
+	return next - ptep;
 }
 
 /* Is @pte the migration entry for @pfn? */
