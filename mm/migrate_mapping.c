@@ -41,15 +41,17 @@
 #include "swap.h"
 
 /*
- * What the first flag word says about the contents and their use. PG_mappedtodisk
- * is PG_anon_exclusive in anonymous memory. There the page table entries carry
- * the state, but the first page of a large folio may hold the flag without being
- * mapped, and copying it then is harmless. PG_checked shares its bit with
- * PG_swapcache, which a new folio in the swap cache has already.
+ * What the first flag word says about the contents, their use and the list they
+ * belong on. PG_mappedtodisk is PG_anon_exclusive in anonymous memory. There the
+ * page table entries carry the state, but the first page of a large folio may
+ * hold the flag without being mapped, and copying it then is harmless. PG_checked
+ * shares its bit with PG_swapcache, which a new folio in the swap cache has
+ * already, as a slot that was swapped has moved PG_dirty.
  */
 #define MIGRATE_FLAGS_CARRIED						\
-	(BIT(PG_referenced) | BIT(PG_workingset) | BIT(PG_checked) |	\
-	 BIT(PG_mappedtodisk))
+	(BIT(PG_uptodate) | BIT(PG_dirty) | BIT(PG_referenced) |	\
+	 BIT(PG_workingset) | BIT(PG_checked) | BIT(PG_mappedtodisk) |	\
+	 BIT(PG_active) | BIT(PG_unevictable))
 
 /* Close the slot of @src. Returns the swap cluster, NULL for the page cache. */
 static struct swap_cluster_info *migrate_slot_lock(struct address_space *mapping,
@@ -290,19 +292,12 @@ int folio_migrate_mapping(struct address_space *mapping, struct folio *dst,
 }
 EXPORT_SYMBOL(folio_migrate_mapping);
 
-/* Flags that describe the contents and how they are used. */
-static void migrate_content_flags(struct folio *src, struct folio *dst)
+/* Flags that describe the memory and its use, all with one atomic operation. */
+static void migrate_carry_flags(struct folio *src, struct folio *dst)
 {
-	/* Orders the copy of the contents before the flag. */
-	if (folio_test_uptodate(src))
-		folio_mark_uptodate(dst);
-
+	/* A full barrier: the contents are there before PG_uptodate says so. */
 	set_mask_bits(&dst->flags.f, 0,
 		      READ_ONCE(src->flags.f) & MIGRATE_FLAGS_CARRIED);
-
-	/* A slot that was swapped has moved the bit already; others not. */
-	if (folio_test_dirty(src))
-		folio_set_dirty(dst);
 
 	/* On 32-bit these two are not in the flag word. */
 	if (folio_test_young(src))
@@ -311,20 +306,15 @@ static void migrate_content_flags(struct folio *src, struct folio *dst)
 		folio_set_idle(dst);
 }
 
-/* Which list of reclaim the memory is on, and how it got there. */
-static void migrate_reclaim_flags(struct folio *src, struct folio *dst)
+/* The list belongs to @dst now, and freeing takes offence at these flags. */
+static void migrate_leave_lists(struct folio *src)
 {
-	const bool active = folio_test_clear_active(src);
-	const bool unevictable = folio_test_clear_unevictable(src);
+	VM_WARN_ON_ONCE_FOLIO(folio_test_active(src) && folio_test_unevictable(src), src);
 
-	VM_WARN_ON_ONCE_FOLIO(active && unevictable, src);
-
-	if (active)
-		folio_set_active(dst);
-	else if (unevictable)
-		folio_set_unevictable(dst);
-
-	folio_migrate_refs(dst, src);
+	if (folio_test_active(src))
+		folio_clear_active(src);
+	if (folio_test_unevictable(src))
+		folio_clear_unevictable(src);
 }
 
 /*
@@ -350,11 +340,13 @@ static void migrate_last_cpupid(struct folio *src, struct folio *dst)
  */
 static void migrate_detach(struct folio *src, struct folio *dst)
 {
-	folio_migrate_ksm(dst, src);
+	if (folio_test_ksm(src))
+		folio_migrate_ksm(dst, src);
 
 	if (folio_test_swapcache(src))
 		folio_clear_swapcache(src);
-	folio_clear_private(src);
+	if (folio_test_private(src))
+		folio_clear_private(src);
 
 	/* hugetlb keeps flags there, and moves them in its own way. */
 	if (!folio_test_hugetlb(src))
@@ -375,8 +367,9 @@ static void migrate_detach(struct folio *src, struct folio *dst)
  */
 void folio_migrate_flags(struct folio *dst, struct folio *src)
 {
-	migrate_content_flags(src, dst);
-	migrate_reclaim_flags(src, dst);
+	migrate_carry_flags(src, dst);
+	folio_migrate_refs(dst, src);
+	migrate_leave_lists(src);
 	migrate_last_cpupid(src, dst);
 	migrate_detach(src, dst);
 
