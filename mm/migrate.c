@@ -548,16 +548,14 @@ static void migrate_mark_if_partial(struct folio *folio)
 /* ---------------------------------------------------------------- locking src */
 
 /*
- * Lock the source, waiting as long as the mode allows.
+ * Wait for the lock of the source, as long as the mode allows.
  *
  * Direct reclaim and direct compaction never wait. They may be running on
  * behalf of the very task that holds the lock: readahead locks the folios it
  * adds to the page cache, and may need memory for the next one.
  */
-static bool migrate_lock_src(struct folio *src, enum migrate_mode mode)
+static bool migrate_wait_lock(struct folio *src, enum migrate_mode mode)
 {
-	if (likely(folio_trylock(src)))
-		return true;
 	if (mode == MIGRATE_ASYNC || (current->flags & PF_MEMALLOC))
 		return false;
 	/* Not uptodate: the lock is held until a read from disk is complete. */
@@ -565,6 +563,11 @@ static bool migrate_lock_src(struct folio *src, enum migrate_mode mode)
 		return false;
 	folio_lock(src);
 	return true;
+}
+
+static bool migrate_lock_src(struct folio *src, enum migrate_mode mode)
+{
+	return likely(folio_trylock(src)) || migrate_wait_lock(src, mode);
 }
 
 /* ------------------------------------------------------------ splitting large */
@@ -593,14 +596,14 @@ static int migrate_split(struct migrate_batch *batch, struct folio *folio)
 static enum migrate_outcome migrate_presplit(struct migrate_batch *batch,
 					     struct migrate_pair *pair)
 {
-	const unsigned long partial = MIGRATE_WAS_QUEUED | MIGRATE_WAS_PARTIAL;
 	struct folio *src = pair->src;
 
 	/* Sorted out before, and fatal to everything that follows. */
 	if (WARN_ON_ONCE(folio_test_hugetlb(src)))
 		return migrate_verdict(pair, MIGRATE_CAUSE_REFUSED);
 
-	if (unlikely((migrate_deferral(src) & partial) == partial) &&
+	if (unlikely(folio_test_partially_mapped(src)) &&
+	    migrate_deferral(src) & MIGRATE_WAS_QUEUED &&
 	    !migrate_split(batch, src))
 		return MIGRATE_SPLIT;
 
@@ -648,9 +651,9 @@ static void migrate_hold_anon_vma(struct migrate_batch *batch,
 	struct folio *src = pair->src;
 	struct anon_vma *anon_vma;
 
-	if (!folio_test_anon(src) || folio_test_ksm(src))
-		return;
 	if (batch->anon_vma && folio_anon_vma(src) == batch->anon_vma)
+		return;
+	if (!folio_test_anon(src) || folio_test_ksm(src))
 		return;
 
 	/* None to be had means not mapped, and then none is needed. */
@@ -688,8 +691,8 @@ static enum migrate_outcome migrate_unmap_src(struct migrate_batch *batch,
 			pair->was |= migrate_deferral(src);
 		try_to_migrate(src, batch->flush);
 		pair->was |= MIGRATE_WAS_MAPPED;
-		if (folio_test_large(src) &&
-		    (migrate_deferral(src) & ~pair->was & MIGRATE_WAS_PARTIAL))
+		if (folio_test_large(src) && folio_test_partially_mapped(src) &&
+		    !(pair->was & MIGRATE_WAS_PARTIAL))
 			pair->was |= MIGRATE_GOT_MARKED;
 	}
 
@@ -764,6 +767,12 @@ static bool migrate_is_busy(const struct migrate_batch *batch,
 	return batch->mode == MIGRATE_ASYNC && folio_test_locked(src);
 }
 
+/* Looks at the type first: no folio of the LRU has one, whatever its flags. */
+static bool migrate_has_movable_ops(const struct folio *src)
+{
+	return page_has_type(&src->page) && page_has_movable_ops(&src->page);
+}
+
 /* First phase, one folio: from queued to unmapped. */
 static enum migrate_outcome migrate_begin(struct migrate_batch *batch,
 					  struct migrate_pair *pair)
@@ -772,7 +781,7 @@ static enum migrate_outcome migrate_begin(struct migrate_batch *batch,
 	struct folio *src = pair->src;
 	enum migrate_outcome outcome;
 
-	if (unlikely(page_has_movable_ops(&src->page))) {
+	if (unlikely(migrate_has_movable_ops(src))) {
 		pair->was = MIGRATE_IS_MOVABLE_OPS;
 	} else {
 		if (folio_test_large(src)) {
