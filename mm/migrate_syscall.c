@@ -591,9 +591,7 @@ static void move_chunk(struct move_run *run)
 	struct move_chunk *chunk = &run->chunk;
 	unsigned int i;
 
-	for (i = 0; i < chunk->nr; i++)
-		chunk->status[i] = MOVE_TODO;
-
+	memset32(chunk->status, MOVE_TODO, chunk->nr);
 	for (i = 0; i < chunk->nr; i++) {
 		if (chunk->status[i] == MOVE_TODO)
 			move_pass(run, i);
@@ -671,13 +669,16 @@ static int move_read_nodes(struct move_run *run, const struct move_args *args,
 {
 	struct move_chunk *chunk = &run->chunk;
 	const unsigned int nr = chunk->nr;
+	int err, checked = 0;	/* valid from the second node on */
 	unsigned int i;
-	int err;
 
 	chunk->nr = move_read(chunk->node, args->nodes + pos, nr,
 			      sizeof(*chunk->node));
 	for (i = 0; i < chunk->nr; i++) {
-		err = move_check_node(run, chunk->node[i]);
+		if (i && chunk->node[i] == checked)
+			continue;
+		checked = chunk->node[i];
+		err = move_check_node(run, checked);
 		if (err) {
 			chunk->nr = i;
 			return err;
