@@ -346,13 +346,14 @@ static long pcp_pages(void)
 /*
  * Memory that is free, and what the kernel can tell the use of. A page that
  * lost its last owner, but not its last reference, is in neither. A page that
- * leaves the list of a CPU in between would be in it twice: look again then.
+ * leaves the list of a CPU in between would be in it twice: look again then. The
+ * host may be filling a balloon all the while, which therefore comes first.
  */
 long mig_known_kb(void)
 {
 	static const char *const uses[] = {
-		"MemFree", "Buffers", "Cached", "SwapCached", "AnonPages",
-		"Slab", "KernelStack", "PageTables", "Percpu",
+		"Balloon", "MemFree", "Buffers", "Cached", "SwapCached",
+		"AnonPages", "Slab", "KernelStack", "PageTables", "Percpu",
 	};
 	int try = 100;
 	long pcp, sum;

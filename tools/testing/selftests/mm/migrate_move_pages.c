@@ -237,18 +237,23 @@ static void bad_node(const void *arg)
 {
 	static const int nodes[] = { -1, 1 << 20, 4096, INT_MIN };
 	char *mem = some_pages(3);
-	size_t i;
+	size_t i, bad;
 
 	for (i = 0; i < ARRAY_SIZE(nodes); i++) {
-		mig_must_move_to(mem, 3 * mig_psize, MIG_A);
-		call.nr = 0;
-		name_all(mem, 3 * mig_psize, MIG_B);
-		call.nodes[1] = nodes[i];
-		move(MIG_MF_MOVE);
-		expect_ret(-ENODEV);
-		expect_moved(0);
-		expect_status(1, NOTHING);
-		expect_status(2, NOTHING);
+		for (bad = 0; bad < 2; bad++) {
+			mig_must_move_to(mem, 3 * mig_psize, MIG_A);
+			call.nr = 0;
+			name_all(mem, 3 * mig_psize, MIG_B);
+			call.nodes[bad] = nodes[i];
+			move(MIG_MF_MOVE);
+			expect_ret(-ENODEV);
+			if (bad)
+				expect_moved(0);
+			else
+				expect_status(0, NOTHING);
+			expect_status(1, NOTHING);
+			expect_status(2, NOTHING);
+		}
 	}
 	expect_contents(mem, 3 * mig_psize);
 }
