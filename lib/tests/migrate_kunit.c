@@ -453,9 +453,13 @@ static void expect_contents(struct mover *m, int from, int to)
 	KUNIT_EXPECT_EQ(m->test, wrong, 0);
 }
 
-/* Counters, as exact as they are. */
+/*
+ * Counters, as exact as they are. The share of a CPU may go to the whole just as
+ * they are added up, and be in the sum twice or not at all: so it takes two sums
+ * that agree.
+ */
 
-static long node_count(int nid, enum node_stat_item item)
+static long add_up_node(int nid, enum node_stat_item item)
 {
 	pg_data_t *pgdat = NODE_DATA(nid);
 	long sum = atomic_long_read(&pgdat->vm_stat[item]);
@@ -466,6 +470,17 @@ static long node_count(int nid, enum node_stat_item item)
 		sum += per_cpu_ptr(pgdat->per_cpu_nodestats,
 				   cpu)->vm_node_stat_diff[item];
 #endif
+	return sum;
+}
+
+static long node_count(int nid, enum node_stat_item item)
+{
+	long sum, again = add_up_node(nid, item);
+
+	do {
+		sum = again;
+		again = add_up_node(nid, item);
+	} while (sum != again);
 	return sum;
 }
 
@@ -480,13 +495,24 @@ static long count_isolated(void)
 	return sum;
 }
 
-static unsigned long count_mlocked(void)
+static unsigned long add_up_mlocked(void)
 {
 	unsigned long sum = 0;
 	struct zone *zone;
 
 	for_each_populated_zone(zone)
 		sum += zone_page_state_snapshot(zone, NR_MLOCK);
+	return sum;
+}
+
+static unsigned long count_mlocked(void)
+{
+	unsigned long sum, again = add_up_mlocked();
+
+	do {
+		sum = again;
+		again = add_up_mlocked();
+	} while (sum != again);
 	return sum;
 }
 
@@ -1249,9 +1275,14 @@ static void map_thp_ptes(struct mover *m)
 	vary(m->test, AREA, 64);
 }
 
+/*
+ * Four folios: two of them vary from the first page on, one from the seventh on,
+ * and all pages of the last one are alike.
+ */
 static void map_mthp(struct mover *m)
 {
 	const unsigned long len = 4 * PAGE_SIZE << MTHP_ORDER;
+	const unsigned int late = (2 << MTHP_ORDER) + 5;
 
 	need_thp(m);
 	map(m, NULL, AREA, len, MAP_PRIVATE | MAP_ANONYMOUS);
@@ -1261,7 +1292,8 @@ static void map_mthp(struct mover *m)
 	advise(m, AREA, len, MADV_NOHUGEPAGE);
 	if (folio_order(folio_at(AREA)) != MTHP_ORDER)
 		kunit_skip(m->test, "no large folio to be had");
-	vary(m->test, AREA, 3 << MTHP_ORDER);
+	vary(m->test, AREA, 2 << MTHP_ORDER);
+	vary(m->test, AREA + late * PAGE_SIZE, (3 << MTHP_ORDER) - late);
 }
 
 #ifdef CONFIG_HUGETLB_PAGE
@@ -2503,6 +2535,79 @@ static void pmd_split_on_the_way(struct kunit *test)
 	expect_same(m, 0, m->nr);
 }
 
+#ifdef CONFIG_MEMORY_FAILURE
+static bool says_poison(unsigned long addr)
+{
+	pte_t *ptep = pte_offset_map(pmd_at(addr), addr), pte;
+
+	if (!ptep)
+		return false;
+	pte = ptep_get(ptep);
+	pte_unmap(ptep);
+	return !pte_none(pte) && !pte_present(pte) &&
+	       softleaf_is_hwpoison(softleaf_from_pte(pte));
+}
+
+/* Page @bad is poisoned, one of the folio that begins with page @first. */
+static void poison_one(struct mover *m, int first, int bad)
+{
+	struct folio *folio = folio_was(m, first);
+	const int end = first + folio_nr_pages(folio);
+	struct mm_struct *mm = current->mm;
+	unsigned long mapped = get_mm_counter_sum(mm, MM_ANONPAGES);
+	struct page *page = m->was[bad].page;
+	int i;
+
+	folio_get(folio);
+	SetPageHWPoison(page);
+	replace_and_restore(m, folio, 0);
+	ClearPageHWPoison(page);
+	folio_put(folio);
+
+	for (i = first; i < end; i++) {
+		m->was[i].refs--;
+		m->was[i].mapcount--;
+	}
+	expect_same(m, first, bad);
+	KUNIT_EXPECT_TRUE(m->test, says_poison(m->was[bad].addr));
+	expect_same(m, bad + 1, end);
+	KUNIT_EXPECT_EQ(m->test, get_mm_counter_sum(mm, MM_ANONPAGES), mapped - 1);
+}
+
+/* Its entry says so, and the entries of its neighbours come back. */
+static void poisoned_neighbour(struct kunit *test)
+{
+	struct mover *m = test->priv;
+	int first;
+
+	map_mthp(m);
+	remember(m, AREA, 4 << MTHP_ORDER);
+	for (first = 0; first < m->nr; first += 1 << MTHP_ORDER)
+		poison_one(m, first, first + 6);
+}
+
+/* There is no entry from which others could be told. */
+static void poisoned_alone(struct kunit *test)
+{
+	struct mover *m = test->priv;
+
+	map_anon(m);
+	remember(m, AREA, NR_SMALL);
+	poison_one(m, 0, 0);
+	expect_same(m, 1, NR_SMALL);
+}
+#else
+static void poisoned_alone(struct kunit *test)
+{
+	kunit_skip(test, "no poisoned memory in this kernel");
+}
+
+static void poisoned_neighbour(struct kunit *test)
+{
+	kunit_skip(test, "no poisoned memory in this kernel");
+}
+#endif
+
 /* Flags that make no sense are refused, and nothing is touched. */
 static void wrong_flags(struct kunit *test)
 {
@@ -2769,6 +2874,33 @@ static void extra_references(struct kunit *test)
 	memcpy(folio_address(two.dst), folio_address(two.src), PAGE_SIZE);
 	expect_replaced(m, &(struct method) { .no_flags = true }, &two, NULL);
 	end_two(&two);
+}
+
+/* One flag at a time: it follows, no other one appears, no list claims @src. */
+static void flags_follow(struct kunit *test)
+{
+	static const enum pageflags each[] = {
+		PG_referenced, PG_workingset, PG_checked, PG_mappedtodisk,
+		PG_active, PG_unevictable,
+	};
+	struct mover *m = test->priv;
+	unsigned long all = 0;
+	struct two two;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(each); i++)
+		all |= BIT(each[i]);
+	for (i = 0; i < ARRAY_SIZE(each); i++) {
+		make_two(m, &methods[2], &two);
+		set_mask_bits(&two.src->flags.f, all, BIT(each[i]));
+		KUNIT_EXPECT_EQ(test, 0, call(&methods[2], &two, MIGRATE_ASYNC));
+		KUNIT_EXPECT_EQ(test, two.dst->flags.f & all, BIT(each[i]));
+		KUNIT_EXPECT_FALSE(test, folio_test_active(two.src));
+		KUNIT_EXPECT_FALSE(test, folio_test_unevictable(two.src));
+		expect_replaced(m, &methods[2], &two, NULL);
+		set_mask_bits(&two.dst->flags.f, all, 0);
+		end_two(&two);
+	}
 }
 
 /* The slot can be replaced in a moment, but the I/O is not over. */
@@ -3673,6 +3805,8 @@ static struct kunit_case migrate_test_cases[] = {
 	KUNIT_CASE_PARAM(isolate_once, kind_gen_params),
 	KUNIT_CASE_PARAM(entries_restored, kind_gen_params),
 	KUNIT_CASE(pmd_split_on_the_way),
+	KUNIT_CASE(poisoned_neighbour),
+	KUNIT_CASE(poisoned_alone),
 	KUNIT_CASE(wrong_flags),
 	KUNIT_CASE_PARAM(empty_list, mode_gen_params),
 	KUNIT_CASE_PARAM(refused_nth, mode_gen_params),
@@ -3705,6 +3839,7 @@ static struct kunit_case migrate_test_cases[] = {
 	KUNIT_CASE_PARAM(pinned_half_way, mode_gen_params),
 	KUNIT_CASE_PARAM(method_counts_references, method_gen_params),
 	KUNIT_CASE(extra_references),
+	KUNIT_CASE(flags_follow),
 	KUNIT_CASE(method_sees_writeback),
 	KUNIT_CASE_PARAM(freeze_fails, copy_gen_params),
 	KUNIT_CASE_PARAM(buffer_locked_by_io, buffer_gen_params),
