@@ -279,7 +279,7 @@ static void run_movers(const struct workload *w, unsigned int rounds)
 
 const struct workload thread_workloads[] = {
 	{ "threads-4", "64 MiB of base pages while 4 threads run", "page",
-	  "threads", ON_BOTH, 3, run_bystanders, 4 },
+	  "threads", ON_BOTH, 9, run_bystanders, 4 },
 	{ "stall-1", "a thread that touches what moves, 1 page a call", "wait",
 	  "threads", ON_BOTH, 3, run_stall, 1 },
 	{ "stall-16", "the same, 16 pages a call", "wait", "threads", ON_BOTH,

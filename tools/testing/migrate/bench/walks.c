@@ -101,8 +101,8 @@ static void run_walks(const struct workload *w, unsigned int rounds)
 
 const struct workload walk_workloads[] = {
 	{ "walk-base", "1 GiB of base pages, looked at", "entry", "walk",
-	  ON_INSN | ON_NATIVE, 3, run_walks, PAGE },
-	{ "walk-2M", "1 GiB of THPs, looked at", "entry", "walk", ON_BOTH, 3,
+	  ON_INSN | ON_NATIVE, 5, run_walks, PAGE },
+	{ "walk-2M", "1 GiB of THPs, looked at", "entry", "walk", ON_BOTH, 5,
 	  run_walks, HUGE },
 	{ }
 };
