@@ -205,7 +205,7 @@ struct mover {
 	unsigned int mask;
 	unsigned long *buf;
 	long (*isolated)[2];
-	unsigned long mlocked;
+	long mlocked;
 
 	struct list_head list;
 	unsigned int nr_src;
@@ -458,6 +458,15 @@ static void expect_contents(struct mover *m, int from, int to)
  * they are added up, and be in the sum twice or not at all: so it takes two sums
  * that agree.
  */
+#define TWICE_ALIKE(add_up) ({						\
+	long sum_ = LONG_MIN, before_;					\
+									\
+	do {								\
+		before_ = sum_;						\
+		sum_ = (add_up);					\
+	} while (sum_ != before_);					\
+	sum_;								\
+})
 
 static long add_up_node(int nid, enum node_stat_item item)
 {
@@ -475,13 +484,7 @@ static long add_up_node(int nid, enum node_stat_item item)
 
 static long node_count(int nid, enum node_stat_item item)
 {
-	long sum, again = add_up_node(nid, item);
-
-	do {
-		sum = again;
-		again = add_up_node(nid, item);
-	} while (sum != again);
-	return sum;
+	return TWICE_ALIKE(add_up_node(nid, item));
 }
 
 static long count_isolated(void)
@@ -495,9 +498,9 @@ static long count_isolated(void)
 	return sum;
 }
 
-static unsigned long add_up_mlocked(void)
+static long add_up_mlocked(void)
 {
-	unsigned long sum = 0;
+	long sum = 0;
 	struct zone *zone;
 
 	for_each_populated_zone(zone)
@@ -505,15 +508,9 @@ static unsigned long add_up_mlocked(void)
 	return sum;
 }
 
-static unsigned long count_mlocked(void)
+static long count_mlocked(void)
 {
-	unsigned long sum, again = add_up_mlocked();
-
-	do {
-		sum = again;
-		again = add_up_mlocked();
-	} while (sum != again);
-	return sum;
+	return TWICE_ALIKE(add_up_mlocked());
 }
 
 static void note_counts(struct mover *m)
@@ -2535,7 +2532,6 @@ static void pmd_split_on_the_way(struct kunit *test)
 	expect_same(m, 0, m->nr);
 }
 
-#ifdef CONFIG_MEMORY_FAILURE
 static bool says_poison(unsigned long addr)
 {
 	pte_t *ptep = pte_offset_map(pmd_at(addr), addr), pte;
@@ -2546,6 +2542,12 @@ static bool says_poison(unsigned long addr)
 	pte_unmap(ptep);
 	return !pte_none(pte) && !pte_present(pte) &&
 	       softleaf_is_hwpoison(softleaf_from_pte(pte));
+}
+
+static void need_poison(struct kunit *test)
+{
+	if (!IS_ENABLED(CONFIG_MEMORY_FAILURE))
+		kunit_skip(test, "no poisoned memory in this kernel");
 }
 
 /* Page @bad is poisoned, one of the folio that begins with page @first. */
@@ -2580,6 +2582,7 @@ static void poisoned_neighbour(struct kunit *test)
 	struct mover *m = test->priv;
 	int first;
 
+	need_poison(test);
 	map_mthp(m);
 	remember(m, AREA, 4 << MTHP_ORDER);
 	for (first = 0; first < m->nr; first += 1 << MTHP_ORDER)
@@ -2591,22 +2594,12 @@ static void poisoned_alone(struct kunit *test)
 {
 	struct mover *m = test->priv;
 
+	need_poison(test);
 	map_anon(m);
 	remember(m, AREA, NR_SMALL);
 	poison_one(m, 0, 0);
 	expect_same(m, 1, NR_SMALL);
 }
-#else
-static void poisoned_alone(struct kunit *test)
-{
-	kunit_skip(test, "no poisoned memory in this kernel");
-}
-
-static void poisoned_neighbour(struct kunit *test)
-{
-	kunit_skip(test, "no poisoned memory in this kernel");
-}
-#endif
 
 /* Flags that make no sense are refused, and nothing is touched. */
 static void wrong_flags(struct kunit *test)
