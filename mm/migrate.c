@@ -845,37 +845,64 @@ static int migrate_batch_unmap(struct migrate_batch *batch)
 
 /* --------------------------------------------------------- moving, restoring */
 
-/* The target has replaced the source: make it whole and let it go. */
+/*
+ * Is it time to put the target on the LRU when nobody waits for it any more?
+ *
+ * A small folio has to wait there until a batch is full, and then all of them
+ * are added to their lists at once. A large one is added alone, and who wants
+ * to write to it or to split it had better find no reference of ours.
+ *
+ * On the unevictable list the mlock count begins at zero, and mapping the folio
+ * into locked VMAs counts it up. So the LRU comes first for what is mlocked.
+ */
+static bool migrate_lru_can_wait(const struct migrate_pair *pair)
+{
+	return !(pair->was & (MIGRATE_IS_MOVABLE_OPS | MIGRATE_WAS_MLOCKED)) &&
+	       !folio_test_large(pair->dst);
+}
+
+static void migrate_add_lru(const struct migrate_pair *pair)
+{
+	folio_add_lru(pair->dst);
+	if (pair->was & MIGRATE_WAS_MLOCKED)
+		lru_add_drain();
+}
+
+/*
+ * The target has replaced the source: make it whole and let it go. Who has
+ * touched a migration entry waits for the lock of the source, who finds the
+ * target in the page cache for its lock.
+ */
 static void migrate_finish(const struct migrate_control *mc,
 			   struct migrate_pair *pair)
 {
+	const bool lru_last = migrate_lru_can_wait(pair);
 	struct folio *src = pair->src, *dst = pair->dst;
 
 	if (likely(!(pair->was & MIGRATE_IS_MOVABLE_OPS))) {
 		migrate_defer_again(pair, dst);
-		/*
-		 * The LRU comes before the page tables: on the unevictable
-		 * list the mlock count begins at zero, and mapping the folio
-		 * into locked VMAs counts it up.
-		 */
-		folio_add_lru(dst);
-		if (pair->was & MIGRATE_WAS_MLOCKED)
-			lru_add_drain();
+		if (!lru_last)
+			migrate_add_lru(pair);
 		if (pair->was & MIGRATE_WAS_MAPPED) {
 			remove_migration_ptes(src, dst, 0);
 			migrate_mark_if_partial(dst);
 		}
 	}
 
-	folio_unlock(dst);
 	folio_set_owner_migrate_reason(dst, mc->reason);
+	folio_unlock(dst);
 	/* The mapping and the page tables have references of their own. */
-	folio_put(dst);
+	if (!lru_last)
+		folio_put(dst);
+	folio_unlock(src);
+	if (lru_last) {
+		migrate_add_lru(pair);
+		folio_put(dst);
+	}
 	pair->dst = NULL;
 
 	if (pair->anon_vma)
 		put_anon_vma(pair->anon_vma);
-	folio_unlock(src);
 }
 
 /* Second phase, one pair: from unmapped to done. */
