@@ -13,14 +13,16 @@
 #include "bench.h"
 
 #define SIZE		MIB(64)
-#define STALL_SIZE	MIB(16)
+#define STALL_TRIP	64UL	/* calls to move the area once, */
+#define STALL_AREA	4096UL	/* or it has so many pages */
+#define STALL_PAGES	16384UL	/* pages to move in all, */
+#define STALL_CALLS	2048UL	/* or calls, on real CPUs */
 #define MOVER_SIZE	MIB(16)
-#define STALL_CALLS	512
 #define MAX_THREADS	4
 #define MAX_STALLS	65536
 #define STALL_NS	2000
 #define TOUCHES		16
-#define NAP_NS		20000
+#define MAX_NAP_NS	40000
 
 static atomic_bool stop;
 
@@ -119,25 +121,26 @@ static void touch_one(struct toucher *t, size_t page)
  * Where instructions are the clock, one CPU runs at a time, for as long as it
  * likes.  There this thread shares the mover's CPU, comes first whenever it
  * wants to run, and takes a nap after some touches so that the mover gets on.
+ * Naps of one length would keep step with the mover.
  */
 static void *touch(void *arg)
 {
 	struct sched_param first = { .sched_priority = 1 };
-	struct timespec nap = { .tv_nsec = NAP_NS };
+	struct timespec nap = { };
 	struct toucher *t = arg;
-	size_t pages = t->area.size / PAGE, page = 0;
+	size_t pages = t->area.size / PAGE;
 	int i;
 
 	pin_to(counting_insns ? 0 : 1);
 	if (counting_insns && sched_setscheduler(0, SCHED_FIFO, &first))
 		fail("sched_setscheduler");
 	while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
-		for (i = 0; i < TOUCHES; i++) {
-			page = (page * 1664525 + 1013904223) % pages;
-			touch_one(t, page);
-		}
-		if (counting_insns)
-			nanosleep(&nap, NULL);
+		for (i = 0; i < TOUCHES; i++)
+			touch_one(t, random_below(pages));
+		if (!counting_insns)
+			continue;
+		nap.tv_nsec = random_below(MAX_NAP_NS);
+		nanosleep(&nap, NULL);
 	}
 	return NULL;
 }
@@ -166,28 +169,44 @@ static void report_stalls(const struct workload *w, struct toucher *t,
 	report(w, "p99", 1, t->stall[(nr - 1) * 99 / 100] * tick, good);
 }
 
-/*
- * How much moves while the other thread touches it.  With a page in each call the
- * base waits for all CPUs each time, which costs it milliseconds of real time and
- * hardly an instruction.
- */
-static size_t stall_size(unsigned long batch)
+static unsigned long smaller(unsigned long a, unsigned long b)
 {
-	size_t size = batch * STALL_CALLS * PAGE;
+	return a < b ? a : b;
+}
 
-	return counting_insns || size > STALL_SIZE ? STALL_SIZE : size;
+/*
+ * The smaller the area, the more often the other thread meets a page that moves.
+ * But all pages of a call move together, and there have to be others.
+ */
+static unsigned long stall_area(unsigned long batch)
+{
+	return smaller(batch * STALL_TRIP, STALL_AREA);
+}
+
+/*
+ * With a page in each call the base waits for all CPUs each time, which costs it
+ * milliseconds of real time and hardly an instruction.
+ */
+static unsigned long stall_trips(unsigned long batch)
+{
+	unsigned long pages = STALL_PAGES;
+
+	if (!counting_insns)
+		pages = smaller(batch * STALL_CALLS, pages);
+	return pages / stall_area(batch);
 }
 
 /* The argument is the number of pages in a call. */
 static void run_stall(const struct workload *w, unsigned int rounds)
 {
+	const unsigned long trips = stall_trips(w->arg);
 	double tick = clock_tick_ns();
 	struct toucher t = { .limit = STALL_NS / tick };
 	pthread_t thread;
 	struct request rq;
-	unsigned int trip;
+	unsigned long trip;
 
-	area_make(&t.area, stall_size(w->arg), BASE_PAGES, 1);
+	area_make(&t.area, stall_area(w->arg) * PAGE, BASE_PAGES, 1);
 	request_make(&rq, &t.area, PAGE);
 	rq.batch = w->arg;
 	t.stall = calloc(MAX_STALLS, sizeof(*t.stall));
@@ -198,7 +217,7 @@ static void run_stall(const struct workload *w, unsigned int rounds)
 		stop = false;
 		start_thread(&thread, touch, &t);
 		settle();
-		for (trip = 0; trip < 4; trip++) {
+		for (trip = 0; trip < trips; trip++) {
 			request_aim(&rq, 2 - trip % 2);
 			request_run(&rq);
 		}
@@ -281,11 +300,11 @@ const struct workload thread_workloads[] = {
 	{ "threads-4", "64 MiB of base pages while 4 threads run", "page",
 	  "threads", ON_BOTH, 9, run_bystanders, 4 },
 	{ "stall-1", "a thread that touches what moves, 1 page a call", "wait",
-	  "threads", ON_BOTH, 3, run_stall, 1 },
+	  "threads", ON_BOTH, 9, run_stall, 1 },
 	{ "stall-16", "the same, 16 pages a call", "wait", "threads", ON_BOTH,
 	  3, run_stall, 16 },
 	{ "stall-128", "the same, 128 pages a call", "wait", "threads", ON_BOTH,
-	  3, run_stall, 128 },
+	  9, run_stall, 128 },
 	{ "stall-512", "the same, 512 pages a call", "wait", "threads", ON_BOTH,
 	  3, run_stall, 512 },
 	{ "stall-4096", "the same, 4096 pages a call", "wait", "threads",
