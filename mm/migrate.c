@@ -861,7 +861,7 @@ static bool migrate_lru_can_wait(const struct migrate_pair *pair)
 	       !folio_test_large(pair->dst);
 }
 
-static void migrate_add_lru(const struct migrate_pair *pair)
+static void migrate_lru_first(const struct migrate_pair *pair)
 {
 	folio_add_lru(pair->dst);
 	if (pair->was & MIGRATE_WAS_MLOCKED)
@@ -882,7 +882,7 @@ static void migrate_finish(const struct migrate_control *mc,
 	if (likely(!(pair->was & MIGRATE_IS_MOVABLE_OPS))) {
 		migrate_defer_again(pair, dst);
 		if (!lru_last)
-			migrate_add_lru(pair);
+			migrate_lru_first(pair);
 		if (pair->was & MIGRATE_WAS_MAPPED) {
 			remove_migration_ptes(src, dst, 0);
 			migrate_mark_if_partial(dst);
@@ -896,7 +896,7 @@ static void migrate_finish(const struct migrate_control *mc,
 		folio_put(dst);
 	folio_unlock(src);
 	if (lru_last) {
-		migrate_add_lru(pair);
+		folio_add_lru(dst);
 		folio_put(dst);
 	}
 	pair->dst = NULL;
