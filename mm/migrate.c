@@ -639,11 +639,23 @@ static enum migrate_outcome migrate_no_target(struct migrate_batch *batch,
 
 /* ------------------------------------------------------------------ unmapping */
 
+/* What is anonymous has an anon_vma, unless KSM has made it one of many. */
+static bool migrate_has_anon_vma(const struct folio *src)
+{
+	return folio_test_anon(src) && !folio_test_ksm(src);
+}
+
 /*
  * Once the last mapping of an anonymous folio is gone, nothing keeps its
  * anon_vma, but restoring the page tables must walk it. One reference held by
  * the batch does for all the folios that share its anon_vma; the others bring
  * their own. KSM folios have no single anon_vma, files need none.
+ *
+ * The folio may lose its last mapping at any time, so this comes before the
+ * mapcount is looked at. There may be none to be had: then the folio is not
+ * mapped, and as the source is locked it will not be. It is the same with a
+ * folio whose anon_vma has been freed, and is now that of the batch: the
+ * comparison finds a reference that nobody needs.
  */
 static void migrate_hold_anon_vma(struct migrate_batch *batch,
 				  struct migrate_pair *pair)
@@ -653,16 +665,44 @@ static void migrate_hold_anon_vma(struct migrate_batch *batch,
 
 	if (batch->anon_vma && folio_anon_vma(src) == batch->anon_vma)
 		return;
-	if (!folio_test_anon(src) || folio_test_ksm(src))
+	if (!migrate_has_anon_vma(src))
 		return;
 
-	/* None to be had means not mapped, and then none is needed. */
 	anon_vma = folio_get_anon_vma(src);
 	if (batch->anon_vma)
 		pair->anon_vma = anon_vma;
 	else
 		batch->anon_vma = anon_vma;
-	VM_WARN_ON_ONCE_FOLIO(!anon_vma && folio_mapped(src), src);
+}
+
+/* Will the rmap of the source still be there when it is not mapped any more? */
+static bool migrate_rmap_is_held(const struct migrate_batch *batch,
+				 const struct migrate_pair *pair)
+{
+	const struct anon_vma *anon_vma;
+
+	/* The folio lock keeps the mapping of a file, and the KSM node. */
+	if (!migrate_has_anon_vma(pair->src))
+		return true;
+	anon_vma = pair->anon_vma ? : batch->anon_vma;
+	return anon_vma && anon_vma == folio_anon_vma(pair->src);
+}
+
+/* The source is mapped, and what its rmap needs is held. */
+static void migrate_install_entries(struct migrate_batch *batch,
+				    struct migrate_pair *pair)
+{
+	struct folio *src = pair->src;
+
+	VM_WARN_ON_ONCE_FOLIO(!migrate_rmap_is_held(batch, pair), src);
+
+	if (folio_test_large(src))
+		pair->was |= migrate_deferral(src);
+	try_to_migrate(src, batch->flush);
+	pair->was |= MIGRATE_WAS_MAPPED;
+	if (folio_test_large(src) && folio_test_partially_mapped(src) &&
+	    !(pair->was & MIGRATE_WAS_PARTIAL))
+		pair->was |= MIGRATE_GOT_MARKED;
 }
 
 /*
@@ -685,16 +725,9 @@ static enum migrate_outcome migrate_unmap_src(struct migrate_batch *batch,
 		return migrate_verdict(pair, MIGRATE_CAUSE_BUFFERS);
 	}
 
-	if (folio_mapped(src)) {
-		migrate_hold_anon_vma(batch, pair);
-		if (folio_test_large(src))
-			pair->was |= migrate_deferral(src);
-		try_to_migrate(src, batch->flush);
-		pair->was |= MIGRATE_WAS_MAPPED;
-		if (folio_test_large(src) && folio_test_partially_mapped(src) &&
-		    !(pair->was & MIGRATE_WAS_PARTIAL))
-			pair->was |= MIGRATE_GOT_MARKED;
-	}
+	migrate_hold_anon_vma(batch, pair);
+	if (folio_mapped(src))
+		migrate_install_entries(batch, pair);
 
 	if (!folio_mapped(src))
 		return MIGRATE_NEXT;

@@ -38,8 +38,12 @@ static int migrate_hugetlb_switch(struct migrate_pair *pair,
 	const bool mapped = folio_mapped(src);
 	int err = -EAGAIN;
 
-	if (mapped)
+	if (mapped) {
+		/* Mapping it again needs the rmap; a file is held by the lock. */
+		VM_WARN_ON_ONCE_FOLIO(folio_test_anon(src) && !pair->anon_vma,
+				      src);
 		try_to_migrate(src, ttu);
+	}
 	if (!folio_mapped(src))
 		err = migrate_folio_switch(src, dst, mode);
 	if (mapped)
@@ -73,7 +77,6 @@ static int migrate_hugetlb_move(struct migrate_pair *pair,
 				const struct migrate_control *mc)
 {
 	struct folio *src = pair->src, *dst = pair->dst;
-	struct anon_vma *anon_vma = NULL;
 	int err = -EAGAIN;
 
 	/*
@@ -83,14 +86,16 @@ static int migrate_hugetlb_move(struct migrate_pair *pair,
 	if (hugetlb_folio_subpool(src) && !folio_mapping(src))
 		return -EBUSY;
 
+	/* Before the mapcount is looked at. None to be had means not mapped. */
 	if (folio_test_anon(src))
-		anon_vma = folio_get_anon_vma(src);
+		pair->anon_vma = folio_get_anon_vma(src);
 	if (likely(folio_trylock(dst))) {
 		err = migrate_hugetlb_locked(pair, mc->mode);
 		folio_unlock(dst);
 	}
-	if (anon_vma)
-		put_anon_vma(anon_vma);
+	if (pair->anon_vma)
+		put_anon_vma(pair->anon_vma);
+	pair->anon_vma = NULL;
 
 	if (!err)
 		move_hugetlb_state(src, dst, mc->reason);

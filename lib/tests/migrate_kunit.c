@@ -34,7 +34,8 @@
  *  hugetlb: unshare     the lock of the VMA is taken          as above
  *
  * Obstacles are put up by the callback that hands out targets, or by the file
- * whose memory it is: both are called in the middle of a migration.
+ * whose memory it is: both are called in the middle of a migration. Where no
+ * callback comes between two steps, a probe at the entry of the next one does.
  */
 #include <kunit/test.h>
 #include <linux/anon_inodes.h>
@@ -44,6 +45,7 @@
 #include <linux/fs.h>
 #include <linux/huge_mm.h>
 #include <linux/hugetlb.h>
+#include <linux/kprobes.h>
 #include <linux/leafops.h>
 #include <linux/migrate.h>
 #include <linux/mm_inline.h>
@@ -2619,6 +2621,185 @@ static void wrong_flags(struct kunit *test)
 	expect_same(m, 0, NR_SMALL);
 }
 
+/*
+ * Places that no callback leads to: the entry of a function of the kernel, when
+ * the task that migrates calls it.
+ */
+#if defined(CONFIG_KPROBES) && defined(CONFIG_HAVE_FUNCTION_ARG_ACCESS_API)
+/**
+ * struct probe - a function whose calls are watched
+ * @kp: how
+ * @m: by whom it is called
+ * @folio: for which folio, its first argument; NULL if for any, or if it has none
+ * @nr: how often it was called
+ * @at: what is done first, or NULL. Nothing that waits; it may lead the call to
+ *	another function by probe_lead_to(), and returns true then
+ */
+struct probe {
+	struct kprobe kp;
+	struct mover *m;
+	const struct folio *folio;
+	unsigned int nr;
+	bool (*at)(struct probe *probe, struct pt_regs *regs);
+};
+
+static int probe_hit(struct kprobe *kp, struct pt_regs *regs)
+{
+	struct probe *probe = container_of(kp, struct probe, kp);
+
+	if (current != probe->m->task)
+		return 0;
+	if (probe->folio &&
+	    regs_get_kernel_argument(regs, 0) != (unsigned long)probe->folio)
+		return 0;
+	probe->nr++;
+	return probe->at && probe->at(probe, regs);
+}
+
+/* As long as it exists, the breakpoint does not become a jump to one place. */
+static void probe_passed(struct kprobe *kp, struct pt_regs *regs,
+			 unsigned long flags)
+{
+}
+
+static void probe_end(void *kp)
+{
+	unregister_kprobe(kp);
+}
+
+static struct probe *probe_at(struct mover *m, const char *function,
+			      const struct folio *folio,
+			      bool (*at)(struct probe *probe, struct pt_regs *regs))
+{
+	struct probe *probe = kunit_kzalloc(m->test, sizeof(*probe), GFP_KERNEL);
+	int err;
+
+	KUNIT_ASSERT_NOT_NULL(m->test, probe);
+	probe->kp.symbol_name = function;
+	probe->kp.pre_handler = probe_hit;
+	probe->kp.post_handler = probe_passed;
+	probe->m = m;
+	probe->folio = folio;
+	probe->at = at;
+	err = register_kprobe(&probe->kp);
+	if (err == -ENOENT)
+		kunit_skip(m->test, "%s() does not exist here", function);
+	KUNIT_ASSERT_EQ(m->test, err, 0);
+	KUNIT_ASSERT_EQ(m->test, 0, kunit_add_action_or_reset(m->test, probe_end,
+							      &probe->kp));
+	return probe;
+}
+
+static void probe_lead_to(struct pt_regs *regs, void *function)
+{
+	instruction_pointer_set(regs, (unsigned long)function);
+}
+#else
+struct probe {
+	struct mover *m;
+	unsigned int nr;
+};
+
+static struct probe *probe_at(struct mover *m, const char *function,
+			      const struct folio *folio,
+			      bool (*at)(struct probe *probe, struct pt_regs *regs))
+{
+	kunit_skip(m->test, "no probes in this kernel");
+	return NULL;
+}
+
+static void probe_lead_to(struct pt_regs *regs, void *function)
+{
+}
+#endif
+
+/* Takes the place of folio_get_anon_vma(), once: the folio loses its mapping. */
+static struct anon_vma *unmap_and_get_anon_vma(const struct folio *folio)
+{
+	struct mover *m = watched;
+	int i;
+
+	for (i = 0; i < m->nr; i++)
+		if (folio_was(m, i) == folio)
+			vm_munmap(m->was[i].addr, PAGE_SIZE);
+	return folio_get_anon_vma(folio);
+}
+
+static bool unmap_first(struct probe *probe, struct pt_regs *regs)
+{
+	if (probe->nr > 1)
+		return false;
+	probe_lead_to(regs, unmap_and_get_anon_vma);
+	return true;
+}
+
+static struct anon_vma *get_anon_vma_of(struct folio *folio)
+{
+	struct anon_vma *anon_vma;
+
+	folio_lock(folio);
+	anon_vma = folio_get_anon_vma(folio);
+	folio_unlock(folio);
+	return anon_vma;
+}
+
+/**
+ * struct place - which of two folios, neither of which shares its anon_vma
+ * @name: its name
+ * @nr: which; the batch holds the anon_vma of the first one
+ */
+struct place {
+	const char *name;
+	int nr;
+};
+
+static const struct place places[] = {
+	{ "first", 0 },
+	{ "second", 1 },
+};
+
+KUNIT_ARRAY_PARAM_DESC(place, places, name);
+
+/*
+ * Unmapped, and its anon_vma given up, when migration is about to get hold of the
+ * anon_vma. There is none to be had; so the folio must not be taken for one that
+ * was mapped, for which the anon_vma would be walked. Here it is kept in existence
+ * by the test, so that nothing worse happens than that.
+ */
+static void unmapped_before_hold(struct kunit *test)
+{
+	const struct place *place = test->param_value;
+	const int gone = place->nr, stays = !place->nr;
+	struct probe *hold, *restore;
+	struct mover *m = test->priv;
+	struct anon_vma *anon_vma;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		map(m, NULL, AREA + i * PMD_SIZE, PAGE_SIZE,
+		    MAP_PRIVATE | MAP_ANONYMOUS);
+		fill(m, AREA + i * PMD_SIZE, 1);
+		remember(m, AREA + i * PMD_SIZE, 1);
+	}
+	KUNIT_ASSERT_PTR_NE(test, folio_anon_vma(folio_was(m, 0)),
+			    folio_anon_vma(folio_was(m, 1)));
+	anon_vma = get_anon_vma_of(folio_was(m, gone));
+	KUNIT_ASSERT_NOT_NULL(test, anon_vma);
+
+	hold = probe_at(m, "folio_get_anon_vma", folio_was(m, gone), unmap_first);
+	restore = probe_at(m, "remove_migration_ptes", folio_was(m, gone), NULL);
+	isolate(m);
+	migrate(m, MIGRATE_ASYNC, MR_SYSCALL);
+	put_anon_vma(anon_vma);
+	/* By migration, and by what has taken the place. */
+	KUNIT_EXPECT_EQ(test, hold->nr, 2);
+	KUNIT_EXPECT_EQ(test, restore->nr, 0);
+	expect_outcome(m, .ret = 0, .used = 2, .ok = 2);
+	expect_no_leak(m, gone, gone + 1);
+	put_back(m);
+	expect_moved(m, stays, stays + 1);
+}
+
 /* The methods of mappings, without page tables. */
 
 /**
@@ -3801,6 +3982,7 @@ static struct kunit_case migrate_test_cases[] = {
 	KUNIT_CASE(poisoned_neighbour),
 	KUNIT_CASE(poisoned_alone),
 	KUNIT_CASE(wrong_flags),
+	KUNIT_CASE_PARAM(unmapped_before_hold, place_gen_params),
 	KUNIT_CASE_PARAM(empty_list, mode_gen_params),
 	KUNIT_CASE_PARAM(refused_nth, mode_gen_params),
 	KUNIT_CASE_PARAM(refused_in_second_slice, mode_gen_params),

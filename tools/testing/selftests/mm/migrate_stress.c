@@ -2,7 +2,9 @@
 /*
  * Memory in use while it moves. Workers write, fork, pin, unmap, split, lock,
  * swap, protect and remap their chunks, readers look at them through /proc,
- * and movers send them from node to node all the time.
+ * and movers send them from node to node all the time. And mappings of a single
+ * page that come and go, each of them with the anon_vma that it had for itself,
+ * while movers look for what is there.
  *
  * A chunk belongs to one worker, so that what each of its pages must hold is
  * known at any moment: a pattern made of its place and of the number of times
@@ -546,8 +548,122 @@ static void stress(const void *arg)
 		 nr_changed, nr_moved, nr_read);
 }
 
+/*
+ * Single pages. Between any two of them is one that nobody may touch: without a
+ * neighbour to share it with, each mapping has an anon_vma of its own, which is
+ * gone when the page is unmapped. A mover that has isolated the page has nothing
+ * else to keep it from being used for something else.
+ */
+#define NR_MAPPERS		3
+#define NR_LONE_MOVERS		2
+#define NR_LONE			64	/* for each mapper */
+
+static char *lone_area;
+static uint64_t lone_seed[NR_MAPPERS * NR_LONE];
+static atomic_long nr_mapped;
+
+static char *lone_page(unsigned int i)
+{
+	return lone_area + (2 * i + 1) * mig_psize;
+}
+
+static void map_lone(unsigned int i, int prot)
+{
+	char *mem = mmap(lone_page(i), mig_psize, prot,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+
+	mig_check(mem == lone_page(i), "mmap: %m");
+}
+
+static void check_lone(unsigned int i)
+{
+	mig_check(mig_verify(lone_page(i), mig_psize, lone_seed[i]) == mig_psize,
+		  "single page %u has other contents", i);
+}
+
+/* Nobody but the mappers maps anything meanwhile, so a hole stays one. */
+static void unmap_lone(unsigned int i, bool hole)
+{
+	if (hole)
+		mig_check(!munmap(lone_page(i), mig_psize), "munmap: %m");
+	else
+		map_lone(i, PROT_NONE);
+}
+
+static void *mapper(void *arg)
+{
+	unsigned int me = (uintptr_t)arg, dice = me + 300, i;
+
+	while (!over) {
+		i = me * NR_LONE + rand_r(&dice) % NR_LONE;
+		if (lone_seed[i]) {
+			check_lone(i);
+			unmap_lone(i, rand_r(&dice) % 2);
+		}
+		map_lone(i, PROT_READ | PROT_WRITE);
+		lone_seed[i] = ++nr_mapped;
+		mig_fill(lone_page(i), mig_psize, lone_seed[i]);
+	}
+	return NULL;
+}
+
+static void *lone_mover(void *arg)
+{
+	unsigned int dice = (uintptr_t)arg + 400, i, first;
+	int nodes[NR_LONE], status[NR_LONE];
+	void *pages[NR_LONE];
+
+	while (!over) {
+		first = rand_r(&dice) % (NR_MAPPERS * NR_LONE - NR_LONE);
+		for (i = 0; i < NR_LONE; i++) {
+			pages[i] = lone_page(first + i);
+			nodes[i] = mig_nodes[rand_r(&dice) % mig_nr_nodes];
+		}
+		mig_check(mig_move_pages(0, NR_LONE, pages, nodes, status,
+					 MIG_MF_MOVE) >= 0, "move_pages: %m");
+		for (i = 0; i < NR_LONE; i++)
+			nr_moved += status[i] == nodes[i];
+	}
+	return NULL;
+}
+
+/* Whatever has become of them, they have what was written, and can be moved. */
+static void check_lone_pages(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < NR_MAPPERS * NR_LONE; i++) {
+		if (!lone_seed[i])
+			continue;
+		mig_must_move_to(lone_page(i), mig_psize, MIG_A);
+		mig_spoil(lone_page(i), mig_psize, MIG_A);
+		check_lone(i);
+		mig_check(mig_node_of(lone_page(i)) == MIG_A,
+			  "single page %u is not where it was sent", i);
+	}
+}
+
+static void stress_lone(const void *arg)
+{
+	pthread_t threads[NR_MAPPERS + NR_LONE_MOVERS];
+	size_t i;
+
+	lone_area = mig_map((2 * NR_MAPPERS * NR_LONE + 1) * mig_psize, PROT_NONE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	start(threads, NR_MAPPERS, mapper);
+	start(threads + NR_MAPPERS, NR_LONE_MOVERS, lone_mover);
+	sleep(mig_duration);
+	over = true;
+	for (i = 0; i < ARRAY_SIZE(threads); i++)
+		pthread_join(threads[i], NULL);
+	mig_check(nr_moved > 0, "no page has been moved");
+	check_lone_pages();
+	mig_note("%ld mappings, %ld pages moved", nr_mapped, nr_moved);
+}
+
 static const struct mig_case cases[] = {
 	{ "memory in use", stress },
+	{ "single pages", stress_lone },
 };
 
 int main(int argc, char **argv)
