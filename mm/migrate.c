@@ -13,6 +13,7 @@
  * belong to migrate_settle().
  */
 #include <linux/buffer_head.h>
+#include <linux/cpuset.h>
 #include <linux/gfp.h>
 #include <linux/hugetlb.h>
 #include <linux/mm_inline.h>
@@ -23,6 +24,7 @@
 #include <linux/vmstat.h>
 #include <linux/writeback.h>
 
+#include <trace/events/kmem.h>
 #include <trace/events/migrate.h>
 
 #include "internal.h"
@@ -185,35 +187,93 @@ static unsigned int migrate_spares_wanted(const struct migrate_batch *batch,
 }
 
 /*
- * What alloc_migration_target() does for a small folio, for several at a time:
- * going to the allocator costs more than what it gives. It falls back to a
- * single page, and to reclaim, by itself.
+ * Are pages that are allocated together what they would be one by one? Not if
+ *
+ * - the request may leave the cpuset when there is no room there, as those for
+ *   memory that goes offline or becomes contiguous may: alloc_pages_bulk() adds
+ *   __GFP_HARDWALL for good, where a single page gets it for the first try;
+ * - they had better not come from the page blocks of other types: unmovable ones
+ *   spoil a block for as long as they live, and in defrag_mode none may;
+ * - somebody traces each page that is allocated.
  */
-static struct folio *migrate_take_spare(struct migrate_batch *batch,
-					struct folio *src)
+static bool migrate_may_bulk(gfp_t gfp)
+{
+	if (cpusets_enabled() && !(gfp & __GFP_HARDWALL))
+		return false;
+	return (gfp & __GFP_MOVABLE) && !defrag_mode &&
+	       !trace_mm_page_alloc_enabled();
+}
+
+/*
+ * A page of a block of another type raises the watermarks, so that kswapd makes
+ * room in blocks of the right type. A single page wakes kswapd for it.
+ */
+static void migrate_wake_kswapd(struct zone *zone, gfp_t gfp)
+{
+	if (unlikely(zone->watermark_boost) && (gfp & __GFP_KSWAPD_RECLAIM))
+		wakeup_kswapd(zone, 0, 0, zone_idx(zone));
+}
+
+/* A spare, or NULL if there is none left. */
+static struct page *migrate_spare(struct migrate_spares *spares)
+{
+	struct page *page;
+
+	while (spares->next < spares->nr) {
+		page = spares->page[spares->next++];
+		if (likely(!PageHWPoison(page)))
+			return page;
+		/* Poisoned as it waited, which freeing takes into account. */
+		__free_page(page);
+	}
+	return NULL;
+}
+
+/*
+ * What alloc_migration_target() does for a small folio, for @nr at a time: going
+ * to the allocator costs more than what it gives. It falls back to a single
+ * page, and to reclaim, by itself.
+ */
+static struct page *migrate_alloc_spares(struct migrate_batch *batch,
+					 unsigned int nr, int nid, gfp_t gfp)
 {
 	struct migrate_spares *spares = &batch->run->spares;
 	const struct migration_target_control *mtc =
 		(void *)batch->run->mc->private;
+
+	spares->nid = nid;
+	spares->gfp = gfp;
+	spares->next = 0;
+	memset(spares->page, 0, sizeof(spares->page));
+	spares->nr = __alloc_pages_bulk(gfp, nid, mtc->nmask, nr, spares->page);
+	if (spares->nr)
+		migrate_wake_kswapd(page_zone(spares->page[0]), gfp);
+	return migrate_spare(spares);
+}
+
+/* The target of a small folio that alloc_migration_target() is asked for. */
+static struct folio *migrate_take_spare(struct migrate_batch *batch,
+					struct folio *src)
+{
+	const struct migrate_control *mc = batch->run->mc;
+	struct migrate_spares *spares = &batch->run->spares;
+	const struct migration_target_control *mtc = (void *)mc->private;
 	int nid = migrate_target_nid(src, mtc);
 	gfp_t gfp = migrate_target_gfp(src, mtc);
-	unsigned int wanted;
+	struct page *page;
+	unsigned int nr;
 
 	if (spares->nid != nid || spares->gfp != gfp)
 		migrate_spares_put(spares);
 
-	if (spares->next == spares->nr) {
-		spares->nid = nid;
-		spares->gfp = gfp;
-		spares->next = 0;
-		memset(spares->page, 0, sizeof(spares->page));
-		wanted = migrate_spares_wanted(batch, src);
-		spares->nr = __alloc_pages_bulk(gfp, nid, mtc->nmask, wanted,
-						spares->page);
-		if (!spares->nr)
-			return NULL;
+	page = migrate_spare(spares);
+	if (!page) {
+		nr = migrate_spares_wanted(batch, src);
+		if (nr == 1 || !migrate_may_bulk(gfp))
+			return mc->get_new_folio(src, mc->private);
+		page = migrate_alloc_spares(batch, nr, nid, gfp);
 	}
-	return page_folio(spares->page[spares->next++]);
+	return page ? page_folio(page) : NULL;
 }
 
 static struct folio *migrate_get_target(struct migrate_batch *batch,
@@ -1035,11 +1095,16 @@ static int migrate_batch_run(struct migrate_batch *batch)
 	return err;
 }
 
-/* Whoever asked to wait has what the batch left over tried one by one. */
+/*
+ * Whoever asked to wait has what the batch left over tried one by one. Waiting
+ * may take as long as a disk, or a server, is gone. Spares would be missing that
+ * long, and keep others from emptying the page blocks that they are in.
+ */
 static int migrate_slice_singly(struct migrate_run *run, struct list_head *slice)
 {
 	int err = 0;
 
+	migrate_spares_put(&run->spares);
 	while (!err && !list_empty(slice)) {
 		DEFINE_MIGRATE_BATCH(batch, run, run->mc->mode,
 				     MIGRATE_TRIES_SYNC, /* is_final = */ true);

@@ -41,6 +41,8 @@
 #include <linux/anon_inodes.h>
 #include <linux/balloon.h>
 #include <linux/buffer_head.h>
+#include <linux/cpu.h>
+#include <linux/cpuset.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/huge_mm.h>
@@ -50,6 +52,7 @@
 #include <linux/migrate.h>
 #include <linux/mm_inline.h>
 #include <linux/mman.h>
+#include <linux/page_owner.h>
 #include <linux/pagemap.h>
 #include <linux/pgtable.h>
 #include <linux/rmap.h>
@@ -66,6 +69,7 @@
 
 #include <asm/tlbflush.h>
 
+#include <trace/events/kmem.h>
 #include <trace/events/migrate.h>
 
 #include "../../mm/internal.h"
@@ -197,6 +201,9 @@ struct outcome {
  * @modes: the modes that it was called with
  * @keep_private: the file does not part from private data
  * @balloon: whose pages are no folios
+ * @spares: the targets that were allocated together last, as long as they are used
+ * @idle: how many of them were left when @later happened
+ * @poisoned: the one that has been poisoned
  */
 struct mover {
 	struct kunit *test;
@@ -243,6 +250,9 @@ struct mover {
 	enum migrate_mode modes[2 * MIGRATE_TRIES];
 	bool keep_private;
 	struct balloon_dev_info balloon;
+	struct migrate_spares *spares;
+	unsigned int idle;
+	struct page *poisoned;
 };
 
 /* Flags that migration may neither lose nor invent. */
@@ -823,8 +833,7 @@ static void isolate(struct mover *m)
 	}
 }
 
-static void migrate(struct mover *m, enum migrate_mode mode,
-		    enum migrate_reason reason)
+static void begin_to_watch(struct mover *m, enum migrate_reason reason)
 {
 	m->asked = 0;
 	m->given = 0;
@@ -839,7 +848,23 @@ static void migrate(struct mover *m, enum migrate_mode mode,
 	m->succeeded = ~0U;
 	m->mtc.reason = reason;
 	all_vm_events(m->events);
+}
 
+/* Targets are those that everybody gets who does not want anything special. */
+static void migrate_as_others_do(struct mover *m, enum migrate_mode mode,
+				 enum migrate_reason reason)
+{
+	begin_to_watch(m, reason);
+	m->seen.ret = migrate_pages(&m->list, alloc_migration_target, NULL,
+				    (unsigned long)&m->mtc, mode, reason,
+				    &m->succeeded);
+	m->seen.left = list_count_nodes(&m->list);
+}
+
+static void migrate(struct mover *m, enum migrate_mode mode,
+		    enum migrate_reason reason)
+{
+	begin_to_watch(m, reason);
 	m->seen.ret = migrate_pages(&m->list, give_target, take_back,
 				    (unsigned long)m, mode, reason,
 				    &m->succeeded);
@@ -2690,6 +2715,11 @@ static struct probe *probe_at(struct mover *m, const char *function,
 	return probe;
 }
 
+static unsigned long probe_arg(struct pt_regs *regs, unsigned int nr)
+{
+	return regs_get_kernel_argument(regs, nr);
+}
+
 static void probe_lead_to(struct pt_regs *regs, void *function)
 {
 	instruction_pointer_set(regs, (unsigned long)function);
@@ -2706,6 +2736,11 @@ static struct probe *probe_at(struct mover *m, const char *function,
 {
 	kunit_skip(m->test, "no probes in this kernel");
 	return NULL;
+}
+
+static unsigned long probe_arg(struct pt_regs *regs, unsigned int nr)
+{
+	return 0;
 }
 
 static void probe_lead_to(struct pt_regs *regs, void *function)
@@ -2798,6 +2833,309 @@ static void unmapped_before_hold(struct kunit *test)
 	expect_no_leak(m, gone, gone + 1);
 	put_back(m);
 	expect_moved(m, stays, stays + 1);
+}
+
+/* Targets that are allocated together. */
+
+#ifdef CONFIG_PAGE_OWNER
+static bool has_page_owner(void)
+{
+	return static_branch_unlikely(&page_owner_inited);
+}
+#else
+static bool has_page_owner(void)
+{
+	return false;
+}
+#endif
+
+static void need_bulk(struct mover *m)
+{
+	if (has_page_owner())
+		kunit_skip(m->test, "page_owner has each page allocated alone");
+}
+
+static bool note_spares(struct probe *probe, struct pt_regs *regs)
+{
+	void *array = (void *)probe_arg(regs, 4);
+
+	probe->m->spares = container_of(array, struct migrate_spares, page);
+	return false;
+}
+
+/* When the one who migrates has gone to sleep; not for longer than 10 seconds. */
+static void later_count_spares(struct work_struct *work)
+{
+	struct mover *m = container_of(work, struct mover, later.work);
+	unsigned long end = jiffies + 10 * HZ;
+
+	while (!folio_test_waiters(m->victim) && time_before(jiffies, end))
+		schedule_timeout_uninterruptible(1);
+	if (m->spares && folio_test_waiters(m->victim))
+		m->idle = m->spares->nr - m->spares->next;
+	folio_unlock(m->victim);
+}
+
+/*
+ * One target more than there are sources that are not locked. Nobody has it any
+ * more while the lock of the last source is waited for.
+ */
+static void no_spares_while_waiting(struct kunit *test)
+{
+	struct mover *m = test->priv;
+	struct probe *bulk;
+
+	need_bulk(m);
+	map_anon(m);
+	remember(m, AREA, NR_SMALL);
+	bulk = probe_at(m, "alloc_pages_bulk_noprof", NULL, note_spares);
+	m->victim = folio_was(m, 2);
+	m->idle = UINT_MAX;
+	folio_lock(m->victim);
+	INIT_DELAYED_WORK(&m->later, later_count_spares);
+	schedule_delayed_work(&m->later, 0);
+	isolate(m);
+	migrate_as_others_do(m, MIGRATE_SYNC, MR_SYSCALL);
+	flush_delayed_work(&m->later);
+	KUNIT_EXPECT_GT(test, bulk->nr, 0);
+	KUNIT_EXPECT_EQ(test, m->idle, 0);
+	expect_outcome(m, .ret = 0, .ok = NR_SMALL);
+	put_back(m);
+	expect_moved(m, 0, NR_SMALL);
+}
+
+static bool poison_spare(struct probe *probe, struct pt_regs *regs)
+{
+	struct mover *m = probe->m;
+
+	if (m->poisoned || !m->spares || m->spares->next == m->spares->nr)
+		return false;
+	m->poisoned = m->spares->page[m->spares->next];
+	SetPageHWPoison(m->poisoned);
+	return false;
+}
+
+/* Poison is found in one of them before it is used: it is not used. */
+static void poisoned_spare(struct kunit *test)
+{
+	struct mover *m = test->priv;
+	int i, used = 0;
+
+	need_poison(test);
+	need_bulk(m);
+	map_anon(m);
+	remember(m, AREA, NR_SMALL);
+	probe_at(m, "alloc_pages_bulk_noprof", NULL, note_spares);
+	probe_at(m, "try_to_migrate", folio_was(m, 0), poison_spare);
+	isolate(m);
+	migrate_as_others_do(m, MIGRATE_ASYNC, MR_SYSCALL);
+	KUNIT_ASSERT_NOT_NULL(test, m->poisoned);
+	expect_outcome(m, .ret = 0, .ok = NR_SMALL);
+	put_back(m);
+	for (i = 0; i < NR_SMALL; i++)
+		used += entry_at(m->was[i].addr).page == m->poisoned;
+	KUNIT_EXPECT_EQ(test, used, 0);
+	KUNIT_EXPECT_EQ(test, page_ref_count(m->poisoned), 0);
+	ClearPageHWPoison(m->poisoned);
+	if (!used && !page_ref_count(m->poisoned)) {
+		init_page_count(m->poisoned);
+		__free_page(m->poisoned);
+	}
+	expect_moved(m, 0, NR_SMALL);
+}
+
+/* Announced one by one by kmem:mm_page_alloc, for those who watch that. */
+static void note_alloc(void *data, struct page *page, unsigned int order,
+		       gfp_t gfp, int migratetype)
+{
+	struct mover *m = READ_ONCE(watched);
+
+	if (m && current == m->task && page && page_to_nid(page) == m->mtc.nid)
+		m->calls++;
+}
+
+static void no_trace(void *unused)
+{
+	unregister_trace_mm_page_alloc(note_alloc, NULL);
+	tracepoint_synchronize_unregister();
+}
+
+static void trace_alloc(struct mover *m)
+{
+	if (!IS_ENABLED(CONFIG_TRACEPOINTS))
+		kunit_skip(m->test, "no trace events in this kernel");
+	KUNIT_ASSERT_EQ(m->test, 0,
+			register_trace_mm_page_alloc(note_alloc, NULL));
+	KUNIT_ASSERT_EQ(m->test, 0,
+			kunit_add_action_or_reset(m->test, no_trace, NULL));
+}
+
+static void ask_for_unmovable(struct mover *m)
+{
+	m->mtc.gfp_mask = GFP_USER | __GFP_THISNODE;
+}
+
+static void no_defrag_mode(void *old)
+{
+	defrag_mode = (long)old;
+}
+
+static void set_defrag_mode(struct mover *m)
+{
+	KUNIT_ASSERT_EQ(m->test, 0,
+			kunit_add_action(m->test, no_defrag_mode,
+					 (void *)(long)defrag_mode));
+	defrag_mode = 1;
+}
+
+#ifdef CONFIG_CPUSETS
+static nodemask_t mems_before;
+
+static void leave_cpuset(void *unused)
+{
+	set_mems_allowed(mems_before);
+	cpus_read_lock();
+	cpuset_dec();
+	cpus_read_unlock();
+}
+
+/* There is a cpuset, and the one who migrates may use the node it is on only. */
+static void enter_cpuset(struct mover *m)
+{
+	nodemask_t home = nodemask_of_node(folio_nid(folio_at(AREA)));
+
+	if (node_isset(m->mtc.nid, home))
+		kunit_skip(m->test, "takes two nodes");
+	mems_before = cpuset_current_mems_allowed;
+	cpus_read_lock();
+	cpuset_inc();
+	cpus_read_unlock();
+	KUNIT_ASSERT_EQ(m->test, 0,
+			kunit_add_action(m->test, leave_cpuset, NULL));
+	set_mems_allowed(home);
+}
+#else
+static void enter_cpuset(struct mover *m)
+{
+	kunit_skip(m->test, "no cpusets in this kernel");
+}
+#endif
+
+/* As memory that goes offline, or becomes contiguous, asks for targets. */
+static void need_cpuset_not(struct mover *m)
+{
+	m->mtc.gfp_mask = GFP_KERNEL | __GFP_MOVABLE | __GFP_RETRY_MAYFAIL;
+	enter_cpuset(m);
+}
+
+/**
+ * struct request - a way to ask for targets
+ * @name: its name
+ * @begin: what is to be done before, or NULL
+ * @nr: how many
+ * @bulk: they are allocated together
+ */
+struct request {
+	const char *name;
+	void (*begin)(struct mover *m);
+	int nr;
+	bool bulk;
+};
+
+static const struct request requests[] = {
+	{ "several", .nr = NR_SMALL, .bulk = true },
+	{ "single", .nr = 1 },
+	{ "unmovable", ask_for_unmovable, .nr = NR_SMALL },
+	{ "defrag mode", set_defrag_mode, .nr = NR_SMALL },
+	{ "traced", trace_alloc, .nr = NR_SMALL },
+	{ "outside the cpuset", need_cpuset_not, .nr = NR_SMALL },
+};
+
+KUNIT_ARRAY_PARAM_DESC(request, requests, name);
+
+/* To another node, and to no other than that. */
+static void migrate_for(struct mover *m, const struct request *request)
+{
+	nodemask_t nmask;
+
+	nodes_clear(nmask);
+	node_set(m->mtc.nid, nmask);
+	m->mtc.nmask = &nmask;
+	isolate(m);
+	migrate_as_others_do(m, MIGRATE_ASYNC, MR_MEMORY_HOTPLUG);
+	if (request->begin == trace_alloc)
+		KUNIT_EXPECT_GE(m->test, m->calls, request->nr);
+	expect_outcome(m, .ret = 0, .ok = request->nr);
+	put_back(m);
+	expect_moved(m, 0, request->nr);
+}
+
+/*
+ * All of them can be had. A soft cpuset, which this is, lets its tasks have memory
+ * of other nodes when there is none on its own.
+ */
+static void targets_to_be_had(struct kunit *test)
+{
+	const struct request *request = test->param_value;
+	struct mover *m = test->priv;
+
+	map_small(m, request->nr, 0);
+	remember(m, AREA, request->nr);
+	if (request->begin)
+		request->begin(m);
+	migrate_for(m, request);
+}
+
+/* And they are allocated together only where that makes no difference. */
+static void bulk_if_alike(struct kunit *test)
+{
+	const struct request *request = test->param_value;
+	struct mover *m = test->priv;
+	struct probe *bulk;
+
+	map_small(m, request->nr, 0);
+	remember(m, AREA, request->nr);
+	bulk = probe_at(m, "alloc_pages_bulk_noprof", NULL, NULL);
+	if (request->begin)
+		request->begin(m);
+	migrate_for(m, request);
+	KUNIT_EXPECT_EQ(test, bulk->nr > 0, request->bulk);
+}
+
+static void no_boost(void *data)
+{
+	struct zone *zone = data;
+	unsigned long flags;
+
+	spin_lock_irqsave(&zone->lock, flags);
+	zone->watermark_boost = 0;
+	spin_unlock_irqrestore(&zone->lock, flags);
+}
+
+/* Pages that came out of blocks of another type: kswapd is to make up for it. */
+static void boost_wakes_kswapd(struct kunit *test)
+{
+	struct mover *m = test->priv;
+	struct probe *bulk, *wake;
+	struct zone *zone;
+
+	map_anon(m);
+	remember(m, AREA, NR_SMALL);
+	for_each_populated_zone(zone) {
+		if (zone_to_nid(zone) != m->mtc.nid)
+			continue;
+		KUNIT_ASSERT_EQ(test, 0, kunit_add_action(test, no_boost, zone));
+		zone->watermark_boost = 1;
+	}
+	bulk = probe_at(m, "alloc_pages_bulk_noprof", NULL, NULL);
+	wake = probe_at(m, "wakeup_kswapd", NULL, NULL);
+	isolate(m);
+	migrate_as_others_do(m, MIGRATE_ASYNC, MR_SYSCALL);
+	KUNIT_EXPECT_GT(test, bulk->nr, 0);
+	KUNIT_EXPECT_GT(test, wake->nr, 0);
+	expect_outcome(m, .ret = 0, .ok = NR_SMALL);
+	put_back(m);
+	expect_moved(m, 0, NR_SMALL);
 }
 
 /* The methods of mappings, without page tables. */
@@ -3983,6 +4321,11 @@ static struct kunit_case migrate_test_cases[] = {
 	KUNIT_CASE(poisoned_alone),
 	KUNIT_CASE(wrong_flags),
 	KUNIT_CASE_PARAM(unmapped_before_hold, place_gen_params),
+	KUNIT_CASE(no_spares_while_waiting),
+	KUNIT_CASE(poisoned_spare),
+	KUNIT_CASE_PARAM(targets_to_be_had, request_gen_params),
+	KUNIT_CASE_PARAM(bulk_if_alike, request_gen_params),
+	KUNIT_CASE(boost_wakes_kswapd),
 	KUNIT_CASE_PARAM(empty_list, mode_gen_params),
 	KUNIT_CASE_PARAM(refused_nth, mode_gen_params),
 	KUNIT_CASE_PARAM(refused_in_second_slice, mode_gen_params),

@@ -762,7 +762,19 @@ static uint64_t pages_per_block(void)
 	return strtoull(text, NULL, 16) / mig_psize;
 }
 
-/* Blocks of the last node, whose memory the kernel itself uses least. */
+/* What tasks of a cpuset need has to come from its nodes; if there is any. */
+static void enter_cpuset_of(int node)
+{
+	char dir[128];
+
+	make_cgroup(dir, sizeof(dir), "offline", "+cpuset");
+	set_mems(dir, node);
+}
+
+/*
+ * Blocks of the last node, whose memory the kernel itself uses least. With @arg,
+ * by somebody who may use no other node: yet there is nowhere else to go.
+ */
 static void remove_block(const void *arg)
 {
 	size_t in, len = 160 * MB;
@@ -771,6 +783,8 @@ static void remove_block(const void *arg)
 	char *mem = mig_anon_on(len, node);
 	long block, last = -1;
 
+	if (arg)
+		enter_cpuset_of(node);
 	for (block = MAX_BLOCK; block >= 0 && last < 0; block--) {
 		from = block * per;
 		if (mig_node_of_pfn(from) != node)
@@ -1127,6 +1141,7 @@ static const struct mig_case cases[] = {
 	{ "compaction: zsmalloc", compact_zsmalloc },
 	{ "compaction: balloon", compact_balloon },
 	{ "memory offline", remove_block },
+	{ "memory offline: by a cpuset", remove_block, "cpuset" },
 	{ "CMA allocation", cma_alloc },
 	{ "long-term pin of CMA memory", longterm_pin },
 	{ "soft offline: base page", soft_offline_small },
