@@ -349,8 +349,10 @@ static void migrate_pair_load(struct migrate_pair *pair, struct folio *src)
  * @pair: Remembers the obstacle.
  * @cause: The obstacle.
  *
- * Locks, half-done faults and passing references are gone in a moment. I/O and
- * pins last longer than all the tries of a batch do together.
+ * Locks, half-done faults and references are gone in a moment, most of them.
+ * That goes for pins, too: an I/O may last, but get_user_pages() that has lost
+ * a race, or another one who wants the folio out of the way of a long-term pin,
+ * drops its pin at once, and nobody can tell them apart.
  *
  * Context: Any.
  * Return: MIGRATE_RETRY, MIGRATE_NOMEM or MIGRATE_FAILED.
@@ -365,6 +367,7 @@ enum migrate_outcome migrate_verdict(struct migrate_pair *pair,
 	case MIGRATE_CAUSE_BUFFERS:
 	case MIGRATE_CAUSE_MAPPED:
 	case MIGRATE_CAUSE_REFS:
+	case MIGRATE_CAUSE_PINNED:
 		return MIGRATE_RETRY;
 	case MIGRATE_CAUSE_NOMEM:
 		return MIGRATE_NOMEM;
@@ -791,10 +794,8 @@ static enum migrate_outcome migrate_unmap_src(struct migrate_batch *batch,
 
 	if (!folio_mapped(src))
 		return MIGRATE_NEXT;
-	/* A long-term pin meets the passing pins of its competitors. */
-	if (batch->run->mc->reason != MR_LONGTERM_PIN && migrate_is_pinned(src))
-		return migrate_verdict(pair, MIGRATE_CAUSE_PINNED);
-	return migrate_verdict(pair, MIGRATE_CAUSE_MAPPED);
+	return migrate_verdict(pair, migrate_is_pinned(src) ?
+			       MIGRATE_CAUSE_PINNED : MIGRATE_CAUSE_MAPPED);
 }
 
 /*

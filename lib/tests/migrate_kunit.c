@@ -198,6 +198,7 @@ struct outcome {
  * @calls: calls of what a file, or a driver, has to say
  * @err: what it says
  * @err_nr: how many times, before it says yes
+ * @refused: called for a source that could not be moved though it had said yes
  * @modes: the modes that it was called with
  * @keep_private: the file does not part from private data
  * @balloon: whose pages are no folios
@@ -247,6 +248,7 @@ struct mover {
 	unsigned int calls;
 	int err;
 	unsigned int err_nr;
+	void (*refused)(struct mover *m, struct folio *src);
 	enum migrate_mode modes[2 * MIGRATE_TRIES];
 	bool keep_private;
 	struct balloon_dev_info balloon;
@@ -1062,12 +1064,16 @@ static int toy_migrate_folio(struct address_space *mapping, struct folio *dst,
 			     struct folio *src, enum migrate_mode mode)
 {
 	struct mover *m = mapping->host->i_private;
+	int err;
 
 	if (m->calls < ARRAY_SIZE(m->modes))
 		m->modes[m->calls] = mode;
 	if (m->calls++ < m->err_nr)
 		return m->err;
-	return filemap_migrate_folio(mapping, dst, src, mode);
+	err = filemap_migrate_folio(mapping, dst, src, mode);
+	if (err && m->refused)
+		m->refused(m, src);
+	return err;
 }
 
 static bool toy_release_folio(struct folio *folio, gfp_t gfp)
@@ -1982,6 +1988,119 @@ static void reference_passes(struct kunit *test)
 	expect_moved(m, !again, NR_SMALL);
 }
 
+/* With which modes has the file been asked? */
+static void expect_modes(struct mover *m, int nr_async, enum migrate_mode mode)
+{
+	int i, wrong = 0;
+
+	for (i = 0; i < min_t(int, m->calls, ARRAY_SIZE(m->modes)); i++)
+		wrong += m->modes[i] != (i < nr_async ? MIGRATE_ASYNC : mode);
+	KUNIT_EXPECT_EQ(m->test, wrong, 0);
+}
+
+/* By the time that the source gets a second target, or is asked to move again. */
+static void unpin_second(struct mover *m, struct folio *src)
+{
+	if (m->asked == 1)
+		unpin_folio(src);
+}
+
+static void unpin_refused(struct mover *m, struct folio *src)
+{
+	unpin_folio(src);
+	m->refused = NULL;
+}
+
+/* Those whose pin is met by unmapping, and those whose pin is met after that. */
+static void map_one_anon(struct mover *m)
+{
+	map_small(m, 1, 0);
+}
+
+static void map_one_file(struct mover *m)
+{
+	map_toy(m, &toy_aops, 1);
+	m->refused = unpin_refused;
+}
+
+static const struct kind pinned_kinds[] = {
+	{ "anon", map_one_anon, .nr = 1 },
+	{ "file", map_one_file, .nr = 1 },
+	{ "thp", map_thp, .nr = PTRS_PER_PTE },
+	{ "hugetlb private", map_hugetlb_private, .nr = PTRS_PER_PTE },
+	{ "hugetlb shared", map_hugetlb_shared, .nr = PTRS_PER_PTE },
+};
+
+/**
+ * struct pinned - a folio that is pinned for a moment
+ * @kind: what it is
+ * @reason: why it is migrated
+ */
+struct pinned {
+	const struct kind *kind;
+	enum migrate_reason reason;
+};
+
+static const void *pinned_gen_params(struct kunit *test, const void *prev,
+				     char *desc)
+{
+	static struct pinned all[2 * ARRAY_SIZE(pinned_kinds)];
+	unsigned int i = prev ? (const struct pinned *)prev - all + 1 : 0;
+
+	if (i == ARRAY_SIZE(all))
+		return NULL;
+	all[i].kind = &pinned_kinds[i / 2];
+	all[i].reason = i % 2 ? MR_LONGTERM_PIN : MR_CONTIG_RANGE;
+	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "%s, %s", all[i].kind->name,
+		 migrate_reason_names[all[i].reason]);
+	return &all[i];
+}
+
+/*
+ * A pin that lasts no longer than one try, as that of somebody who has pinned the
+ * folio, sees that it must move first, and lets go of it. Nobody waits for it,
+ * and the second try succeeds.
+ */
+static void pin_passes(struct kunit *test)
+{
+	const struct pinned *pinned = test->param_value;
+	const struct kind *kind = pinned->kind;
+	struct mover *m = test->priv;
+	unsigned int thps;
+
+	map_kind(m, kind);
+	remember_kind(m, kind);
+	thps = is_thp(m, 0);
+	pin(folio_was(m, 0));
+	m->before = m->refused ? NULL : unpin_second;
+	isolate(m);
+	migrate(m, MIGRATE_ASYNC, pinned->reason);
+	/* Tries of unmapping, or of moving what has been unmapped once. */
+	KUNIT_EXPECT_EQ(test, m->before ? m->asked : m->calls, 2);
+	expect_outcome(m, .ret = 0, .used = 1, .ok = kind->nr, .thp_ok = thps);
+	put_back(m);
+	expect_moved(m, 0, kind->nr);
+}
+
+/* A pin that lasts costs no more tries than any other obstacle. */
+static void pin_lasts(struct kunit *test)
+{
+	const enum migrate_mode *mode = test->param_value;
+	struct mover *m = test->priv;
+
+	map_file(m);
+	remember(m, AREA, 1);
+	pin(folio_was(m, 0));
+	remember_again(m);
+	isolate(m);
+	migrate(m, *mode, MR_SYSCALL);
+	KUNIT_EXPECT_EQ(test, m->calls, MIGRATE_TRIES);
+	expect_modes(m, *mode == MIGRATE_ASYNC ? MIGRATE_TRIES :
+		     MIGRATE_TRIES_ASYNC, *mode);
+	expect_all_failed(m);
+	unpin(folio_was(m, 0));
+}
+
 /* More than one slice: what fails in the first is not tried in the second. */
 static void long_list(struct kunit *test)
 {
@@ -2093,16 +2212,6 @@ static const struct answer answers[] = {
 };
 
 KUNIT_ARRAY_PARAM_DESC(answer, answers, name);
-
-/* With which modes has the file been asked? */
-static void expect_modes(struct mover *m, int nr_async, enum migrate_mode mode)
-{
-	int i, wrong = 0;
-
-	for (i = 0; i < min_t(int, m->calls, ARRAY_SIZE(m->modes)); i++)
-		wrong += m->modes[i] != (i < nr_async ? MIGRATE_ASYNC : mode);
-	KUNIT_EXPECT_EQ(m->test, wrong, 0);
-}
 
 /* An error of the file is no lack of memory, even if it is one. */
 static void file_says_no(struct kunit *test)
@@ -4339,6 +4448,8 @@ static struct kunit_case migrate_test_cases[] = {
 	KUNIT_CASE(lock_of_a_read),
 	KUNIT_CASE(writeback_waited_for),
 	KUNIT_CASE_PARAM(reference_passes, mode_gen_params),
+	KUNIT_CASE_PARAM(pin_passes, pinned_gen_params),
+	KUNIT_CASE_PARAM(pin_lasts, mode_gen_params),
 	KUNIT_CASE(poisoned_kept),
 	KUNIT_CASE(demotion_counts),
 	KUNIT_CASE_PARAM(file_says_no, answer_gen_params),

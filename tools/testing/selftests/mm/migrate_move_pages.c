@@ -752,7 +752,7 @@ static void cause_is_traced(const void *arg)
 	expect_ret(1);
 	expect_status(0, -EBUSY);
 	expect_moved(1);
-	mig_check(!strncmp(cause, "cause=pinned again=0 mode=", 26) ||
+	mig_check(!strncmp(cause, "cause=pinned again=1 mode=", 26) ||
 		  !strncmp(cause, "cause=references again=1 mode=", 30),
 		  "the trace says: %s", cause);
 	mig_check(strstr(cause, " reason=syscall_or_cpuset"),
