@@ -14,6 +14,7 @@
  */
 #include <linux/buffer_head.h>
 #include <linux/cpuset.h>
+#include <linux/delay.h>
 #include <linux/gfp.h>
 #include <linux/hugetlb.h>
 #include <linux/mm_inline.h>
@@ -46,6 +47,14 @@
 
 /* More pages than these are not taken out of a TLB one by one. */
 #define MIGRATE_FLUSH_PAGES	33
+
+/*
+ * How long to wait before folios are unmapped once more. What is in the way for
+ * a moment only, like the lock that a page fault takes, has to get that moment:
+ * a look at the lock is over much sooner. It is about what a target takes to be
+ * allocated and freed, which a folio that is busy is spared.
+ */
+#define MIGRATE_PAUSE_NS	500
 
 /* ------------------------------------------------ isolation and putting back */
 
@@ -928,6 +937,8 @@ static int migrate_batch_unmap(struct migrate_batch *batch)
 	int err = 0;
 
 	for (try = 0; try < batch->tries && !err; try++) {
+		if (try)
+			ndelay(MIGRATE_PAUSE_NS);
 		err = migrate_batch_unmap_once(batch);
 		if (!batch->nr_retry.folios)
 			break;

@@ -3247,6 +3247,28 @@ static void boost_wakes_kswapd(struct kunit *test)
 	expect_moved(m, 0, NR_SMALL);
 }
 
+/*
+ * The tries for a folio that is locked need no target and are over in no time, but
+ * whoever has the lock gets some between any two of them.
+ */
+static void pause_for_lock(struct kunit *test)
+{
+	struct mover *m = test->priv;
+	struct probe *pause;
+
+	map_small(m, 1, 0);
+	remember(m, AREA, 1);
+	folio_lock(folio_was(m, 0));
+	remember_again(m);
+	pause = probe_at(m, "__const_udelay", NULL, NULL);
+	isolate(m);
+	migrate(m, MIGRATE_ASYNC, MR_NUMA_MISPLACED);
+	KUNIT_EXPECT_EQ(test, pause->nr, MIGRATE_TRIES - 1);
+	KUNIT_EXPECT_EQ(test, m->asked, 0);
+	expect_all_failed(m);
+	folio_unlock(folio_was(m, 0));
+}
+
 /* The methods of mappings, without page tables. */
 
 /**
@@ -4435,6 +4457,7 @@ static struct kunit_case migrate_test_cases[] = {
 	KUNIT_CASE_PARAM(targets_to_be_had, request_gen_params),
 	KUNIT_CASE_PARAM(bulk_if_alike, request_gen_params),
 	KUNIT_CASE(boost_wakes_kswapd),
+	KUNIT_CASE(pause_for_lock),
 	KUNIT_CASE_PARAM(empty_list, mode_gen_params),
 	KUNIT_CASE_PARAM(refused_nth, mode_gen_params),
 	KUNIT_CASE_PARAM(refused_in_second_slice, mode_gen_params),
