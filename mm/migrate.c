@@ -958,7 +958,10 @@ static int migrate_batch_unmap(struct migrate_batch *batch)
  * to write to it or to split it had better find no reference of ours.
  *
  * On the unevictable list the mlock count begins at zero, and mapping the folio
- * into locked VMAs counts it up. So the LRU comes first for what is mlocked.
+ * into locked VMAs counts it up. So the LRU comes first for what is mlocked. A
+ * VMA that is locked while only migration entries stand for the source is not
+ * known here. The count misses its mapping then, as it does for any folio that is
+ * mapped on its way to the LRU; reclaim finds the VMA and puts that right.
  */
 static bool migrate_lru_can_wait(const struct migrate_pair *pair)
 {
@@ -1215,10 +1218,12 @@ static void migrate_report(const struct migrate_run *run)
  * migrate_pages - move isolated folios to other memory
  * @from: Isolated folios of every kind. On return, in any order and still
  *	isolated, those that were not migrated.
- * @get_new_folio: Called once for every attempt, the source not locked. The
- *	target must be fresh: not on a list, &folio.private and &folio.index
- *	unused (hugetlb targets keep theirs). Small targets that
- *	alloc_migration_target() would give are allocated several at a time.
+ * @get_new_folio: Called at most once for every attempt, the source not locked
+ *	by the call; not if the source is seen to be locked by somebody who is
+ *	not waited for. The target must be fresh: not on a list, &folio.private
+ *	and &folio.index unused (hugetlb targets keep theirs). Small targets
+ *	that alloc_migration_target() would give may come from
+ *	alloc_pages_bulk() instead, several at a time.
  * @put_new_folio: Called for every target that was not used after all, or NULL
  *	if folio_put() will do.
  * @private: Passed to both.

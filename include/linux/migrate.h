@@ -17,11 +17,15 @@ struct migration_target_control;
 
 /**
  * typedef new_folio_t - allocate the target for one folio
- * @folio: The folio to be migrated; isolated, not locked.
+ * @folio: The folio to be migrated; isolated, not locked by migrate_pages().
  * @private: The caller's argument of migrate_pages().
  *
- * Called once for every attempt to migrate @folio. The target must have the
- * size of @folio, one reference, and be on no list.
+ * Called at most once for every attempt to migrate @folio. There is no call if
+ * the attempt fails before a target is needed: because somebody is seen to hold
+ * the lock of @folio, and is not waited for. And alloc_migration_target() is not
+ * called for a small folio whose target is taken from several that have been
+ * allocated together. The target must have the size of @folio, one reference,
+ * and be on no list.
  *
  * Context: May sleep as far as the caller of migrate_pages() allows.
  * Return: The target, or NULL if there is no memory for it.
@@ -33,8 +37,8 @@ typedef struct folio *new_folio_t(struct folio *folio, unsigned long private);
  * @folio: What the new_folio_t callback returned; not locked.
  * @private: The caller's argument of migrate_pages().
  *
- * Called for every target that does not replace its source, so the two
- * callbacks can keep exact count of what is left.
+ * Called for every target that new_folio_t has returned and that does not replace
+ * its source, so the two callbacks can keep exact count of what is left.
  *
  * Context: May sleep.
  */
