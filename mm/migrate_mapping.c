@@ -140,6 +140,7 @@ static bool migrate_dirty(struct folio *src, struct folio *dst)
 	return true;
 }
 
+/* Per node, and per memory cgroup and node. */
 static void migrate_stat(struct lruvec *from, struct lruvec *to,
 			 enum node_stat_item item, long nr)
 {
@@ -147,11 +148,53 @@ static void migrate_stat(struct lruvec *from, struct lruvec *to,
 	mod_lruvec_state(to, item, nr);
 }
 
+/* Per node alone: no memory cgroup counts this. */
+static void migrate_node_stat(struct lruvec *from, struct lruvec *to,
+			      enum node_stat_item item, long nr)
+{
+	__mod_node_page_state(lruvec_pgdat(from), item, -nr);
+	__mod_node_page_state(lruvec_pgdat(to), item, nr);
+}
+
 /*
- * Per node, and per memory cgroup and node. What counts mappings is not here:
- * it goes down with the last entry for src and up with the first one for dst.
+ * A folio of the swap cache is a file page for its node, but not for its memory
+ * cgroup, which would be left with too many on one node and too few on another
+ * when the folio leaves the cache.
  */
-static void migrate_node_stats(struct folio *src, struct folio *dst, bool dirty)
+static void migrate_swap_stats(struct lruvec *from, struct lruvec *to, long nr)
+{
+	migrate_node_stat(from, to, NR_FILE_PAGES, nr);
+#ifdef CONFIG_SWAP
+	migrate_stat(from, to, NR_SWAPCACHE, nr);
+#endif
+}
+
+/*
+ * What filemap_unaccount_folio() and shmem take off when the folio leaves the
+ * page cache, under the same conditions.
+ */
+static void migrate_file_stats(struct address_space *mapping,
+			       struct folio *src,
+			       struct lruvec *from, struct lruvec *to)
+{
+	const bool shmem = folio_test_swapbacked(src);
+	const long nr = folio_nr_pages(src);
+
+	migrate_stat(from, to, NR_FILE_PAGES, nr);
+	if (shmem)
+		migrate_stat(from, to, NR_SHMEM, nr);
+	if (folio_test_pmd_mappable(src))
+		migrate_stat(from, to, shmem ? NR_SHMEM_THPS : NR_FILE_THPS, nr);
+	if (test_bit(AS_KERNEL_FILE, &mapping->flags))
+		migrate_node_stat(from, to, NR_KERNEL_FILE_PAGES, nr);
+}
+
+/*
+ * The folio has gone to another node. What counts mappings is not here: it goes
+ * down with the last entry for src and up with the first one for dst.
+ */
+static void migrate_node_stats(struct address_space *mapping,
+			       struct folio *src, struct folio *dst, bool dirty)
 {
 	const long nr = folio_nr_pages(src);
 	struct lruvec *from, *to;
@@ -162,16 +205,10 @@ static void migrate_node_stats(struct folio *src, struct folio *dst, bool dirty)
 	from = mem_cgroup_lruvec(memcg, folio_pgdat(src));
 	to = mem_cgroup_lruvec(memcg, folio_pgdat(dst));
 
-	migrate_stat(from, to, NR_FILE_PAGES, nr);
-	if (folio_test_swapcache(src)) {
-#ifdef CONFIG_SWAP
-		migrate_stat(from, to, NR_SWAPCACHE, nr);
-#endif
-	} else if (folio_test_swapbacked(src)) {
-		migrate_stat(from, to, NR_SHMEM, nr);
-		if (folio_test_pmd_mappable(src))
-			migrate_stat(from, to, NR_SHMEM_THPS, nr);
-	}
+	if (folio_test_swapcache(src))
+		migrate_swap_stats(from, to, nr);
+	else
+		migrate_file_stats(mapping, src, from, to);
 	if (dirty)
 		migrate_stat(from, to, NR_FILE_DIRTY, nr);
 	rcu_read_unlock();
@@ -181,7 +218,8 @@ static void migrate_node_stats(struct folio *src, struct folio *dst, bool dirty)
  * Tell the counters where the cached memory went. @dirty asks for those that
  * writeback is throttled by; a mapping without writeback is not in them.
  */
-static void migrate_cache_stats(struct folio *src, struct folio *dst, bool dirty)
+static void migrate_cache_stats(struct address_space *mapping,
+				struct folio *src, struct folio *dst, bool dirty)
 {
 	const long nr = folio_nr_pages(src);
 	struct zone *from = folio_zone(src);
@@ -191,7 +229,7 @@ static void migrate_cache_stats(struct folio *src, struct folio *dst, bool dirty
 		return;
 
 	if (from->zone_pgdat != to->zone_pgdat)
-		migrate_node_stats(src, dst, dirty);
+		migrate_node_stats(mapping, src, dst, dirty);
 	if (dirty) {
 		__mod_zone_page_state(from, NR_ZONE_WRITE_PENDING, -nr);
 		__mod_zone_page_state(to, NR_ZONE_WRITE_PENDING, nr);
@@ -235,7 +273,7 @@ static int migrate_place_cached(struct address_space *mapping,
 
 	/* Interrupts are still off: that is cheaper for so many counters. */
 	if (frozen && !folio_test_hugetlb(src))
-		migrate_cache_stats(src, dst,
+		migrate_cache_stats(mapping, src, dst,
 				    dirty && mapping_can_writeback(mapping));
 	local_irq_enable();
 
