@@ -3546,6 +3546,82 @@ static void flags_follow(struct kunit *test)
 	}
 }
 
+/* What a node has of some counters, and how far they are from that. */
+static const enum node_stat_item file_items[] = {
+	NR_FILE_THPS, NR_KERNEL_FILE_PAGES,
+};
+
+static void note_file_counts(int nid, long *counts)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(file_items); i++)
+		counts[i] = node_count(nid, file_items[i]);
+}
+
+static void expect_file_counts(struct kunit *test, int nid, const long *was,
+			       long more)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(file_items); i++)
+		KUNIT_EXPECT_EQ_MSG(test, node_count(nid, file_items[i]),
+				    was[i] + more, "item %d of node %d",
+				    file_items[i], nid);
+}
+
+/* A huge folio of a file that only the kernel uses, in the page cache. */
+static struct folio *add_huge_folio(struct mover *m,
+				    struct address_space *mapping, int nid)
+{
+	struct folio *folio = __folio_alloc_node(GFP_HIGHUSER_MOVABLE | __GFP_ZERO,
+						 PMD_ORDER, nid);
+
+	if (!folio)
+		kunit_skip(m->test, "no memory for a huge folio");
+	set_bit(AS_KERNEL_FILE, &mapping->flags);
+	KUNIT_ASSERT_EQ(m->test, 0,
+			filemap_add_folio(mapping, folio, 0, GFP_KERNEL));
+	folio_mark_uptodate(folio);
+	folio_unlock(folio);
+	lru_add_drain_all();
+	return folio;
+}
+
+/* Counters that only some files have go along with their folios. */
+static void file_counts_follow(struct kunit *test)
+{
+	struct mover *m = test->priv;
+	const int from = numa_mem_id(), to = m->mtc.nid;
+	long was_from[ARRAY_SIZE(file_items)], was_to[ARRAY_SIZE(file_items)];
+	struct address_space *mapping;
+	struct folio *folio;
+
+	need_thp(m);
+	if (from == to)
+		kunit_skip(test, "takes two nodes");
+	mapping = toy_open(m, &toy_aops)->f_mapping;
+	note_counts(m);
+	note_file_counts(from, was_from);
+	note_file_counts(to, was_to);
+	folio = add_huge_folio(m, mapping, from);
+	KUNIT_EXPECT_EQ(test, folio_nid(folio), from);
+	expect_file_counts(test, from, was_from, PTRS_PER_PTE);
+	expect_file_counts(test, to, was_to, 0);
+
+	KUNIT_EXPECT_TRUE(test, isolate_folio_to_list(folio, &m->list));
+	folio_put(folio);
+	migrate(m, MIGRATE_SYNC, MR_SYSCALL);
+	expect_outcome(m, .ret = 0, .used = 1, .ok = PTRS_PER_PTE, .thp_ok = 1);
+	put_back(m);
+	expect_file_counts(test, from, was_from, 0);
+	expect_file_counts(test, to, was_to, PTRS_PER_PTE);
+
+	truncate_inode_pages(mapping, 0);
+	expect_file_counts(test, from, was_from, 0);
+	expect_file_counts(test, to, was_to, 0);
+}
+
 /* The slot can be replaced in a moment, but the I/O is not over. */
 static void method_sees_writeback(struct kunit *test)
 {
@@ -4115,8 +4191,6 @@ static struct page *inflate(struct mover *m)
 	page = balloon_page_alloc();
 	KUNIT_ASSERT_NOT_NULL(m->test, page);
 	balloon_page_enqueue(&m->balloon, page);
-	/* Balloon pages are counted where they have been inflated. */
-	m->mtc.nid = page_to_nid(page);
 	note_counts(m);
 	return page;
 }
@@ -4251,11 +4325,37 @@ static void movable_not_asked(struct kunit *test)
 	deflate(m);
 }
 
+/* A page of a balloon is counted where it is, not where it was inflated. */
+static void movable_counted(struct kunit *test)
+{
+	struct mover *m = test->priv;
+	struct page *page = inflate(m);
+	const int from = page_to_nid(page), to = m->mtc.nid;
+	const long was_from = node_count(from, NR_BALLOON_PAGES);
+	const long was_to = node_count(to, NR_BALLOON_PAGES);
+
+	if (from == to) {
+		deflate(m);
+		kunit_skip(test, "takes two nodes");
+	}
+	KUNIT_EXPECT_TRUE(test, isolate_folio_to_list(page_folio(page), &m->list));
+	migrate(m, MIGRATE_ASYNC, MR_COMPACTION);
+	expect_outcome(m, .ret = 0, .used = 1, .ok = 1);
+	put_back(m);
+	KUNIT_EXPECT_EQ(test, node_count(from, NR_BALLOON_PAGES), was_from - 1);
+	KUNIT_EXPECT_EQ(test, node_count(to, NR_BALLOON_PAGES), was_to + 1);
+	deflate(m);
+	KUNIT_EXPECT_EQ(test, node_count(from, NR_BALLOON_PAGES), was_from - 1);
+	KUNIT_EXPECT_EQ(test, node_count(to, NR_BALLOON_PAGES), was_to);
+}
+
 /* The driver has freed the page: a success, without a use for the target. */
 static void movable_deflated(struct kunit *test)
 {
 	struct mover *m = test->priv;
 	struct page *page = inflate(m);
+	const int nid = page_to_nid(page);
+	const long counted = node_count(nid, NR_BALLOON_PAGES);
 
 	m->err = -ENOENT;
 	m->err_nr = 1;
@@ -4265,6 +4365,7 @@ static void movable_deflated(struct kunit *test)
 	put_back(m);
 	KUNIT_EXPECT_EQ(test, m->balloon.isolated_pages, 0);
 	KUNIT_EXPECT_TRUE(test, list_empty(&m->balloon.pages));
+	KUNIT_EXPECT_EQ(test, node_count(nid, NR_BALLOON_PAGES), counted - 1);
 }
 
 static void movable_register(struct kunit *test)
@@ -4492,6 +4593,7 @@ static struct kunit_case migrate_test_cases[] = {
 	KUNIT_CASE_PARAM(method_counts_references, method_gen_params),
 	KUNIT_CASE(extra_references),
 	KUNIT_CASE(flags_follow),
+	KUNIT_CASE(file_counts_follow),
 	KUNIT_CASE(method_sees_writeback),
 	KUNIT_CASE_PARAM(freeze_fails, copy_gen_params),
 	KUNIT_CASE_PARAM(buffer_locked_by_io, buffer_gen_params),
@@ -4506,6 +4608,7 @@ static struct kunit_case migrate_test_cases[] = {
 	KUNIT_CASE_PARAM(hugetlb_freed, mode_gen_params),
 	KUNIT_CASE(movable_isolate),
 	KUNIT_CASE(movable_isolate_other),
+	KUNIT_CASE(movable_counted),
 	KUNIT_CASE_PARAM(movable_says_no, answer_gen_params),
 	KUNIT_CASE_PARAM(movable_not_asked, mode_gen_params),
 	KUNIT_CASE(movable_deflated),
