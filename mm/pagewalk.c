@@ -52,16 +52,26 @@ static int walk_ptes(pmd_t *pmd, unsigned long addr, unsigned long end,
 
 static inline bool pud_is_table(pud_t pud)
 {
-	if (!IS_ENABLED(CONFIG_PGTABLE_HAS_HUGE_LEAVES))
-		return true;
 	return pud_present(pud) && !pud_leaf(pud);
 }
 
 static inline bool pmd_is_table(pmd_t pmd)
 {
-	if (!IS_ENABLED(CONFIG_PGTABLE_HAS_HUGE_LEAVES))
-		return true;
 	return pmd_present(pmd) && !pmd_leaf(pmd);
+}
+
+/*
+ * The same for page tables of users, of which it is known without a look if the
+ * kernel supports no huge pages.  Its own page tables have huge entries even so.
+ */
+static inline bool user_pud_is_table(pud_t pud)
+{
+	return !IS_ENABLED(CONFIG_PGTABLE_HAS_HUGE_LEAVES) || pud_is_table(pud);
+}
+
+static inline bool user_pmd_is_table(pmd_t pmd)
+{
+	return !IS_ENABLED(CONFIG_PGTABLE_HAS_HUGE_LEAVES) || pmd_is_table(pmd);
 }
 
 /* How many entries a table of this level has; one means the level is folded. */
@@ -968,7 +978,7 @@ static enum folio_walk_step folio_walk_pud(struct folio_walk *fw,
 
 	if (pud_none(pud))
 		return FW_STEP_NOTHING;
-	if (likely(pud_is_table(pud)))
+	if (likely(user_pud_is_table(pud)))
 		return FW_STEP_TABLE;
 
 	fw->ptl = pud_lock(vma->vm_mm, pudp);
@@ -980,7 +990,7 @@ static enum folio_walk_step folio_walk_pud(struct folio_walk *fw,
 	if (page)
 		return folio_walk_found(fw, page);
 	spin_unlock(fw->ptl);
-	return pud_is_table(fw->pud) ? FW_STEP_TABLE : FW_STEP_NOTHING;
+	return user_pud_is_table(fw->pud) ? FW_STEP_TABLE : FW_STEP_NOTHING;
 }
 
 static struct page *folio_walk_pmd_page(struct folio_walk *fw,
@@ -1010,7 +1020,7 @@ static enum folio_walk_step folio_walk_pmd(struct folio_walk *fw,
 
 	if (pmd_none(pmd))
 		return FW_STEP_NOTHING;
-	if (likely(pmd_is_table(pmd)))
+	if (likely(user_pmd_is_table(pmd)))
 		return FW_STEP_TABLE;
 
 	fw->ptl = pmd_lock(vma->vm_mm, pmdp);
@@ -1024,7 +1034,7 @@ static enum folio_walk_step folio_walk_pmd(struct folio_walk *fw,
 	if ((fw->flags & FW_ZEROPAGE) && is_huge_zero_pmd(fw->pmd))
 		return folio_walk_found_zero(fw, pmd_pfn(fw->pmd));
 	spin_unlock(fw->ptl);
-	return pmd_is_table(fw->pmd) ? FW_STEP_TABLE : FW_STEP_NOTHING;
+	return user_pmd_is_table(fw->pmd) ? FW_STEP_TABLE : FW_STEP_NOTHING;
 }
 
 static struct page *folio_walk_pte_page(struct folio_walk *fw,

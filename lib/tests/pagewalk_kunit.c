@@ -2300,6 +2300,41 @@ static void walk_debug(struct kunit *test)
 		     { PMD, AREA + 2 * PMD_SIZE, end, LEAF });
 }
 
+/*
+ * What is neither empty nor a table nor a page, as memory that the kernel has
+ * unmapped in its own page tables: there is nothing below it.  A second visit
+ * says that the walk has looked for a table of PTEs.
+ */
+static void walk_debug_absent(struct kunit *test)
+{
+	pmd_t pmd, absent = __pmd(pte_val(swp_entry_to_pte(swp_entry(0, 1))));
+	unsigned long end = AREA + PAGE_SIZE;
+	struct mm_struct *mm = current->mm;
+	struct record *rec;
+	pmd_t *pmdp;
+	int err;
+
+	if (kind_of_pmd(absent) != OTHER)
+		kunit_skip(test, "this machine has no such PMD");
+	map_anon(test, AREA, PAGE_SIZE);
+	touch(test, AREA);
+	pmdp = pmd_at(AREA);
+	rec = cue(test, PMD, 1, -ELOOP, ACTION_SUBTREE);
+	rec->no_vma = true;
+
+	mmap_write_lock(mm);
+	mmap_write_lock_nested(&init_mm, SINGLE_DEPTH_NESTING);
+	pmd = pmdp_get(pmdp);
+	set_pmd(pmdp, absent);
+	err = walk_page_range_debug(mm, AREA, end, &pte_ops, NULL, rec);
+	set_pmd(pmdp, pmd);
+	flush_tlb_mm(mm);
+	mmap_write_unlock(&init_mm);
+	mmap_write_unlock(mm);
+	KUNIT_EXPECT_EQ(test, err, 0);
+	expect_calls(test, rec, { PMD, AREA, end, OTHER });
+}
+
 /* Each of the two locks is asked for. */
 static void walk_debug_locks(struct kunit *test)
 {
@@ -3486,6 +3521,7 @@ static struct kunit_case pagewalk_test_cases[] = {
 	KUNIT_CASE(walk_kernel_huge),
 	KUNIT_CASE(walk_kernel_locks),
 	KUNIT_CASE(walk_debug),
+	KUNIT_CASE(walk_debug_absent),
 	KUNIT_CASE(walk_debug_locks),
 	KUNIT_CASE(install_fills_holes),
 	KUNIT_CASE_PARAM(install_makes_tables, level_gen_params),
