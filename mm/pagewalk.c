@@ -869,6 +869,7 @@ static int walk_mapped_section(pgoff_t first, pgoff_t last,
  *
  * Walks every VMA, of any mm, that maps some of the pages; of each only the
  * part that does, though huge entries that reach beyond it are visited as well.
+ * A range that reaches beyond the last index there can be ends with that.
  *
  * No mmap lock can be asked for, since there are many.  That has consequences
  * for the operations: they cannot take one either, as i_mmap_rwsem is below it
@@ -890,6 +891,8 @@ int walk_page_mapping(struct address_space *mapping, pgoff_t first_index,
 	lockdep_assert_held(&mapping->i_mmap_rwsem);
 	if (!nr)
 		return 0;
+	if (last_index < first_index)
+		last_index = ULONG_MAX;
 
 	mapping_rmap_tree_foreach(vma, mapping, first_index, last_index) {
 		struct mm_walk walk = init_walk(vma->vm_mm, ops, private);

@@ -2562,13 +2562,17 @@ static int walk_file(struct kunit *test, struct file *file, pgoff_t first,
 
 static void walk_mapping_sections(struct kunit *test)
 {
+	static const pgoff_t beyond[] = { -6UL, -5UL, ULONG_MAX };
 	struct file *file = map_twice(test);
 	unsigned long one = AREA + 2 * PAGE_SIZE;
+	unsigned long one_end = AREA + 8 * PAGE_SIZE;
+	unsigned long two_end = SECOND + 8 * PAGE_SIZE;
 	struct mm_walk_ops ops = {
 		.test_walk = note_test,
 		.pre_vma = note_pre,
 	};
 	struct record *rec = new_record(test);
+	int i;
 
 	/* Pages 2 to 5. */
 	KUNIT_EXPECT_EQ(test, walk_file(test, file, 2, 4, &ops), 0);
@@ -2578,14 +2582,17 @@ static void walk_mapping_sections(struct kunit *test)
 		     { TEST, SECOND, SECOND + 2 * PAGE_SIZE },
 		     { PRE, SECOND, SECOND + 2 * PAGE_SIZE });
 
-	/* To the end of the file and beyond. */
-	rec = new_record(test);
-	KUNIT_EXPECT_EQ(test, walk_file(test, file, 6, -6UL, &ops), 0);
-	expect_calls(test, rec,
-		     { TEST, AREA + 6 * PAGE_SIZE, AREA + 8 * PAGE_SIZE },
-		     { PRE, AREA + 6 * PAGE_SIZE, AREA + 8 * PAGE_SIZE },
-		     { TEST, SECOND + 2 * PAGE_SIZE, SECOND + 8 * PAGE_SIZE },
-		     { PRE, SECOND + 2 * PAGE_SIZE, SECOND + 8 * PAGE_SIZE });
+	/* To the end of the file and beyond, even where no index can be. */
+	for (i = 0; i < ARRAY_SIZE(beyond); i++) {
+		rec = new_record(test);
+		KUNIT_EXPECT_EQ(test, walk_file(test, file, 6, beyond[i], &ops),
+				0);
+		expect_calls(test, rec,
+			     { TEST, AREA + 6 * PAGE_SIZE, one_end },
+			     { PRE, AREA + 6 * PAGE_SIZE, one_end },
+			     { TEST, SECOND + 2 * PAGE_SIZE, two_end },
+			     { PRE, SECOND + 2 * PAGE_SIZE, two_end });
+	}
 
 	/* Nothing, nowhere. */
 	rec = new_record(test);
