@@ -193,17 +193,24 @@ static __always_inline int show_entry(struct walk_pos pos, unsigned long addr,
 /*
  * Make sure that there is a table of PMDs to go to.  Once a PUD points to one
  * it stays that way, but whatever has been split may be faulted in huge again
- * before we look, which makes it an entry to begin anew with.
+ * before we look, which makes it an entry to begin anew with.  So does one that
+ * somebody has emptied, for those who would have filled it.
  */
 static bool open_pud(pud_t *pud, unsigned long addr, struct mm_walk *walk)
 {
 	const struct mm_walk_ops *ops = walk->ops;
+	pud_t entry = pudp_get(pud);
 
-	if (likely(pud_is_table(pudp_get(pud))))
+	if (likely(pud_is_table(entry)))
 		return true;
-	/* For those who only install, nothing is missing in a huge page. */
-	if (walk->no_vma || (!ops->pmd_entry && !ops->pte_entry))
+	if (walk->no_vma)
 		return false;
+	/* For those who only install, nothing is missing in a huge page. */
+	if (!ops->pmd_entry && !ops->pte_entry) {
+		if (pud_none(entry))
+			walk->action = ACTION_AGAIN;
+		return false;
+	}
 
 	split_huge_pud(walk->vma, pud, addr);
 	if (pud_is_table(pudp_get(pud)))
@@ -218,10 +225,17 @@ static bool open_pud(pud_t *pud, unsigned long addr, struct mm_walk *walk)
  */
 static bool open_pmd(pmd_t *pmd, unsigned long addr, struct mm_walk *walk)
 {
-	if (likely(pmd_is_table(pmdp_get_lockless(pmd))))
+	pmd_t entry = pmdp_get_lockless(pmd);
+
+	if (likely(pmd_is_table(entry)))
 		return true;
-	if (walk->no_vma || !walk->ops->pte_entry)
+	if (walk->no_vma)
 		return false;
+	if (!walk->ops->pte_entry) {
+		if (pmd_none(entry))
+			walk->action = ACTION_AGAIN;
+		return false;
+	}
 
 	split_huge_pmd(walk->vma, pmd, addr);
 	return true;

@@ -71,7 +71,8 @@ enum page_walk_lock {
  *	Tables are allocated down to the last level wherever they are missing,
  *	and a failure to do so ends the walk.  Huge entries have nothing
  *	missing: they are split only if some other operation needs to see what
- *	is below them.  For the mm core alone (the walkers that end in
+ *	is below them.  One that is emptied while it is visited is missing, and
+ *	filled.  For the mm core alone (the walkers that end in
  *	_unsafe), user memory alone, and not for hugetlb
  * @walk_lock: the locks that the walk stands on
  *

@@ -2522,6 +2522,81 @@ static void install_spares_thp(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, rec->seen[PTE], PTRS_PER_PTE);
 }
 
+/*
+ * A huge page is shown, and while that is done somebody takes it away: now all
+ * of it is missing.
+ */
+
+static int empty_huge_pmd(pmd_t *pmd, unsigned long addr, unsigned long next,
+			  struct mm_walk *walk)
+{
+	int err = note_pmd(pmd, addr, next, walk);
+
+	if (kind_of_pmd(pmdp_get(pmd)) == LEAF)
+		zap_vma_range(walk->vma, addr & PMD_MASK, PMD_SIZE);
+	return err;
+}
+
+static int empty_huge_pud(pud_t *pud, unsigned long addr, unsigned long next,
+			  struct mm_walk *walk)
+{
+	int err = note_pud(pud, addr, next, walk);
+
+	if (kind_of_pud(pudp_get(pud)) == LEAF)
+		pud_clear(pud);
+	return err;
+}
+
+static void expect_filled(struct kunit *test, struct record *rec, enum op level)
+{
+	unsigned long mid = AREA + PAGE_SIZE, end = AREA + 2 * PAGE_SIZE;
+
+	expect_calls(test, rec,
+		     { level, AREA, end, LEAF },
+		     { level, AREA, end, TABLE },
+		     { INSTALL, AREA, mid },
+		     { INSTALL, mid, end });
+}
+
+static void install_into_zapped_pmd(struct kunit *test)
+{
+	const struct mm_walk_ops ops = {
+		.pmd_entry = empty_huge_pmd,
+		.install_pte = note_install,
+	};
+	struct record *rec = new_record(test);
+
+	map_thp(test, AREA, 1);
+	KUNIT_EXPECT_EQ(test, walk(test, AREA, AREA + 2 * PAGE_SIZE, &ops), 0);
+	expect_filled(test, rec, PMD);
+}
+
+/* The huge page is painted into an empty PUD, which others keep in a table. */
+static void install_into_cleared_pud(struct kunit *test)
+{
+	const struct mm_walk_ops ops = {
+		.pud_entry = empty_huge_pud,
+		.install_pte = note_install,
+	};
+	struct record *rec = new_record(test);
+	pud_t *pudp, leaf = huge_pud(test);
+	int err;
+
+	map_anon(test, AREA, PUD_SIZE + PAGE_SIZE);
+	touch(test, AREA + PUD_SIZE);
+	pudp = pud_at(AREA);
+	KUNIT_ASSERT_NOT_NULL(test, pudp);
+	KUNIT_ASSERT_EQ(test, kind_of_pud(pudp_get(pudp)), NONE);
+
+	mmap_write_lock(current->mm);
+	set_pud(pudp, leaf);
+	err = walk_page_range_mm_unsafe(current->mm, AREA, AREA + 2 * PAGE_SIZE,
+					&ops, rec);
+	mmap_write_unlock(current->mm);
+	KUNIT_EXPECT_EQ(test, err, 0);
+	expect_filled(test, rec, PUD);
+}
+
 static void install_not_hugetlb(struct kunit *test)
 {
 	struct record *rec = new_record(test);
@@ -3536,6 +3611,8 @@ static struct kunit_case pagewalk_test_cases[] = {
 	KUNIT_CASE(install_between_vmas),
 	KUNIT_CASE_PARAM(install_fails_half_way, install_err_gen_params),
 	KUNIT_CASE(install_spares_thp),
+	KUNIT_CASE(install_into_zapped_pmd),
+	KUNIT_CASE(install_into_cleared_pud),
 	KUNIT_CASE(install_not_hugetlb),
 	KUNIT_CASE(walk_mapping_sections),
 	KUNIT_CASE(walk_mapping_returns),
