@@ -629,6 +629,7 @@ int walk_page_range_mm_unsafe(struct mm_struct *mm, unsigned long start,
 	struct mm_walk walk = init_walk(mm, ops, private);
 	struct vm_area_struct *vma;
 	unsigned long next;
+	bool in_vma;
 	int err;
 
 	if (start >= end || !mm)
@@ -637,18 +638,18 @@ int walk_page_range_mm_unsafe(struct mm_struct *mm, unsigned long start,
 
 	vma = find_vma(mm, start);
 	for (;;) {
-		if (vma && vma->vm_start <= start) {
-			walk.vma = vma;
+		in_vma = vma && vma->vm_start <= start;
+		if (in_vma)
 			next = min(vma->vm_end, end);
-		} else {
-			walk.vma = NULL;
+		else
 			next = vma ? min(vma->vm_start, end) : end;
-		}
 
+		walk.vma = in_vma ? vma : NULL;
 		err = walk_mm_section(start, next, &walk);
 		if (err || next == end)
 			return err;
-		if (walk.vma)
+		/* Not by walk.vma, which an operation may have changed. */
+		if (in_vma)
 			vma = find_vma(mm, next);
 		start = next;
 	}

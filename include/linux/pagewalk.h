@@ -137,7 +137,8 @@ enum page_walk_action {
  * @no_vma: page tables are walked as they are, without regard to VMAs
  * @private: the caller's, handed through
  *
- * Owned by the walker.  Operations read it, and write nothing but @action.
+ * Owned by the walker.  Operations read it, and write nothing but @action; one
+ * that ends the walk by what it returns may have used @vma for its own ends.
  */
 struct mm_walk {
 	const struct mm_walk_ops *ops;

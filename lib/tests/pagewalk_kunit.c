@@ -1315,6 +1315,32 @@ static void walk_outside_of_vma(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, rec->nr, 0);
 }
 
+/* The operation of MGLRU looks for VMAs by itself and leaves what it found. */
+static int lose_vma(p4d_t *p4d, unsigned long addr, unsigned long next,
+		    struct mm_walk *walk)
+{
+	struct record *rec = walk->private;
+	int err = note_p4d(p4d, addr, next, walk);
+
+	walk->vma = NULL;
+	return rec->nr > 2 ? -ELOOP : err;
+}
+
+static void walk_vma_lost(struct kunit *test)
+{
+	const struct mm_walk_ops ops = { .p4d_entry = lose_vma };
+	unsigned long two = AREA + 2 * PAGE_SIZE;
+	struct record *rec = new_record(test);
+
+	map_anon(test, AREA, PAGE_SIZE);
+	map_anon(test, two, PAGE_SIZE);
+	touch(test, AREA);
+	KUNIT_EXPECT_EQ(test, walk(test, AREA, two + PAGE_SIZE, &ops), 0);
+	expect_calls(test, rec,
+		     { P4D, AREA, AREA + PAGE_SIZE },
+		     { P4D, two, two + PAGE_SIZE });
+}
+
 /* Everyone who walks: the first four pages of a file, mapped at AREA. */
 
 static int by_range(struct vm_area_struct *vma, unsigned long start,
@@ -3588,6 +3614,7 @@ static struct kunit_case pagewalk_test_cases[] = {
 	KUNIT_CASE(walk_pfn_map),
 	KUNIT_CASE(walk_vma_pfn_map),
 	KUNIT_CASE(walk_outside_of_vma),
+	KUNIT_CASE(walk_vma_lost),
 	KUNIT_CASE_PARAM(walker_calls, walker_gen_params),
 	KUNIT_CASE_PARAM(walker_part, walker_gen_params),
 	KUNIT_CASE_PARAM(walker_returns, walker_gen_params),
