@@ -199,6 +199,17 @@ static void move_walk_release(struct move_walk *walk)
 	walk->folio = NULL;
 }
 
+/*
+ * Is the lock that is held the one for @addr, and may it be held any longer? Not
+ * if another CPU waits for it, or another task for this CPU.
+ */
+static bool move_walk_holds(const struct move_walk *walk, unsigned long addr)
+{
+	if (addr < walk->start || addr >= walk->end)
+		return false;
+	return !need_resched() && !spin_needbreak(walk->fw.ptl);
+}
+
 static int move_walk_begin(struct move_walk *walk)
 {
 	return mmap_read_lock_killable(walk->mm);
@@ -287,13 +298,14 @@ static struct folio *move_walk_pte(struct move_walk *walk, unsigned long addr)
 /* Find the folio at @addr, which is within the VMA. */
 static struct folio *move_walk_folio(struct move_walk *walk, unsigned long addr)
 {
-	if (addr >= walk->start && addr < walk->end) {
+	if (move_walk_holds(walk, addr)) {
 		if (walk->fw.level == FW_LEVEL_PTE)
 			walk->folio = move_walk_pte(walk, addr);
 		return walk->folio;
 	}
 
 	move_walk_release(walk);
+	cond_resched();
 	walk->folio = folio_walk_start(&walk->fw, walk->vma, addr,
 				       FW_ZEROPAGE | FW_MIGRATION);
 	if (walk->folio) {
@@ -374,6 +386,16 @@ static bool move_isolate(struct move_run *run, struct folio *folio)
 	return true;
 }
 
+/* Book what keeps a page from being moved, and return it as the status. */
+static int move_refuse(struct move_run *run, int err)
+{
+	if (err == -EBUSY)
+		run->nr_failed++;
+	else
+		run->err = err;
+	return err;
+}
+
 /* See later about this page. With @may_drain, drained caches could help it. */
 static int move_postpone(struct move_run *run, bool may_drain)
 {
@@ -399,7 +421,7 @@ static int move_queue(struct move_run *run, unsigned long addr, int node)
 	if (!run->shared && folio_maybe_mapped_shared(folio))
 		return -EACCES;
 	if (node_isset(node, run->full) && !folio_test_hugetlb(folio))
-		return -ENOMEM;
+		return move_refuse(run, -ENOMEM);
 
 	if (move_isolate(run, folio)) {
 		run->last = folio;
@@ -485,14 +507,8 @@ static int move_outcome(struct move_run *run, unsigned long addr, int node)
 		return nid;
 
 	err = run->queue[folio_test_hugetlb(run->walk.folio)].err;
-	if (!err)
-		return nid;	/* it did arrive, but somebody moved it on */
-
-	if (err == -EBUSY)
-		run->nr_failed++;
-	else
-		run->err = err;
-	return err;
+	/* Without an error it did arrive, but somebody has moved it on. */
+	return err ? move_refuse(run, err) : nid;
 }
 
 /*
@@ -777,6 +793,9 @@ static int move_query_all(struct move_walk *walk, struct move_chunk *chunk,
 	int err, err_read;
 
 	for (pos = 0; pos < args->nr; pos += chunk->nr) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+
 		err_read = move_read_pages(chunk, args, pos);
 		err = move_query_chunk(walk, chunk);
 		if (!err)

@@ -206,6 +206,7 @@ enum folio_walk_level {
  * @pte: the entry as it was read under @ptl, at PTE level
  * @pud: the entry as it was read under @ptl, at PUD level
  * @pmd: the entry as it was read under @ptl, at PMD level
+ * @ptl: the lock of the entry, which is held
  *
  * Written by folio_walk_start(), valid until folio_walk_end(), and meaningless
  * if nothing was found.
@@ -223,10 +224,10 @@ struct folio_walk {
 		pud_t pud;
 		pmd_t pmd;
 	};
-	/* private: what was asked for, what was found, and the lock held */
+	spinlock_t *ptl;	/* that of the entry */
+	/* private: what was asked for, and what was found */
 	folio_walk_flags_t flags;
 	struct folio *folio;
-	spinlock_t *ptl;	/* that of the entry */
 };
 
 struct folio *folio_walk_start(struct folio_walk *fw,
