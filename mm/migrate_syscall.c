@@ -340,14 +340,24 @@ static int move_walk_node(struct move_walk *walk, unsigned long addr)
 }
 
 /*
- * Whether a cache of a CPU may hold a reference to @folio, apart from @isolated
- * ones. The count is racy, and other references are as good as one of a cache.
+ * Whether a cache of a CPU may hold a reference to @folio, apart from @known
+ * ones. Other references are as good as one of a cache; but a cache holds few,
+ * and a pin counts as many. What has no mapping has never been on an LRU.
+ *
+ * Mappings may come and go meanwhile. With the expected number from before and
+ * after it is the drain that is made for nothing, and not the one left undone.
  */
-static bool move_maybe_cached(struct folio *folio, int isolated)
+static bool move_maybe_cached(struct folio *folio, int known)
 {
-	if (!folio_may_be_lru_cached(folio) || folio_maybe_dma_pinned(folio))
+	int expected, extra;
+
+	if (!folio_may_be_lru_cached(folio) || !READ_ONCE(folio->mapping))
 		return false;
-	return folio_ref_count(folio) > folio_expected_ref_count(folio) + isolated;
+	expected = folio_expected_ref_count(folio);
+	extra = folio_ref_count(folio);
+	expected = min(expected, folio_expected_ref_count(folio));
+	extra -= expected + known;
+	return extra > 0 && extra < GUP_PIN_COUNTING_BIAS;
 }
 
 /*
@@ -404,11 +414,40 @@ static int move_postpone(struct move_run *run, bool may_drain)
 	return MOVE_TODO;
 }
 
+/* Is it this pass that keeps @folio off the LRU, as it could not be moved? */
+static bool move_has_failed(const struct move_run *run, const struct folio *folio)
+{
+	const struct folio *failed;
+
+	list_for_each_entry(failed, &run->failed, lru) {
+		if (failed == folio)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * A cache may let go of @folio after an attempt to isolate it and before the
+ * look for that cache, which makes the second attempt a different one.
+ */
+static bool move_try_isolate(struct move_run *run, struct folio *folio,
+			     bool *may_drain)
+{
+	*may_drain = false;
+	if (move_isolate(run, folio))
+		return true;
+	if (move_has_failed(run, folio))
+		return false;
+	*may_drain = move_maybe_cached(folio, 0);
+	return !*may_drain && move_isolate(run, folio);
+}
+
 /* Decide what to do about the page at @addr, and return its status. */
 static int move_queue(struct move_run *run, unsigned long addr, int node)
 {
 	const int nid = move_walk_node(&run->walk, addr);
 	struct folio *folio = run->walk.folio;
+	bool may_drain;
 
 	if (nid < 0)
 		return nid;
@@ -423,12 +462,10 @@ static int move_queue(struct move_run *run, unsigned long addr, int node)
 	if (node_isset(node, run->full) && !folio_test_hugetlb(folio))
 		return move_refuse(run, -ENOMEM);
 
-	if (move_isolate(run, folio)) {
-		run->last = folio;
-		return MOVE_QUEUED;
-	}
-
-	return move_postpone(run, move_maybe_cached(folio, 0));
+	if (!move_try_isolate(run, folio, &may_drain))
+		return move_postpone(run, may_drain);
+	run->last = folio;
+	return MOVE_QUEUED;
 }
 
 /* Look at what is left of the chunk from @first on and goes to the same node. */
