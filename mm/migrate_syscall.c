@@ -17,7 +17,8 @@
  * An address whose folio cannot be isolated stays MOVE_TODO until the queue has
  * moved: the folio may have been on it, by another address. Only if that was
  * not it, the caches that keep folios off the LRU are drained, those of this
- * CPU first.
+ * CPU first. A page that somebody else is moving is waited for, with nothing
+ * held.
  */
 
 #include <linux/capability.h>
@@ -157,6 +158,9 @@ enum {
  * @last: The folio that was queued last, NULL once the queues are empty.
  * @nr_todo: Addresses that the pass could not decide.
  * @may_drain: Draining could help at least one of them.
+ * @may_wait: Waiting could help at least one of them, namely ...
+ * @wait_addr: ... this one, the last of that kind.
+ * @nr_waits: How often the pass has waited.
  * @nr_failed: Number of -EBUSY among the statuses.
  * @err: Error that does not keep the remaining pages from being tried.
  */
@@ -173,6 +177,9 @@ struct move_run {
 	struct folio *last;
 	unsigned int nr_todo;
 	bool may_drain;
+	bool may_wait;
+	unsigned long wait_addr;
+	unsigned int nr_waits;
 	unsigned long nr_failed;
 	int err;
 };
@@ -340,6 +347,28 @@ static int move_walk_node(struct move_walk *walk, unsigned long addr)
 }
 
 /*
+ * End a walk that has come to a folio on the move, and wait until it is not. Like
+ * a fault without a reference, which would make the other one fail. The entry is
+ * only what its folio is known by. Holding the page table lock to the last is
+ * enough: nobody can remove the entry before, nor the table that it is in.
+ */
+static void move_walk_wait(struct move_walk *walk)
+{
+	const softleaf_t entry =
+		make_readable_migration_entry(folio_pfn(walk->folio));
+	spinlock_t *ptl = walk->fw.ptl;
+
+	if (walk->fw.level == FW_LEVEL_PTE)
+		pte_unmap(walk->fw.ptep);
+	vma_pgtable_walk_end(walk->vma);
+	mmap_read_unlock(walk->mm);
+	walk->end = 0;
+	walk->folio = NULL;
+	walk->vma = NULL;
+	softleaf_entry_wait_on_locked(entry, ptl);
+}
+
+/*
  * Whether a cache of a CPU may hold a reference to @folio, apart from @known
  * ones. Other references are as good as one of a cache; but a cache holds few,
  * and a pin counts as many. What has no mapping has never been on an LRU.
@@ -414,6 +443,14 @@ static int move_postpone(struct move_run *run, bool may_drain)
 	return MOVE_TODO;
 }
 
+/* The same if it will do to wait for somebody who is at work with it. */
+static int move_postpone_wait(struct move_run *run, unsigned long addr)
+{
+	run->may_wait = true;
+	run->wait_addr = addr;
+	return move_postpone(run, false);
+}
+
 /* Is it this pass that keeps @folio off the LRU, as it could not be moved? */
 static bool move_has_failed(const struct move_run *run, const struct folio *folio)
 {
@@ -449,12 +486,10 @@ static int move_queue(struct move_run *run, unsigned long addr, int node)
 	struct folio *folio = run->walk.folio;
 	bool may_drain;
 
-	if (nid < 0)
+	if (nid < 0 || nid == node)
 		return nid;
 	if (run->walk.moving)
-		return move_postpone(run, false);
-	if (nid == node)
-		return nid;
+		return move_postpone_wait(run, addr);
 	if (folio == run->last)
 		return MOVE_QUEUED;
 	if (!run->shared && folio_maybe_mapped_shared(folio))
@@ -478,6 +513,7 @@ static int move_gather(struct move_run *run, unsigned int first)
 
 	run->nr_todo = 0;
 	run->may_drain = false;
+	run->may_wait = false;
 
 	err = move_walk_begin(&run->walk);
 	if (err)
@@ -611,9 +647,35 @@ static bool move_flush(struct move_run *run, unsigned int first)
 }
 
 /*
+ * Somebody else is migrating the page that was to be waited for: wait until it
+ * is done. Returns false if there is no time for that any more.
+ */
+static bool move_wait(struct move_run *run)
+{
+	struct move_walk *walk = &run->walk;
+
+	if (run->nr_waits++ >= MIGRATE_TRIES || move_walk_begin(walk))
+		return false;
+	if (move_walk_node(walk, run->wait_addr) >= 0 && walk->moving)
+		move_walk_wait(walk);
+	else
+		move_walk_end(walk);
+	return true;
+}
+
+/* Nothing could be moved. Do what may change that; false if there is nothing. */
+static bool move_clear_way(struct move_run *run)
+{
+	if (run->may_wait && move_wait(run))
+		return true;
+	return run->may_drain && move_drain(run);
+}
+
+/*
  * Serve all addresses from @first on that go to the same node. Every round but
  * the last has either taken folios off the LRU, which stay off it while they are
- * on their old node, or drained caches, of which there are two kinds: it ends.
+ * on their old node, or drained caches, of which there are two kinds, or waited,
+ * as often as the engine tries a folio: it ends.
  */
 static void move_pass(struct move_run *run, unsigned int first)
 {
@@ -623,14 +685,15 @@ static void move_pass(struct move_run *run, unsigned int first)
 	/* What the last pass moved is now in a cache of this CPU. */
 	if (run->drained == MOVE_DRAINED_LOCAL)
 		run->drained = MOVE_DRAINED_NONE;
+	run->nr_waits = 0;
 
 	do {
 		err = move_gather(run, first);
 		if (err)
 			break;
 		progress = move_flush(run, first);
-		if (run->nr_todo && !progress && run->may_drain)
-			progress = move_drain(run);
+		if (run->nr_todo && !progress)
+			progress = move_clear_way(run);
 	} while (run->nr_todo && progress);
 
 	if (err || run->nr_todo)
