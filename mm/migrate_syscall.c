@@ -31,8 +31,10 @@
 #include <linux/mm.h>
 #include <linux/mm_inline.h>
 #include <linux/nodemask.h>
+#include <linux/pagemap.h>
 #include <linux/pagewalk.h>
 #include <linux/ptrace.h>
+#include <linux/rmap.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
@@ -60,6 +62,7 @@
 enum {
 	MOVE_TODO = MAX_NUMNODES,	/* not looked at, or cannot be isolated */
 	MOVE_QUEUED,			/* its folio is on one of the queues */
+	MOVE_ASK,			/* not kept: look for other users of it first */
 };
 
 /**
@@ -150,6 +153,8 @@ enum {
  * @allowed: Nodes that the owner of the memory may use.
  * @full: Nodes that had no memory for a folio.
  * @shared: Move also what other processes map.
+ * @asked: The folio whose users were looked for last, with a reference.
+ * @asked_shared: Whether another process maps it.
  * @drained: How far the search for folios off the LRU has gone.
  * @queue: What this pass is going to move.
  * @isolated: Isolated pages that their node has not been told about.
@@ -170,6 +175,8 @@ struct move_run {
 	nodemask_t allowed;
 	nodemask_t full;
 	bool shared;
+	struct folio *asked;
+	bool asked_shared;
 	enum move_drained drained;
 	struct move_queue queue[MOVE_NR_QUEUES];
 	struct migrate_isolated isolated;
@@ -368,6 +375,122 @@ static void move_walk_wait(struct move_walk *walk)
 	softleaf_entry_wait_on_locked(entry, ptl);
 }
 
+/**
+ * struct move_search - search for a process that maps a folio
+ * @mm: The one that is known to.
+ * @found: There is another one.
+ */
+struct move_search {
+	const struct mm_struct *mm;
+	bool found;
+};
+
+static bool move_search_skips(struct vm_area_struct *vma, void *arg)
+{
+	const struct move_search *search = arg;
+
+	return vma->vm_mm == search->mm;
+}
+
+static bool move_search_one(struct folio *folio, struct vm_area_struct *vma,
+			    unsigned long addr, void *arg)
+{
+	DEFINE_FOLIO_VMA_WALK(pvmw, folio, vma, addr, 0);
+	struct move_search *search = arg;
+
+	search->found = page_vma_mapped_walk(&pvmw);
+	if (search->found)
+		page_vma_mapped_walk_done(&pvmw);
+	return !search->found;
+}
+
+/*
+ * Does anybody else map @folio, which is locked and mapped in @mm? 1 or 0, or
+ * -EAGAIN if that cannot be said now: hugetlb takes i_mmap_rwsem before the lock
+ * of a folio, so here it can only be tried. Of an anonymous folio the mmap lock
+ * of @mm keeps the anon_vma, which a VMA of @mm is linked to.
+ */
+static int move_search_others(struct folio *folio, const struct mm_struct *mm)
+{
+	struct move_search search = { .mm = mm };
+	struct rmap_walk_control rwc = {
+		.arg = &search,
+		.try_lock = folio_test_hugetlb(folio),
+		.rmap_one = move_search_one,
+		.invalid_vma = move_search_skips,
+	};
+
+	rmap_walk(folio, &rwc);
+	return rwc.contended ? -EAGAIN : search.found;
+}
+
+/*
+ * Find out who else maps the folio that was looked up last. The locks of the
+ * rmap come before that of the page table, which therefore is released: the
+ * reference keeps the folio, and the caller has to look again. Returns false if
+ * somebody else has locked the folio.
+ */
+static bool move_ask(struct move_run *run)
+{
+	struct folio *folio = run->walk.folio;
+	int ret = -EAGAIN;
+
+	folio_get(folio);
+	move_walk_release(&run->walk);
+	if (folio_trylock(folio)) {
+		ret = move_search_others(folio, run->walk.mm);
+		folio_unlock(folio);
+	}
+	if (ret < 0) {
+		folio_put(folio);
+		return false;
+	}
+	if (run->asked)
+		folio_put(run->asked);
+	run->asked = folio;
+	run->asked_shared = ret;
+	return true;
+}
+
+/* In the end no reference may be left that keeps the folio from being moved. */
+static void move_ask_end(struct move_run *run)
+{
+	if (run->asked)
+		folio_put(run->asked);
+	run->asked = NULL;
+}
+
+/*
+ * Does the estimate that others map @folio stand as it is? Pages of large folios
+ * are mapped one by one, and those of KSM are merged from anywhere. Of the rest
+ * an mm maps an anonymous folio once, and one of a file once in each VMA at most.
+ * What has no mapping, such as pages of a driver, has no rmap to be asked.
+ */
+static bool move_surely_shared(const struct folio *folio,
+			       const struct mm_struct *mm)
+{
+	if (!READ_ONCE(folio->mapping))
+		return true;
+	if (folio_test_ksm(folio) ||
+	    (folio_test_large(folio) && !folio_test_hugetlb(folio)))
+		return false;
+	return folio_test_anon(folio) || folio_mapcount(folio) > mm->map_count;
+}
+
+/* -EACCES if others map @folio and it may not be moved then, 0, or MOVE_ASK. */
+static int move_check_shared(const struct move_run *run, struct folio *folio)
+{
+	if (likely(run->shared || !folio_maybe_mapped_shared(folio)))
+		return 0;
+	if (!move_surely_shared(folio, run->walk.mm)) {
+		if (folio != run->asked)
+			return MOVE_ASK;
+		if (!run->asked_shared)
+			return 0;
+	}
+	return -EACCES;
+}
+
 /*
  * Whether a cache of a CPU may hold a reference to @folio, apart from @known
  * ones. Other references are as good as one of a cache; but a cache holds few,
@@ -475,16 +598,20 @@ static bool move_try_isolate(struct move_run *run, struct folio *folio,
 		return true;
 	if (move_has_failed(run, folio))
 		return false;
-	*may_drain = move_maybe_cached(folio, 0);
+	*may_drain = move_maybe_cached(folio, folio == run->asked);
 	return !*may_drain && move_isolate(run, folio);
 }
 
-/* Decide what to do about the page at @addr, and return its status. */
+/*
+ * Decide what to do about the page at @addr on the way to @node, and return its
+ * status; MOVE_ASK if the rmap has to say who uses it.
+ */
 static int move_queue(struct move_run *run, unsigned long addr, int node)
 {
 	const int nid = move_walk_node(&run->walk, addr);
 	struct folio *folio = run->walk.folio;
 	bool may_drain;
+	int ret;
 
 	if (nid < 0 || nid == node)
 		return nid;
@@ -492,8 +619,9 @@ static int move_queue(struct move_run *run, unsigned long addr, int node)
 		return move_postpone_wait(run, addr);
 	if (folio == run->last)
 		return MOVE_QUEUED;
-	if (!run->shared && folio_maybe_mapped_shared(folio))
-		return -EACCES;
+	ret = move_check_shared(run, folio);
+	if (unlikely(ret))
+		return ret;
 	if (node_isset(node, run->full) && !folio_test_hugetlb(folio))
 		return move_refuse(run, -ENOMEM);
 
@@ -501,6 +629,19 @@ static int move_queue(struct move_run *run, unsigned long addr, int node)
 		return move_postpone(run, may_drain);
 	run->last = folio;
 	return MOVE_QUEUED;
+}
+
+/* Decide, and find out before what has to be known for it. */
+static int move_decide(struct move_run *run, unsigned long addr, int node)
+{
+	int status = move_queue(run, addr, node);
+
+	if (likely(status != MOVE_ASK))
+		return status;
+	if (move_ask(run))
+		status = move_queue(run, addr, node);
+	/* It is locked, or not the same page any more. */
+	return status == MOVE_ASK ? move_postpone_wait(run, addr) : status;
 }
 
 /* Look at what is left of the chunk from @first on and goes to the same node. */
@@ -521,9 +662,10 @@ static int move_gather(struct move_run *run, unsigned int first)
 
 	for (i = first; i < chunk->nr; i++) {
 		if (chunk->node[i] == node && chunk->status[i] == MOVE_TODO)
-			chunk->status[i] = move_queue(run, chunk->addr[i], node);
+			chunk->status[i] = move_decide(run, chunk->addr[i], node);
 	}
 	move_walk_end(&run->walk);
+	move_ask_end(run);
 	migrate_isolated_flush(&run->isolated);
 	return 0;
 }
@@ -647,20 +789,33 @@ static bool move_flush(struct move_run *run, unsigned int first)
 }
 
 /*
- * Somebody else is migrating the page that was to be waited for: wait until it
- * is done. Returns false if there is no time for that any more.
+ * Somebody else is at work with the page that was to be waited for. If they are
+ * migrating it, wait for that. Otherwise they hold its lock, without which the
+ * rmap cannot be asked. Returns false if there is no time for that any more.
  */
 static bool move_wait(struct move_run *run)
 {
 	struct move_walk *walk = &run->walk;
+	struct folio *folio;
+	int err;
 
 	if (run->nr_waits++ >= MIGRATE_TRIES || move_walk_begin(walk))
 		return false;
-	if (move_walk_node(walk, run->wait_addr) >= 0 && walk->moving)
-		move_walk_wait(walk);
-	else
+	if (move_walk_node(walk, run->wait_addr) < 0) {
 		move_walk_end(walk);
-	return true;
+		return true;
+	}
+	if (walk->moving) {
+		move_walk_wait(walk);
+		return true;
+	}
+
+	folio = walk->folio;
+	folio_get(folio);
+	move_walk_end(walk);
+	err = folio_wait_locked_killable(folio);
+	folio_put(folio);
+	return !err;
 }
 
 /* Nothing could be moved. Do what may change that; false if there is nothing. */
