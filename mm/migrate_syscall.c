@@ -7,6 +7,8 @@
  * one hold of the mmap lock, and for as long as they come from one page table
  * also under one hold of its lock. One pass serves one target node and takes
  * along all addresses of the chunk that go there, in whichever order they are.
+ * Where that has taken a page from the node it was asked to be on in the end,
+ * the chunk is gone through once more, in the order of the addresses.
  *
  * While a chunk is worked on, the status of an address says how far it has come:
  *
@@ -152,6 +154,8 @@ enum {
  * @chunk: The addresses at hand.
  * @allowed: Nodes that the owner of the memory may use.
  * @full: Nodes that had no memory for a folio.
+ * @served: Nodes that pages of the chunk are on because that was asked for.
+ * @taken_from: Those of them that a later pass has taken pages from.
  * @shared: Move also what other processes map.
  * @asked: The folio whose users were looked for last, with a reference.
  * @asked_shared: Whether another process maps it.
@@ -174,6 +178,8 @@ struct move_run {
 	struct move_chunk chunk;
 	nodemask_t allowed;
 	nodemask_t full;
+	nodemask_t served;
+	nodemask_t taken_from;
 	bool shared;
 	struct folio *asked;
 	bool asked_shared;
@@ -628,6 +634,8 @@ static int move_queue(struct move_run *run, unsigned long addr, int node)
 	if (!move_try_isolate(run, folio, &may_drain))
 		return move_postpone(run, may_drain);
 	run->last = folio;
+	if (node_isset(nid, run->served))
+		node_set(nid, run->taken_from);
 	return MOVE_QUEUED;
 }
 
@@ -855,6 +863,52 @@ static void move_pass(struct move_run *run, unsigned int first)
 		run->nr_failed += move_settle(&run->chunk, first, MOVE_TODO,
 					      -EBUSY);
 	putback_movable_pages(&run->failed);
+	node_set(run->chunk.node[first], run->served);
+}
+
+/*
+ * The first address whose page has arrived, or was there already, and has been
+ * taken away by a pass for another node; the end of the chunk if there is none.
+ */
+static unsigned int move_find_taken(struct move_run *run)
+{
+	const struct move_chunk *chunk = &run->chunk;
+	unsigned int i;
+	int node, nid;
+
+	if (nodes_empty(run->taken_from) || move_walk_begin(&run->walk))
+		return chunk->nr;
+
+	for (i = 0; i < chunk->nr; i++) {
+		node = chunk->node[i];
+		if (chunk->status[i] != node || !node_isset(node, run->taken_from))
+			continue;
+		nid = move_walk_node(&run->walk, chunk->addr[i]);
+		if (nid >= 0 && nid != node)
+			break;
+	}
+	move_walk_end(&run->walk);
+	return i;
+}
+
+/*
+ * A page that several addresses of the chunk send to different nodes has to end
+ * on the last one. Passes know no order, so from the first one that is in doubt
+ * on, do what is asked for in the order in which it is.
+ */
+static void move_in_order(struct move_run *run)
+{
+	struct move_chunk *chunk = &run->chunk;
+	unsigned int i = move_find_taken(run), first;
+
+	while (i < chunk->nr) {
+		first = i;
+		for (; i < chunk->nr && chunk->node[i] == chunk->node[first]; i++) {
+			if (chunk->status[i] == chunk->node[i])
+				chunk->status[i] = MOVE_TODO;
+		}
+		move_pass(run, first);
+	}
 }
 
 static void move_chunk(struct move_run *run)
@@ -862,11 +916,14 @@ static void move_chunk(struct move_run *run)
 	struct move_chunk *chunk = &run->chunk;
 	unsigned int i;
 
+	nodes_clear(run->served);
+	nodes_clear(run->taken_from);
 	memset32(chunk->status, MOVE_TODO, chunk->nr);
 	for (i = 0; i < chunk->nr; i++) {
 		if (chunk->status[i] == MOVE_TODO)
 			move_pass(run, i);
 	}
+	move_in_order(run);
 }
 
 /* Without memory for more, the few that there is always room for will do. */
