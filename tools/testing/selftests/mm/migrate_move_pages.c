@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/perf_event.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -23,6 +24,12 @@
 
 #ifndef SYS_memfd_secret
 #define SYS_memfd_secret	447
+#endif
+#ifndef SYS_io_uring_setup
+#define SYS_io_uring_setup	425
+#endif
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP	4
 #endif
 
 #define KB			1024UL
@@ -589,24 +596,73 @@ static void same_page_twice(const void *arg)
 	expect_contents(mem, 2 * mig_psize);
 }
 
-/* The same page for two nodes: it ends on one of them and both are told. */
+/*
+ * Pages of @size that are named several times. Each address has been where it
+ * was sent to, and the page is where it was sent to last.
+ */
+static void expect_last_holds(size_t size)
+{
+	size_t i, j;
+
+	expect_ret(0);
+	for (i = 0; i < call.nr; i++) {
+		for (j = i + 1; j < call.nr; j++) {
+			if ((uintptr_t)call.pages[i] / size ==
+			    (uintptr_t)call.pages[j] / size)
+				break;
+		}
+		if (j == call.nr)
+			expect_moved(i);
+		else
+			expect_status(i, call.nodes[i]);
+	}
+}
+
+/* Orders in which one page, or two, are sent to and fro. */
+static const struct torn {
+	size_t nr;
+	struct {
+		int page;
+		bool away;
+	} to[4];
+} torn[] = {
+	{ 2, { { 0, true }, { 0, false } } },
+	{ 3, { { 0, true }, { 0, false }, { 0, true } } },
+	{ 3, { { 0, false }, { 0, true }, { 0, false } } },
+	{ 4, { { 0, true }, { 1, false }, { 1, true }, { 0, false } } },
+	{ 4, { { 0, false }, { 1, true }, { 1, false }, { 0, true } } },
+};
+
+/* The same page for different nodes: what was asked for last is what holds. */
 static void torn_page(const void *arg)
 {
-	char *mem = some_pages(1);
-	int node;
+	const struct torn *t = torn;
+	char *mem = some_pages(2);
+	size_t i;
 
-	name(mem, MIG_B);
-	name(mem, mig_nodes[mig_nr_nodes - 1]);
+	for (; t < torn + ARRAY_SIZE(torn); t++) {
+		mig_must_move_to(mem, 2 * mig_psize, MIG_A);
+		call.nr = 0;
+		for (i = 0; i < t->nr; i++)
+			name(mem + t->to[i].page * mig_psize,
+			     t->to[i].away ? MIG_B : MIG_A);
+		move(MIG_MF_MOVE);
+		expect_last_holds(mig_psize);
+	}
+	expect_contents(mem, 2 * mig_psize);
+}
+
+/* The same with addresses inside of large folios. */
+static void torn_folio(const void *arg)
+{
+	size_t i, size = 64 * KB;
+	char *mem = mig_thp_on(2 * size, 64, MIG_A);
+
+	for (i = 0; i < 2 * size; i += mig_psize)
+		name(mem + i, i / mig_psize % 3 ? MIG_A : MIG_B);
 	move(MIG_MF_MOVE);
-	expect_ret(0);
-	node = mig_node_of(mem);
-	mig_check(node == call.nodes[0] || node == call.nodes[1],
-		  "page is on node %d", node);
-	mig_check(call.status[0] == call.nodes[0] || call.status[0] == node,
-		  "first status %d", call.status[0]);
-	mig_check(call.status[1] == call.nodes[1] || call.status[1] == node,
-		  "second status %d", call.status[1]);
-	expect_contents(mem, mig_psize);
+	expect_last_holds(size);
+	expect_contents(mem, 2 * size);
 }
 
 static void named_in_full(size_t kb)
@@ -680,6 +736,362 @@ static void shared_stays(const void *arg)
 	expect_all_moved();
 	mig_end_holder(other);
 	expect_contents(mem, 4 * mig_psize);
+}
+
+/* A file of that many bytes, on node A and with contents that are known. */
+static char *new_file(size_t len, unsigned int flags, int *fd)
+{
+	char *mem;
+
+	*fd = memfd_create("migrate_move_pages", flags);
+	if (*fd < 0 || ftruncate(*fd, len))
+		mig_skip("memfd_create: %m");
+	mig_alloc_on(MIG_A);
+	mem = mig_map(len, PROT_READ | PROT_WRITE, MAP_SHARED, *fd);
+	mig_fill(mem, len, 1);
+	mig_alloc_anywhere();
+	return mem;
+}
+
+static void touch_page(void *mem)
+{
+	mig_sum(mem, mig_psize);
+}
+
+static void expect_not_shared(int node)
+{
+	call.nodes[0] = node;
+	move(MIG_MF_MOVE);
+	expect_all_moved();
+}
+
+static void expect_shared(int node)
+{
+	int before = mig_node_of(call.pages[0]);
+
+	call.nodes[0] = node;
+	move(MIG_MF_MOVE);
+	expect_ret(0);
+	expect_status(0, -EACCES);
+	mig_check(mig_node_of(call.pages[0]) == before, "a shared page moved");
+}
+
+/*
+ * What counts is how many processes map a page of a file, not how often one of
+ * them does: it moves while it is ours alone, however often we have mapped it.
+ */
+static void file_mapped_twice(size_t len, unsigned int flags)
+{
+	char *mem, *again;
+	pid_t other;
+	int fd;
+
+	mem = new_file(len, flags, &fd);
+	again = mig_map(len, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
+	mig_sum(again, len);
+	name(mem + mig_psize / 2, MIG_B);
+	expect_not_shared(MIG_B);
+
+	other = mig_holder(touch_page, again);
+	expect_shared(MIG_A);
+	munmap(again, len);
+	expect_shared(MIG_A);
+	mig_end_holder(other);
+	expect_not_shared(MIG_A);
+	expect_contents(mem, len);
+}
+
+static void page_mapped_twice(const void *arg)
+{
+	file_mapped_twice(mig_psize, 0);
+}
+
+static void hugetlb_mapped_twice(const void *arg)
+{
+	mig_hugetlb_reserve(MIG_A, 1);
+	mig_hugetlb_reserve(MIG_B, 1);
+	file_mapped_twice(mig_meminfo("Hugepagesize") * KB, MFD_HUGETLB);
+}
+
+/* As many processes as want to, and more than one of them has VMAs. */
+static void file_of_many(const void *arg)
+{
+	pid_t other[64];
+	size_t i;
+	char *mem;
+	int fd;
+
+	mem = new_file(mig_psize, 0, &fd);
+	name(mem, MIG_B);
+	for (i = 0; i < ARRAY_SIZE(other); i++)
+		other[i] = mig_holder(touch_page, mem);
+	expect_shared(MIG_B);
+	for (i = 0; i < ARRAY_SIZE(other); i++)
+		mig_end_holder(other[i]);
+	expect_not_shared(MIG_B);
+	expect_contents(mem, mig_psize);
+}
+
+/* A child that has found something has said so; its parent ends likewise. */
+static void expect_child(pid_t pid)
+{
+	int status;
+
+	waitpid(pid, &status, 0);
+	mig_check(WIFEXITED(status), "the child ended with status %#x", status);
+	if (WEXITSTATUS(status))
+		_exit(WEXITSTATUS(status));
+}
+
+/*
+ * Of the processes that map a large folio the kernel keeps account of two. Here
+ * three have mapped it, and the third one is left: it moves what is its own.
+ */
+static void last_of_three(const void *arg)
+{
+	size_t len = 128 * KB;
+	char *mem = mig_thp_on(len, 64, MIG_A), go;
+	pid_t second, third;
+	int gate[2];
+
+	mig_check(!pipe(gate), "pipe: %m");
+	name_all(mem, len, MIG_B);
+	second = mig_holder(NULL, NULL);
+	third = fork();
+	if (!third) {
+		mig_check(read(gate[0], &go, 1) == 1, "read: %m");
+		move(MIG_MF_MOVE);
+		expect_all_moved();
+		mig_check(mig_nr_folios(mem, len, 64 * KB / mig_psize) == 2,
+			  "split");
+		expect_contents(mem, len);
+		_exit(0);
+	}
+	mig_end_holder(second);
+	munmap(mem, len);
+	mig_check(write(gate[1], "", 1) == 1, "write: %m");
+	expect_child(third);
+}
+
+static void keep_one_page(void *mem)
+{
+	munmap((char *)mem + mig_psize, 64 * KB - mig_psize);
+}
+
+/* Three of them, and the others map no more than a page of it. */
+static void large_shared(const void *arg)
+{
+	size_t i, len = 64 * KB;
+	char *mem = mig_thp_on(len, 64, MIG_A);
+	pid_t second = mig_holder(keep_one_page, mem);
+	pid_t third = mig_holder(keep_one_page, mem);
+
+	name_all(mem, len, MIG_B);
+	move(MIG_MF_MOVE);
+	expect_ret(0);
+	for (i = 0; i < call.nr; i++)
+		expect_status(i, -EACCES);
+	mig_check(mig_count_on(mem, len, MIG_A) == call.nr, "moved");
+	mig_end_holder(second);
+	mig_end_holder(third);
+	move(MIG_MF_MOVE);
+	expect_all_moved();
+	expect_contents(mem, len);
+}
+
+/*
+ * Caches of the CPUs: a page that has just been made is in one of them, and not
+ * yet on the LRU.
+ */
+
+struct cpus {
+	int here;
+	int there;
+};
+
+static void run_on(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	if (sched_setaffinity(0, sizeof(set), &set))
+		mig_fail("sched_setaffinity to %d: %m", cpu);
+}
+
+static struct cpus two_cpus(void)
+{
+	struct cpus cpus = { -1, -1 };
+	cpu_set_t set;
+	int cpu;
+
+	sched_getaffinity(0, sizeof(set), &set);
+	for (cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		if (!CPU_ISSET(cpu, &set))
+			continue;
+		cpus.there = cpus.here;
+		cpus.here = cpu;
+	}
+	if (cpus.there < 0)
+		mig_skip("needs two CPUs");
+	run_on(cpus.here);
+	return cpus;
+}
+
+/* The page of a new file on node A, in a cache of the other CPU. */
+static char *cached_page(const struct cpus *cpus, int *fd)
+{
+	char *mem;
+
+	run_on(cpus->there);
+	mem = new_file(mig_psize, 0, fd);
+	run_on(cpus->here);
+	return mem;
+}
+
+static bool is_cached(const void *mem)
+{
+	return !(mig_kpageflags(mig_pagemap(mem) & MIG_PM_PFN) & MIG_KPF_LRU);
+}
+
+/*
+ * So many mappings that the references they hold look like those of a pin. The
+ * page is in a cache of another CPU, and is moved all the same.
+ */
+static void cached_and_mapped_often(const void *arg)
+{
+	struct cpus cpus = two_cpus();
+	int i, tries, fd;
+	char *mem;
+
+	for (tries = 0; tries < 5; tries++) {
+		mem = cached_page(&cpus, &fd);
+		for (i = 0; i < 1100; i++)
+			touch_page(mig_map(mig_psize, PROT_READ, MAP_SHARED, fd));
+		if (is_cached(mem))
+			break;
+	}
+	if (tries == 5)
+		mig_skip("somebody drains the caches all the time");
+	name(mem, MIG_B);
+	move(MIG_MF_MOVE_ALL);
+	expect_all_moved();
+	expect_not_shared(MIG_A);
+	expect_contents(mem, mig_psize);
+}
+
+/* A page of a ring of the kernel, which never was on an LRU. */
+static char *ring_page(void)
+{
+	uint32_t params[30] = {};
+	int fd = syscall(SYS_io_uring_setup, 8, params);
+	char *ring;
+
+	if (fd < 0)
+		mig_skip("io_uring_setup: %m");
+	ring = mmap(NULL, mig_psize, PROT_READ | PROT_WRITE,
+		    MAP_SHARED | MAP_POPULATE, fd, 0);
+	if (ring == MAP_FAILED)
+		mig_skip("mmap of the ring: %m");
+	return ring;
+}
+
+/*
+ * It cannot be moved, and no cache has to do with that. So none is drained, as
+ * a page can tell that is in one; others may drain it, but not each time.
+ */
+static void ring_drains_nothing(const void *arg)
+{
+	struct cpus cpus = two_cpus();
+	char *ring = ring_page(), *mem;
+	int i, fd, kept = 0, made = 0;
+
+	name(ring, mig_node_of(ring) == MIG_A ? MIG_B : MIG_A);
+	for (i = 0; i < 8; i++) {
+		mem = cached_page(&cpus, &fd);
+		made += is_cached(mem);
+		move(MIG_MF_MOVE_ALL);
+		expect_ret(1);
+		expect_status(0, -EBUSY);
+		kept += is_cached(mem);
+	}
+	if (!made)
+		mig_skip("somebody drains the caches all the time");
+	mig_check(kept, "of %d caches all were drained", made);
+}
+
+/**
+ * struct turns - who is next
+ * @nr: even for the one who makes pages, odd for the one who moves them
+ * @fd: the file
+ * @cpu: where the first one runs
+ */
+struct turns {
+	int nr;
+	int fd;
+	int cpu;
+};
+
+#define CACHE_ROUNDS	400
+
+static void await_turn(struct turns *turns, int nr)
+{
+	while (__atomic_load_n(&turns->nr, __ATOMIC_ACQUIRE) != nr)
+		sched_yield();
+}
+
+static void end_turn(struct turns *turns)
+{
+	__atomic_add_fetch(&turns->nr, 1, __ATOMIC_RELEASE);
+}
+
+/* Makes a page anew and lets it out of the cache at some time or other. */
+static void make_pages(struct turns *turns)
+{
+	char *buf = some_pages(1), *cold = some_pages(1);
+	int round, spin;
+
+	srandom(1);
+	run_on(turns->cpu);
+	for (round = 0; round < CACHE_ROUNDS; round++) {
+		await_turn(turns, 2 * round);
+		fallocate(turns->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			  0, mig_psize);
+		mig_check(pwrite(turns->fd, buf, mig_psize, 0) == (ssize_t)mig_psize,
+			  "pwrite: %m");
+		end_turn(turns);
+		for (spin = random() % 20000; spin > 0; spin--)
+			asm volatile("" : : : "memory");
+		madvise(cold, mig_psize, MADV_COLD);
+	}
+	_exit(0);
+}
+
+/* While a page comes out of the cache of another CPU it is moved, too. */
+static void uncached_meanwhile(const void *arg)
+{
+	struct turns *turns = mig_map(mig_psize, PROT_READ | PROT_WRITE,
+				      MAP_SHARED | MAP_ANONYMOUS, -1);
+	struct cpus cpus = two_cpus();
+	char *mem;
+	int round;
+	pid_t other;
+
+	mem = new_file(mig_psize, 0, &turns->fd);
+	turns->cpu = cpus.there;
+	name(mem, MIG_B);
+	other = fork();
+	if (!other)
+		make_pages(turns);
+	for (round = 0; round < CACHE_ROUNDS; round++) {
+		await_turn(turns, 2 * round + 1);
+		touch_page(mem);
+		call.nodes[0] = mig_node_of(mem) == MIG_A ? MIG_B : MIG_A;
+		move(MIG_MF_MOVE_ALL);
+		expect_all_moved();
+		end_turn(turns);
+	}
+	expect_child(other);
 }
 
 /*
@@ -823,6 +1235,112 @@ static void error_behind_pinned(const void *arg)
 	expect_status(2, NOTHING);
 	mig_unpin(pin);
 	expect_contents(mem, 3 * mig_psize);
+}
+
+/*
+ * No memory: each allocation of pages that this process asks for fails.
+ */
+
+#define FAIL_PAGES	"/sys/kernel/debug/fail_page_alloc/"
+
+static int prepare_failures(void)
+{
+	int fd = open("/proc/self/make-it-fail", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || access(FAIL_PAGES, F_OK))
+		mig_skip("no fault injection");
+	mig_must_set(FAIL_PAGES "task-filter", "Y");
+	mig_must_set(FAIL_PAGES "ignore-gfp-wait", "N");
+	mig_must_set(FAIL_PAGES "ignore-gfp-highmem", "N");
+	mig_must_set(FAIL_PAGES "min-order", "0");
+	mig_must_set(FAIL_PAGES "verbose", "0");
+	mig_must_set(FAIL_PAGES "times", "-1");
+	mig_must_set(FAIL_PAGES "probability", "100");
+	return fd;
+}
+
+/* A fault would be tried again until there is memory, so there must be none. */
+static void move_without_memory(int fd)
+{
+	forget_statuses();
+	mig_check(pwrite(fd, "1", 1, 0) == 1, "make-it-fail: %m");
+	call_raw(call.nr, call.pages, call.nodes, call.status);
+	mig_check(pwrite(fd, "0", 1, 0) == 1, "make-it-fail: %m");
+}
+
+static void no_memory(const void *arg)
+{
+	char *mem = some_pages(4);
+
+	name(mem, MIG_B);
+	name(mem + mig_psize, MIG_A);
+	name(mem + 2 * mig_psize, MIG_B);
+	move_without_memory(prepare_failures());
+	expect_ret(-ENOMEM);
+	expect_status(0, -ENOMEM);
+	expect_status(1, MIG_A);
+	expect_status(2, -ENOMEM);
+	expect_contents(mem, 4 * mig_psize);
+}
+
+/**
+ * struct shuttle - a page that goes to and fro between two addresses
+ * @from: one of them
+ * @to: the other one
+ * @stop: it does not any more
+ */
+struct shuttle {
+	char *from;
+	char *to;
+	bool stop;
+};
+
+static void *run_shuttle(void *arg)
+{
+	const int flags = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
+	struct shuttle *s = arg;
+
+	while (!__atomic_load_n(&s->stop, __ATOMIC_RELAXED)) {
+		mremap(s->from, mig_psize, mig_psize, flags, s->to);
+		mremap(s->to, mig_psize, mig_psize, flags, s->from);
+	}
+	return NULL;
+}
+
+/*
+ * The page for which there was no memory first may have gone from its address
+ * when its status is given. Those of the chunks behind it say what was wrong,
+ * and so does the call.
+ */
+static void no_memory_for_one_gone(const void *arg)
+{
+	char *mem = some_pages(4), *none;
+	struct shuttle shuttle = { .from = mem };
+	int round, fd = prepare_failures();
+	pthread_t thread;
+	size_t i;
+
+	shuttle.to = mig_map(mig_psize, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	none = mig_map(600 * mig_psize, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	name(mem, MIG_B);
+	name_all(none, 600 * mig_psize, MIG_B);
+	name(mem + 2 * mig_psize, MIG_B);
+	name(mem + 3 * mig_psize, MIG_B);
+	mig_check(!pthread_create(&thread, NULL, run_shuttle, &shuttle),
+		  "pthread_create");
+	for (round = 0; round < 400; round++) {
+		move_without_memory(fd);
+		for (i = 0; i < call.nr && call.status[i] != -ENOMEM; i++)
+			;
+		mig_check(i < call.nr, "round %d: moved without memory", round);
+		mig_check(call.ret == -ENOMEM,
+			  "round %d: status[%zu] is -ENOMEM, and %ld was returned",
+			  round, i, call.ret);
+	}
+	__atomic_store_n(&shuttle.stop, true, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
 }
 
 /*
@@ -986,8 +1504,158 @@ static void back_and_forth(const void *arg)
 	expect_contents(mem, 64 * mig_psize);
 }
 
+/**
+ * struct carrier - a process that moves a page when it is told to
+ * @mem: the page
+ * @node: where to; it is there, or on its way, if this is what it was told
+ * @rounds: how often it has been told
+ * @done: how often it has moved it
+ */
+struct carrier {
+	char *mem;
+	int node;
+	int rounds;
+	int done;
+};
+
+#define CARRIER_ROUNDS	20
+#define CARRIER_MAPS	3000
+
+static void carry(struct carrier *c)
+{
+	int round, node, status;
+	void *page = c->mem;
+
+	touch_page(page);
+	for (round = 1; round <= CARRIER_ROUNDS; round++) {
+		while (__atomic_load_n(&c->rounds, __ATOMIC_ACQUIRE) < round)
+			sched_yield();
+		node = c->node;
+		mig_check(!mig_move_pages(0, 1, &page, &node, &status,
+					  MIG_MF_MOVE_ALL) && status == node,
+			  "the other process could not move the page");
+		__atomic_store_n(&c->done, round, __ATOMIC_RELEASE);
+	}
+	_exit(0);
+}
+
+/* Has the other process moved the page? If it has failed instead, so do we. */
+static bool is_carried(struct carrier *c, pid_t other)
+{
+	siginfo_t info = {};
+
+	if (__atomic_load_n(&c->done, __ATOMIC_ACQUIRE) == c->rounds)
+		return true;
+	if (!waitid(P_PID, other, &info, WEXITED | WNOHANG | WNOWAIT) &&
+	    info.si_pid == other)
+		expect_child(other);
+	return false;
+}
+
+/* Until it is on the move. False if it has got there before that was seen. */
+static bool meet_on_the_move(struct carrier *c, pid_t other)
+{
+	while (!(mig_pagemap(c->mem) & MIG_PM_SWAP)) {
+		if (is_carried(c, other))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Somebody else is moving the page to where we want it. It is mapped so often
+ * that this takes some time, and is waited for.
+ */
+static void moved_by_others(const void *arg)
+{
+	struct carrier *c = mig_map(mig_psize, PROT_READ | PROT_WRITE,
+				    MAP_SHARED | MAP_ANONYMOUS, -1);
+	int i, fd, round, met = 0;
+	pid_t other;
+
+	c->mem = new_file(mig_psize, 0, &fd);
+	for (i = 0; i < CARRIER_MAPS; i++)
+		touch_page(mig_map(mig_psize, PROT_READ, MAP_SHARED, fd));
+	mig_drain();
+	name(c->mem, MIG_B);
+	other = fork();
+	if (!other)
+		carry(c);
+	for (round = 1; round <= CARRIER_ROUNDS; round++) {
+		c->node = round % 2 ? MIG_B : MIG_A;
+		call.nodes[0] = c->node;
+		__atomic_store_n(&c->rounds, round, __ATOMIC_RELEASE);
+		if (meet_on_the_move(c, other)) {
+			met++;
+			move(MIG_MF_MOVE_ALL);
+			expect_all_moved();
+		}
+		while (!is_carried(c, other))
+			sched_yield();
+	}
+	expect_child(other);
+	expect_contents(c->mem, mig_psize);
+	if (!met)
+		mig_skip("the page was never met on the move");
+}
+
+/* A query of very many addresses, all of them NULL, into one piece of memory. */
+static void ask_for_ever(int gate)
+{
+	const size_t nr = 1UL << 30, piece = 2048 * KB;
+	int fd = memfd_create("status", 0);
+	char *pages, *status;
+	size_t i;
+
+	pages = mig_map(nr * sizeof(void *), PROT_READ,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+	madvise(pages, nr * sizeof(void *), MADV_NOHUGEPAGE);
+	status = mig_map(nr * sizeof(int), PROT_NONE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+	if (fd < 0 || ftruncate(fd, piece))
+		mig_skip("memfd_create: %m");
+	for (i = 0; i < nr * sizeof(int); i += piece) {
+		if (mmap(status + i, piece, PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
+			mig_skip("mmap: %m");
+	}
+	if (write(gate, "", 1) == 1)
+		mig_move_pages(0, nr, (void **)pages, NULL, (int *)status, 0);
+	_exit(0);
+}
+
+/* Killed, it ends long before it would have answered. */
+static void query_killed(const void *arg)
+{
+	double end;
+	int gate[2], status;
+	pid_t pid;
+	char byte;
+
+	mig_check(!pipe(gate), "pipe: %m");
+	pid = fork();
+	if (!pid)
+		ask_for_ever(gate[1]);
+	close(gate[1]);
+	if (read(gate[0], &byte, 1) != 1)
+		expect_child(pid);
+	usleep(300000);
+	mig_check(!waitpid(pid, &status, WNOHANG), "it has ended by itself");
+	kill(pid, SIGKILL);
+	end = mig_seconds() + 20;
+	while (!waitpid(pid, &status, WNOHANG)) {
+		mig_check(mig_seconds() < end, "killed, and still at it");
+		usleep(1000);
+	}
+	mig_check(WIFSIGNALED(status), "it has ended by itself");
+}
+
 #define TWICE_WRONG	"an address inside of a queued folio is reported busy"
 #define FAILED_WRONG	"a failure leaves the statuses of its neighbours unwritten"
+#define SHARED_WRONG	"a page that nobody else maps is taken for a shared one"
+#define MOVING_WRONG	"a page that somebody else is moving is said to be absent"
+#define DRAIN_WRONG	"the caches of all CPUs are drained for nothing"
+#define NOMEM_WRONG	"without memory for one page no other gets a status"
 
 static const struct mig_case cases[] = {
 	{ "no pages", no_pages },
@@ -1016,6 +1684,7 @@ static const struct mig_case cases[] = {
 	{ "random pages to random nodes", at_random },
 	{ "same page twice", same_page_twice, .wrong = TWICE_WRONG },
 	{ "same page to two nodes", torn_page },
+	{ "pages of one folio to two nodes", torn_folio },
 	{ "all pages of 64K folios", large_in_full, .wrong = TWICE_WRONG },
 	{ "all pages of a PMD THP", huge_in_full, .wrong = TWICE_WRONG },
 	{ "all pages of 64K folios, backwards", large_backwards,
@@ -1023,6 +1692,26 @@ static const struct mig_case cases[] = {
 	{ "all pages of 64K folios, alternating nodes", large_alternating,
 	  .wrong = TWICE_WRONG },
 	{ "shared page without MOVE_ALL: EACCES", shared_stays },
+	{ "page of a file mapped twice", page_mapped_twice,
+	  .wrong = SHARED_WRONG },
+	{ "hugetlb page of a file mapped twice", hugetlb_mapped_twice,
+	  .wrong = SHARED_WRONG },
+	{ "page of a file that 65 processes map", file_of_many },
+	{ "large folio whose last user was the third", last_of_three,
+	  .wrong = SHARED_WRONG },
+	{ "large folio of which others map a page", large_shared,
+	  .wrong = SHARED_WRONG },
+	{ "cached by a CPU and mapped often", cached_and_mapped_often,
+	  .wrong = SHARED_WRONG },
+	{ "leaves the cache of a CPU meanwhile", uncached_meanwhile },
+	{ "page of a ring, no cache is drained", ring_drains_nothing,
+	  .wrong = DRAIN_WRONG },
+	{ "no memory: ENOMEM", no_memory, .wrong = NOMEM_WRONG },
+	{ "no memory, and the page has gone: ENOMEM", no_memory_for_one_gone,
+	  .wrong = NOMEM_WRONG },
+	{ "moved by somebody else as well", moved_by_others,
+	  .wrong = MOVING_WRONG },
+	{ "query that is killed", query_killed },
 	{ "next to a pinned page", pinned_neighbour, .wrong = FAILED_WRONG },
 	{ "why a page did not move", cause_is_traced },
 	{ "pinned page before another node", pinned_before_other_node,
