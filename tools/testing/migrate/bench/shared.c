@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Base pages that several processes map. */
+/* Memory that several processes map. */
+#include <errno.h>
 #include <linux/mempolicy.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -10,21 +12,40 @@
 
 #define MAX_SHARERS	64
 
+/* What a process maps only once it has looked at it: pages of files. */
+static void share(const struct area *a, int ready)
+{
+	size_t at;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (at = 0; at < a->size; at += PAGE)
+		touch_page(a->start + at);
+	if (write(ready, "", 1) != 1)
+		fail("write");
+	for (;;)
+		pause();
+}
+
 /* Processes that map what this one maps, and do nothing. */
-static void start_sharers(pid_t *pid, unsigned long nr)
+static void start_sharers(const struct area *a, pid_t *pid, unsigned long nr)
 {
 	unsigned long i;
+	int ready[2];
+	char byte;
 
+	if (pipe(ready))
+		fail("pipe");
 	for (i = 0; i < nr; i++) {
 		pid[i] = fork();
 		if (pid[i] < 0)
 			fail("fork");
-		if (pid[i])
-			continue;
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		for (;;)
-			pause();
+		if (!pid[i])
+			share(a, ready[1]);
+		if (read(ready[0], &byte, 1) != 1)
+			fail("read");
 	}
+	close(ready[0]);
+	close(ready[1]);
 }
 
 static void end_sharers(const pid_t *pid, unsigned long nr)
@@ -49,7 +70,7 @@ static void run_shared(const struct workload *w, unsigned int rounds)
 	area_make(&a, w->arg > 4 ? MIB(256) / w->arg : MIB(64), BASE_PAGES, 1);
 	request_make(&rq, &a, PAGE);
 	rq.flags = MPOL_MF_MOVE_ALL;
-	start_sharers(pid, w->arg - 1);
+	start_sharers(&a, pid, w->arg - 1);
 	for (i = 0; i < rounds; i++) {
 		request_aim(&rq, 2 - i % 2);
 		settle();
@@ -60,6 +81,68 @@ static void run_shared(const struct workload *w, unsigned int rounds)
 	end_sharers(pid, w->arg - 1);
 }
 
+/* What is shared: base pages, base pages of a file, folios of 64 KiB. */
+enum stuff { PAGES, FILE_PAGES, FOLIOS };
+
+/* Put a file with the same contents, of base pages, in the place of an area. */
+static void area_into_file(const struct area *a)
+{
+	int fd = memfd_create("migrate_bench", MFD_CLOEXEC);
+	size_t at;
+
+	if (fd < 0)
+		fail("memfd_create");
+	place_on(1);
+	for (at = 0; at < a->size; at += PAGE)
+		if (write(fd, a->start + at, PAGE) != (ssize_t)PAGE)
+			fail("write");
+	place_freely();
+	if (mmap(a->start, a->size, PROT_READ,
+		 MAP_SHARED | MAP_FIXED | MAP_POPULATE, fd, 0) != a->start)
+		fail("mmap of the file");
+	close(fd);
+}
+
+static void stuff_make(struct area *a, enum stuff stuff)
+{
+	if (stuff == FOLIOS) {
+		folio_size(KIB(64));
+		area_make(a, MIB(4), HUGE_PAGES, 1);
+		if (area_folios(a, KIB(64)) != a->size / KIB(64))
+			leave_out("no folios of 64 KiB");
+		return;
+	}
+	area_make(a, MIB(4), BASE_PAGES, 1);
+	if (stuff == FILE_PAGES)
+		area_into_file(a);
+}
+
+/* Nothing may be moved, as 64 processes map it: how soon is that found out? */
+static void run_refused(const struct workload *w, unsigned int rounds)
+{
+	unsigned long n, stayed;
+	pid_t pid[MAX_SHARERS];
+	struct request rq;
+	struct area a;
+	unsigned int i;
+	__u64 cost;
+
+	stuff_make(&a, w->arg);
+	request_make(&rq, &a, PAGE);
+	request_aim(&rq, 2);
+	start_sharers(&a, pid, MAX_SHARERS - 1);
+	for (i = 0; i < rounds; i++) {
+		settle();
+		cost = request_run(&rq);
+		for (n = 0, stayed = 0; n < rq.nr; n++)
+			stayed += rq.status[n] == -EACCES;
+		if (stayed != rq.nr)
+			note("%lu of %lu not refused", rq.nr - stayed, rq.nr);
+		report(w, NULL, rq.nr, cost, area_intact(&a));
+	}
+	end_sharers(pid, MAX_SHARERS - 1);
+}
+
 const struct workload share_workloads[] = {
 	{ "shared-4", "64 MiB of base pages of 4 processes", "page", "moves",
 	  ON_BOTH, 3, run_shared, 4 },
@@ -67,5 +150,11 @@ const struct workload share_workloads[] = {
 	  "moves", ON_BOTH, 3, run_shared, 16 },
 	{ "shared-64", "4 MiB of base pages of 64 processes", "page",
 	  "moves", ON_BOTH, 3, run_shared, 64 },
+	{ "refused-64", "base pages of 64 processes, to stay where they are",
+	  "page", "moves", ON_BOTH, 3, run_refused, PAGES },
+	{ "refused-file-64", "the same of a file", "page", "moves", ON_BOTH, 3,
+	  run_refused, FILE_PAGES },
+	{ "refused-64K-64", "the same of folios of 64 KiB", "page", "folios",
+	  ON_BOTH, 3, run_refused, FOLIOS },
 	{ }
 };
