@@ -1036,6 +1036,12 @@ static bool migrate_vma_insert_pmd(struct vm_area_struct *vma,
 	return vacant;
 }
 
+static gfp_t migrate_vma_charge_gfp(struct vm_area_struct *vma,
+				    const struct folio *folio)
+{
+	return folio_test_large(folio) ? vma_thp_gfp_mask(vma) : GFP_KERNEL;
+}
+
 static void migrate_count_uncharged(const struct folio *folio)
 {
 	if (!folio_test_large(folio))
@@ -1052,6 +1058,12 @@ static bool migrate_vma_insert_pmd(struct vm_area_struct *vma,
 	return false;
 }
 
+static gfp_t migrate_vma_charge_gfp(struct vm_area_struct *vma,
+				    const struct folio *folio)
+{
+	return GFP_KERNEL;
+}
+
 static void migrate_count_uncharged(const struct folio *folio)
 {
 }
@@ -1059,11 +1071,8 @@ static void migrate_count_uncharged(const struct folio *folio)
 
 static bool migrate_vma_charge(struct vm_area_struct *vma, struct folio *folio)
 {
-	gfp_t gfp = GFP_KERNEL;
-
-	if (folio_test_large(folio))
-		gfp = vma_thp_gfp_mask(vma);
-	if (!mem_cgroup_charge(folio, vma->vm_mm, gfp))
+	if (!mem_cgroup_charge(folio, vma->vm_mm,
+			       migrate_vma_charge_gfp(vma, folio)))
 		return true;
 	migrate_count_uncharged(folio);
 	return false;
