@@ -378,6 +378,20 @@ static const struct dev_pagemap_ops toy_ops = {
 	.migrate_to_ram = toy_migrate_to_ram,
 };
 
+/* What the flags of a page may say from the time when it was in use. */
+#define TOY_WORN	(BIT(PG_referenced) | BIT(PG_uptodate) | BIT(PG_dirty) |    \
+			 BIT(PG_active) | BIT(PG_workingset) | BIT(PG_reclaim) |    \
+			 BIT(PG_swapbacked) | BIT(PG_unevictable))
+
+/* No test gets pages that are as good as new: that is what they are only once. */
+static void toy_wear(struct toy_device *toy)
+{
+	unsigned long i;
+
+	for (i = 0; i < toy->nr; i++)
+		pfn_to_page(toy->first + i)->flags.f |= TOY_WORN;
+}
+
 static void toy_destroy(struct toy_device *toy)
 {
 	kvfree(toy->backing);
@@ -410,8 +424,10 @@ static struct toy_device *toy_create(void)
 	toy->pagemap.nr_range = 1;
 	toy->pagemap.ops = &toy_ops;
 	toy->pagemap.owner = toy;
-	if (!IS_ERR(memremap_pages(&toy->pagemap, numa_mem_id())))
+	if (!IS_ERR(memremap_pages(&toy->pagemap, numa_mem_id()))) {
+		toy_wear(toy);
 		return toy;
+	}
 
 	release_mem_region(res->start, resource_size(res));
 out_destroy:
@@ -582,6 +598,19 @@ static unsigned long toy_held(const struct toy_test *t)
 static void toy_pull_all(struct toy_test *t, unsigned long nr)
 {
 	KUNIT_EXPECT_EQ(t->test, toy_pull(t->toy, current->mm, t->addr, nr), 0);
+}
+
+/* Get ready for a migration of the first @nr pages to the device. */
+static bool toy_one_begin(struct toy_test *t, struct migrate_vma *args,
+			  unsigned long nr)
+{
+	args->start = t->addr;
+	args->end = toy_page_addr(t, nr);
+	args->pgmap_owner = t->toy;
+	args->flags = MIGRATE_VMA_SELECT_SYSTEM | MIGRATE_VMA_SELECT_COMPOUND;
+	args->src = kunit_kcalloc(t->test, nr, sizeof(long), GFP_KERNEL);
+	args->dst = kunit_kcalloc(t->test, nr, sizeof(long), GFP_KERNEL);
+	return args->src && args->dst;
 }
 
 /* There, and back by faults: one a page, or one a huge page. */
@@ -1568,19 +1597,6 @@ static void faults_sleep_huge(struct kunit *test)
  * What a huge entry costs
  */
 
-/* A migration of one page that is there, huge or not, to the device. */
-static bool toy_one_begin(struct toy_test *t, struct migrate_vma *args,
-			  unsigned long nr)
-{
-	args->start = t->addr;
-	args->end = toy_page_addr(t, nr);
-	args->pgmap_owner = t->toy;
-	args->flags = MIGRATE_VMA_SELECT_SYSTEM | MIGRATE_VMA_SELECT_COMPOUND;
-	args->src = kunit_kcalloc(t->test, nr, sizeof(long), GFP_KERNEL);
-	args->dst = kunit_kcalloc(t->test, nr, sizeof(long), GFP_KERNEL);
-	return args->src && args->dst;
-}
-
 /*
  * A page that is written to a slot where nobody has to look, as a locked page
  * with a reference for whoever does.
@@ -1688,6 +1704,101 @@ static void freed_page_reused(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, toy_held(&t), 0);
 	toy_check_filled(&t, TOY_NR);
 	KUNIT_EXPECT_EQ(test, toy_faults(&t), 0);
+	toy_end(&t);
+}
+
+/* Pull small pages as if they had been in use all the time. */
+static void toy_pull_active(struct toy_test *t, unsigned long nr)
+{
+	struct migrate_vma args = {};
+	unsigned long i;
+
+	if (!toy_one_begin(t, &args, nr))
+		return;
+	mmap_read_lock(current->mm);
+	args.vma = vma_lookup(current->mm, t->addr);
+	KUNIT_EXPECT_EQ(t->test, migrate_vma_setup(&args), 0);
+	KUNIT_EXPECT_EQ(t->test, args.cpages, nr);
+	/* They are on no LRU list now whose length would have to agree. */
+	for (i = 0; i < nr; i++) {
+		if (args.src[i] & MIGRATE_PFN_MIGRATE)
+			folio_set_active(page_folio(migrate_pfn_to_page(args.src[i])));
+	}
+	toy_answer_device(t->toy, &args);
+	migrate_vma_pages(&args);
+	migrate_vma_finalize(&args);
+	mmap_read_unlock(current->mm);
+}
+
+/* Give back all that has been pulled, and pull the same amount once more. */
+static void toy_pull_again(struct toy_test *t, bool huge)
+{
+	KUNIT_EXPECT_EQ(t->test, toy_held(t), TOY_NR);
+	KUNIT_EXPECT_EQ(t->test, do_madvise(current->mm, t->addr, PMD_SIZE,
+					    MADV_DONTNEED), 0);
+	KUNIT_EXPECT_EQ(t->test, toy_held(t), 0);
+	KUNIT_EXPECT_EQ(t->test, do_madvise(current->mm, t->mapped, TOY_MAPPED,
+					    huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE), 0);
+	toy_fill(t, TOY_NR);
+	toy_pull_all(t, TOY_NR);
+	KUNIT_EXPECT_EQ(t->test, toy_held(t), TOY_NR);
+	KUNIT_EXPECT_EQ(t->test, folio_nr_pages(toy_first_folio(t)),
+			huge ? TOY_NR : 1);
+}
+
+/*
+ * Pages of the device that have been small folios make up a huge one. What they
+ * were like does not keep it from being collected: a fault would not end then.
+ */
+static void huge_of_used_pages(struct kunit *test)
+{
+	struct migrate_vma args = {};
+	struct toy_test t;
+
+	if (!toy_begin(test, &t, /* huge = */ true))
+		return;
+	do_madvise(current->mm, t.mapped, TOY_MAPPED, MADV_NOHUGEPAGE);
+	toy_fill(&t, TOY_NR);
+	toy_pull_active(&t, TOY_NR);
+	KUNIT_EXPECT_TRUE(test, folio_test_active(toy_first_folio(&t)));
+	toy_pull_again(&t, /* huge = */ true);
+	KUNIT_EXPECT_FALSE(test, folio_contain_hwpoisoned_page(toy_first_folio(&t)));
+
+	if (!toy_one_begin(&t, &args, TOY_NR))
+		goto out_end;
+	args.flags |= MIGRATE_VMA_SELECT_DEVICE_PRIVATE;
+	mmap_read_lock(current->mm);
+	args.vma = vma_lookup(current->mm, t.addr);
+	KUNIT_EXPECT_EQ(test, migrate_vma_setup(&args), 0);
+	KUNIT_EXPECT_EQ(test, args.cpages, 1);
+	migrate_vma_finalize(&args);
+	mmap_read_unlock(current->mm);
+out_end:
+	if (args.cpages)
+		toy_check_filled(&t, TOY_NR);
+	toy_end(&t);
+}
+
+/* And the other way round: the small ones are not like the tails they have been. */
+static void small_of_used_pages(struct kunit *test)
+{
+	unsigned long i, bad = 0;
+	struct toy_test t;
+
+	if (!toy_begin(test, &t, /* huge = */ true))
+		return;
+	toy_fill(&t, TOY_NR);
+	toy_pull_all(&t, TOY_NR);
+	toy_pull_again(&t, /* huge = */ false);
+	for (i = 0; i < TOY_NR; i++) {
+		struct folio *folio = page_folio(pfn_to_page(t.toy->first + i));
+
+		bad += folio_test_workingset(folio) || folio_test_reclaim(folio) ||
+		       folio_test_unevictable(folio);
+	}
+	KUNIT_EXPECT_EQ(test, bad, 0);
+	toy_check_filled(&t, TOY_NR);
+	KUNIT_EXPECT_EQ(test, toy_faults(&t), TOY_NR);
 	toy_end(&t);
 }
 
@@ -2246,6 +2357,8 @@ static struct kunit_case migrate_device_cases[] = {
 	KUNIT_CASE(held_late_on_the_way_back),
 	KUNIT_CASE_PARAM(state_kept, toy_mapping_gen_params),
 	KUNIT_CASE(freed_page_reused),
+	KUNIT_CASE(huge_of_used_pages),
+	KUNIT_CASE(small_of_used_pages),
 	KUNIT_CASE(tail_slots_not_visited),
 	KUNIT_CASE(cost_of_small_entry),
 	KUNIT_CASE(cost_of_huge_entry),
