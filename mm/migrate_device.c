@@ -265,6 +265,19 @@ static bool migrate_vma_selects(const struct migrate_vma *migrate,
 }
 
 /*
+ * Can this memory live anywhere else? Pages of a file cannot: the owner of the
+ * mapping is not asked here, and what it keeps out of the direct map nobody may
+ * copy. Memory of the system that is known to be bad must not be read. Of bad
+ * memory on a device only its driver knows.
+ */
+static bool migrate_folio_movable(struct folio *folio)
+{
+	if (!folio_test_anon(folio))
+		return false;
+	return folio_is_zone_device(folio) || !folio_contain_hwpoisoned_page(folio);
+}
+
+/*
  * Decide what becomes of one page table entry. This is the only place that
  * does, for PTEs, PMDs and missing page tables alike.
  * @nr: as many pages can become one entry here
@@ -290,8 +303,7 @@ static enum migrate_choice migrate_vma_choose(const struct migrate_vma *migrate,
 	}
 
 	folio = page_folio(leaf->page);
-	if (!migrate_vma_selects(migrate, folio) || !folio->mapping ||
-	    folio_contain_hwpoisoned_page(folio))
+	if (!migrate_vma_selects(migrate, folio) || !migrate_folio_movable(folio))
 		return MIGRATE_SKIP;
 	return folio_nr_pages(folio) > nr ? MIGRATE_SPLIT : MIGRATE_TAKE;
 }
@@ -364,6 +376,10 @@ static int migrate_vma_collect_hole(unsigned long start, unsigned long end,
  * Lock a folio that a page table under the page table lock refers to. Waiting
  * is not an option: other locks are held, and whoever holds this one may want
  * one of them.
+ *
+ * KSM reads its pages whenever it looks for another one like them, so these
+ * cannot go where the CPU does not reach. It makes a page its own under the
+ * folio lock: before that there is no answer to whether it has.
  */
 static bool migrate_folio_grab(const struct migrate_vma *migrate,
 			       struct folio *folio)
@@ -372,7 +388,10 @@ static bool migrate_folio_grab(const struct migrate_vma *migrate,
 	    !folio_trylock(folio))
 		return false;
 	folio_get(folio);
-	return true;
+	if (!folio_test_ksm(folio))
+		return true;
+	migrate_folio_release(migrate->fault_page, folio);
+	return false;
 }
 
 /*
@@ -1248,16 +1267,18 @@ static enum migrate_plan migrate_entry_plan(const struct migrate_entries *e,
 }
 
 /*
- * May this folio live on that one? The memory of a device is anonymous memory
- * only, and in no swap cache. Writeback would end on the wrong folio, and what a
- * file system has attached would stay behind: its own callback is not asked.
+ * May this folio live on that one? The memory of a device is in no swap cache,
+ * and KSM must be able to read its pages. Writeback would end on the wrong folio.
  */
 static bool migrate_folio_fits(struct folio *from, const struct folio *to)
 {
-	if (folio_is_zone_device(to) && folio_mapping(from) &&
-	    (!folio_test_anon(from) || !folio_free_swap(from)))
-		return false;
-	return !folio_test_writeback(from) && !folio_has_private(from);
+	if (folio_is_zone_device(to)) {
+		if (folio_test_ksm(from))
+			return false;
+		if (folio_test_swapcache(from) && !folio_free_swap(from))
+			return false;
+	}
+	return !folio_test_writeback(from);
 }
 
 /* Let the folio that is dst[@i] take the place of the one that is src[@i]. */

@@ -1051,6 +1051,59 @@ TEST_F(migrate_device, file_pages_stay)
 	close(fd);
 }
 
+/*
+ * Pages that the kernel itself has no address for cannot be copied by a driver, so
+ * it must not get them.
+ */
+TEST_F(migrate_device_small, secret_pages_stay)
+{
+	FIXTURE_DATA(migrate_device) *m = &self->m;
+	const unsigned long nr = 4;
+	int fd = syscall(__NR_memfd_secret, 0);
+	char *mem;
+
+	if (fd < 0)
+		SKIP(return, "memfd_secret: %s", strerror(errno));
+	ASSERT_EQ(ftruncate(fd, nr * m->page), 0);
+	mem = mmap(NULL, nr * m->page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ASSERT_NE(mem, MAP_FAILED);
+	fill(mem, 0, nr, m->page, 26);
+	EXPECT_EQ(device_pull(m->dev[0], mem, nr), -ENOENT);
+	EXPECT_EQ(device_holds(m->dev[0], mem, nr), 0);
+	EXPECT_EQ(differing(mem, 0, nr, m->page, 26), 0);
+	munmap(mem, nr * m->page);
+	close(fd);
+}
+
+/*
+ * KSM compares its pages with others at any time: they stay where it can read
+ * them, and move like others when they are its pages no longer.
+ */
+TEST_F_TIMEOUT(migrate_device_small, ksm_pages_stay, 120)
+{
+	FIXTURE_DATA(migrate_device) *m = &self->m;
+	const unsigned long nr = 8;
+	char *mem = m->mem;
+
+	memset(mem, 0xa5, nr * m->page);
+	if (madvise(mem, nr * m->page, MADV_MERGEABLE) || ksm_start())
+		SKIP(return, "no KSM");
+	ASSERT_EQ(ksm_get_self_merging_pages(), nr);
+
+	EXPECT_EQ(device_pull(m->dev[0], mem, nr), -ENOENT);
+	EXPECT_EQ(device_holds(m->dev[0], mem, nr), 0);
+	EXPECT_EQ(ksm_start(), 0);
+	ASSERT_EQ(madvise(mem, nr * m->page, MADV_UNMERGEABLE), 0);
+	EXPECT_EQ(ksm_stop(), 0);
+
+	EXPECT_EQ(device_pull(m->dev[0], mem, nr), 0);
+	EXPECT_EQ(device_holds(m->dev[0], mem, nr), nr);
+	EXPECT_EQ(device_evict(0), 0);
+	EXPECT_EQ(device_holds(m->dev[0], mem, nr), 0);
+	for (unsigned long i = 0; i < nr * m->page; i++)
+		ASSERT_EQ((unsigned char)mem[i], 0xa5);
+}
+
 /* Neither device touches what is the other one's. */
 TEST_F(migrate_device, two_owners)
 {
