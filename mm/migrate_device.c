@@ -141,7 +141,8 @@ static void migrate_folio_release(const struct page *fault_page,
 /*
  * Map @to wherever @from had been mapped and let go of @from, which is src[@i].
  * Both may be the same folio. Pages that were named, and that nobody had mapped
- * any more, have left no migration entry, and may have no anon_vma.
+ * any more, have left no migration entry, and may have no anon_vma. Neither has
+ * a KSM page, whose mappings are found all the same.
  */
 static void migrate_entry_restore(const struct migrate_entries *e,
 				  unsigned long i, struct folio *from,
@@ -151,7 +152,7 @@ static void migrate_entry_restore(const struct migrate_entries *e,
 
 	if (e->src[i] & MIGRATE_PFN_ANON_VMA)
 		anon_vma = folio_anon_vma(to);
-	if (e->args || anon_vma)
+	if (e->args || anon_vma || folio_test_ksm(to))
 		remove_migration_ptes(from, to, 0);
 	if (anon_vma)
 		put_anon_vma(anon_vma);
@@ -648,6 +649,7 @@ static int migrate_vma_collect_pmd(pmd_t *pmdp, unsigned long start,
 			start = migrate_vma_collect_huge(migrate, pmdp, start, end);
 		else
 			start = migrate_vma_collect_ptes(migrate, pmdp, start, end);
+		cond_resched();
 	}
 	return 0;
 }
@@ -705,24 +707,41 @@ static void migrate_entry_give_back(struct migrate_entries *e, unsigned long i,
 }
 
 /*
- * Replace the mappings of src[@i] that collection has not met: those of other
- * processes, or all of them if pages were named.
+ * See to it that the mappings of a page that was named can be found again once
+ * they are gone. A KSM page has no anon_vma of its own, and does not need one:
+ * KSM knows who has it mapped.
  *
  * A page that was named but is mapped nowhere is on its way out: its owners have
  * gone, or it has been moved by somebody else just now and is about to be freed.
  * It has lost its memory cgroup then, and must not be moved once more.
  */
-static bool migrate_entry_unmap(struct migrate_entries *e, unsigned long i,
+static bool migrate_entry_hold(struct migrate_entries *e, unsigned long i,
+			       struct folio *folio)
+{
+	if (folio_test_ksm(folio))
+		return folio_mapped(folio);
+	if (!folio_get_anon_vma(folio))
+		return false;
+	e->src[i] |= MIGRATE_PFN_ANON_VMA;
+	return true;
+}
+
+/*
+ * Replace the mappings of src[@i] that collection has not met: those of other
+ * processes, or all of them if pages were named. An entry for which that fails
+ * loses MIGRATE_PFN_MIGRATE. It is not given back yet: what has been unmapped of
+ * it may still be in a TLB.
+ */
+static void migrate_entry_unmap(struct migrate_entries *e, unsigned long i,
 				struct folio *folio)
 {
-	if (!e->args) {
-		if (!folio_get_anon_vma(folio))
-			return false;
-		e->src[i] |= MIGRATE_PFN_ANON_VMA;
+	if (e->args || migrate_entry_hold(e, i, folio)) {
+		if (folio_mapped(folio))
+			try_to_migrate(folio, TTU_BATCH_FLUSH);
+		if (!folio_mapped(folio))
+			return;
 	}
-	if (folio_mapped(folio))
-		try_to_migrate(folio, TTU_BATCH_FLUSH);
-	return !folio_mapped(folio);
+	e->src[i] &= ~MIGRATE_PFN_MIGRATE;
 }
 
 /*
@@ -787,6 +806,28 @@ static bool migrate_entry_claim(struct migrate_entries *e, unsigned long i,
 	return true;
 }
 
+/* Unmap what src has got from collection, and give back what stays mapped. */
+static void migrate_entries_unmap(struct migrate_entries *e)
+{
+	struct folio *folio;
+	unsigned long i;
+
+	for (i = 0; i < e->nr; i += migrate_entry_nr(e->src[i])) {
+		folio = migrate_entry_folio(e->src[i]);
+		if (folio)
+			migrate_entry_unmap(e, i, folio);
+		cond_resched();
+	}
+	try_to_unmap_flush();
+
+	for (i = 0; i < e->nr; i += migrate_entry_nr(e->src[i])) {
+		folio = migrate_entry_folio(e->src[i]);
+		if (folio && !(e->src[i] & MIGRATE_PFN_MIGRATE))
+			migrate_entry_give_back(e, i, folio);
+		cond_resched();
+	}
+}
+
 /*
  * Leave only those entries in src that can be copied, mapped nowhere and held
  * by nobody but us. Returns how many there are, holes included.
@@ -796,19 +837,14 @@ static unsigned long migrate_device_unmap(struct migrate_entries *e)
 	unsigned long i, nr = 0;
 	struct folio *folio;
 
-	for (i = 0; i < e->nr; i += migrate_entry_nr(e->src[i])) {
-		folio = migrate_entry_folio(e->src[i]);
-		if (folio && !migrate_entry_unmap(e, i, folio))
-			migrate_entry_give_back(e, i, folio);
-	}
-	try_to_unmap_flush();
-
+	migrate_entries_unmap(e);
 	for (i = 0; i < e->nr; i += migrate_entry_nr(e->src[i])) {
 		folio = migrate_entry_folio(e->src[i]);
 		if (folio)
 			nr += migrate_entry_claim(e, i, folio);
 		else if (e->src[i] & MIGRATE_PFN_MIGRATE)
 			nr++;
+		cond_resched();
 	}
 	return nr;
 }
@@ -1315,6 +1351,7 @@ static void migrate_entries_move(struct migrate_entries *e)
 			done = migrate_entry_move(e, i);
 		if (!done)
 			e->src[i] &= ~MIGRATE_PFN_MIGRATE;
+		cond_resched();
 	}
 
 	if (e->notified)
@@ -1429,8 +1466,10 @@ static void migrate_entries_finalize(const struct migrate_entries *e)
 {
 	unsigned long i;
 
-	for (i = 0; i < e->nr; )
+	for (i = 0; i < e->nr; ) {
 		i += migrate_entry_finalize(e, i);
+		cond_resched();
+	}
 }
 
 /**
@@ -1528,8 +1567,7 @@ static unsigned long migrate_device_lock(unsigned long *src, unsigned long room,
  *
  * For a driver that has to empty its memory without knowing who has it mapped,
  * to evict or to unload. Entries of pages that are free, busy or pinned are
- * empty. What has been selected must be answered by migrate_device_pages() and
- * migrate_device_finalize().
+ * empty. migrate_device_pages() and migrate_device_finalize() must follow.
  *
  * Context: Process context, may sleep. No lock is needed.
  * Return: 0.
@@ -1543,8 +1581,10 @@ int migrate_device_range(unsigned long *src_pfns, unsigned long start,
 	};
 	unsigned long i;
 
-	for (i = 0; i < npages; )
+	for (i = 0; i < npages; ) {
 		i += migrate_device_lock(src_pfns + i, npages - i, start + i);
+		cond_resched();
+	}
 	migrate_device_unmap(&e);
 	return 0;
 }
@@ -1569,8 +1609,10 @@ int migrate_device_pfns(unsigned long *src_pfns, unsigned long npages)
 	};
 	unsigned long i;
 
-	for (i = 0; i < npages; )
+	for (i = 0; i < npages; ) {
 		i += migrate_device_lock(src_pfns + i, npages - i, src_pfns[i]);
+		cond_resched();
+	}
 	migrate_device_unmap(&e);
 	return 0;
 }
