@@ -1330,6 +1330,14 @@ static bool migrate_entry_move(const struct migrate_entries *e, unsigned long i)
 	if (folio_migrate_mapping(folio_mapping(from), to, from, extra))
 		return false;
 	folio_migrate_flags(to, from);
+
+	/*
+	 * MADV_FREE has left memory that may be dropped until it is written to.
+	 * What a device writes leaves no dirty mark, so it must not be dropped
+	 * any more.
+	 */
+	if (folio_is_zone_device(to))
+		folio_set_swapbacked(to);
 	return true;
 }
 

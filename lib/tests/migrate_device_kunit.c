@@ -846,6 +846,49 @@ static void evicted_range_cuts_huge(struct kunit *test)
 	toy_end(&t);
 }
 
+/* Let the device write to the first @nr of its pages, as far as they are in use. */
+static void toy_write(struct toy_test *t, unsigned long nr)
+{
+	unsigned long i;
+
+	for_each_set_bit(i, t->toy->used, nr)
+		*(unsigned long *)page_address(t->toy->backing[i]) = i + 1;
+}
+
+/*
+ * Memory that the process has given up by MADV_FREE is to be had again by writing
+ * to it. When it is the device that writes, nobody may drop it any more either.
+ */
+static void toy_lazily_freed(struct kunit *test, bool huge)
+{
+	const unsigned long nr = TOY_NR;
+	struct toy_test t;
+
+	if (!toy_begin(test, &t, huge))
+		return;
+	toy_fill(&t, nr);
+	KUNIT_EXPECT_EQ(test, do_madvise(current->mm, t.addr, PMD_SIZE, MADV_FREE), 0);
+	toy_pull_all(&t, nr);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), nr);
+	toy_write(&t, nr);
+	toy_evict_all(&t);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), 0);
+	KUNIT_EXPECT_EQ(test, do_madvise(current->mm, t.addr, PMD_SIZE, MADV_PAGEOUT), 0);
+	toy_check_filled(&t, nr);
+	KUNIT_EXPECT_EQ(test, toy_faults(&t), 0);
+	toy_end(&t);
+}
+
+static void lazily_freed_small(struct kunit *test)
+{
+	toy_lazily_freed(test, /* huge = */ false);
+}
+
+static void lazily_freed_huge(struct kunit *test)
+{
+	toy_lazily_freed(test, /* huge = */ true);
+}
+
 /* The driver collects, fills in its answers, and gives up. */
 static void toy_give_up(struct toy_test *t, unsigned long nr)
 {
@@ -2335,6 +2378,8 @@ static struct kunit_case migrate_device_cases[] = {
 	KUNIT_CASE(evicted_huge),
 	KUNIT_CASE(evicted_divided),
 	KUNIT_CASE(evicted_range_cuts_huge),
+	KUNIT_CASE(lazily_freed_small),
+	KUNIT_CASE(lazily_freed_huge),
 	KUNIT_CASE(given_up),
 	KUNIT_CASE(selection),
 	KUNIT_CASE(invalid_arguments),
