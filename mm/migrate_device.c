@@ -1167,12 +1167,18 @@ static bool migrate_entry_insert(struct migrate_entries *e, unsigned long i)
  */
 
 #ifdef CONFIG_ARCH_HAS_PMD_SOFTLEAVES
-/* Divide one huge migration entry into small ones. */
+/*
+ * Divide one huge migration entry into small ones. None may be missed: it would
+ * outlive the folio that it is for. mremap() may just be moving one, with the
+ * locks of both page tables held, so it is not enough to see an empty PMD here;
+ * after that lock has been waited for, the entry is found where it went.
+ */
 static bool migrate_rmap_divide_one(struct folio *folio,
 				    struct vm_area_struct *vma,
 				    unsigned long addr, void *arg)
 {
-	DEFINE_FOLIO_VMA_WALK(pvmw, folio, vma, addr, PVMW_MIGRATION);
+	DEFINE_FOLIO_VMA_WALK(pvmw, folio, vma, addr,
+			      PVMW_SYNC | PVMW_MIGRATION);
 
 	while (page_vma_mapped_walk(&pvmw)) {
 		if (pvmw.pte)

@@ -872,10 +872,23 @@ static bool migrate_unmap_pmd(struct folio *folio, struct page_vma_mapped_walk *
 	return !set_pmd_migration_entry(pvmw, folio_page(folio, pfn - folio_pfn(folio)));
 }
 
+/*
+ * Map @dst where @pvmw has found a huge entry for the source. Whoever splits a
+ * folio that is mapped nowhere has to divide all its entries. One that has been
+ * missed must not map more than there is of @dst, and nobody may be left to wait
+ * for it for ever: divide it now, and let the walk find the piece for @dst.
+ */
 static void migrate_restore_pmd(struct folio *dst, struct page_vma_mapped_walk *pvmw)
 {
-	VM_WARN_ON_ONCE_FOLIO(!folio_test_pmd_mappable(dst), dst);
-	remove_migration_pmd(pvmw, dst);
+	if (likely(folio_test_pmd_mappable(dst))) {
+		remove_migration_pmd(pvmw, dst);
+		return;
+	}
+
+	WARN_ON_ONCE(1);
+	split_huge_pmd_locked(pvmw->vma, pvmw->address & HPAGE_PMD_MASK, pvmw->pmd,
+			      /* freeze = */ false);
+	page_vma_mapped_walk_restart(pvmw);
 }
 #else
 static bool migrate_unmap_pmd(struct folio *folio, struct page_vma_mapped_walk *pvmw)

@@ -49,6 +49,7 @@
 #include <linux/mman.h>
 #include <linux/pagemap.h>
 #include <linux/pagewalk.h>
+#include <linux/pgalloc.h>
 #include <linux/preempt.h>
 #include <linux/sched/task.h>
 #include <linux/slab.h>
@@ -451,14 +452,18 @@ static void toy_remove(struct toy_device *toy)
 /**
  * struct toy_child - a process that a test has forked
  * @pid: it, or 0 if there is none
+ * @mm: its memory, which is there until it is done
  * @nr: as many pages it looks at, and overwrites
- * @go: it may begin
+ * @began: it has begun
+ * @go: it may look at its memory
  * @done: it has finished, and has no memory any more
  * @bad: pages that were not as the test had filled them
  */
 struct toy_child {
 	pid_t pid;
+	struct mm_struct *mm;
 	unsigned long nr;
+	struct completion began;
 	struct completion go;
 	struct completion done;
 	unsigned long bad;
@@ -1021,6 +1026,8 @@ static int toy_child_main(void *data)
 	unsigned long __user *p;
 	unsigned long i, value;
 
+	t->child.mm = current->mm;
+	complete(&t->child.began);
 	wait_for_completion(&t->child.go);
 	for (i = 0; i < t->child.nr; i++) {
 		p = (unsigned long __user *)toy_page_addr(t, i);
@@ -1044,12 +1051,14 @@ static int toy_fork(struct toy_test *t, unsigned long nr)
 	pid_t pid;
 
 	t->child = (struct toy_child){ .nr = nr };
+	init_completion(&t->child.began);
 	init_completion(&t->child.go);
 	init_completion(&t->child.done);
 	pid = kernel_clone(&args);
 	if (pid < 0)
 		return pid;
 	t->child.pid = pid;
+	wait_for_completion(&t->child.began);
 	return 0;
 }
 
@@ -1373,6 +1382,271 @@ static void fetched_meanwhile(struct kunit *test)
 	toy_check_acted(&t, phase->act);
 	KUNIT_EXPECT_EQ(test, toy_faults(&t), 0);
 	toy_end(&t);
+}
+
+/*
+ * Huge entries that are not where they are looked for
+ */
+
+/**
+ * struct toy_move - somebody moves a huge entry, as mremap() does
+ * @from: where it was
+ * @to: where it is going to be
+ * @lock: of @from
+ * @pmd: the entry, which is nowhere for a moment
+ */
+struct toy_move {
+	pmd_t *from;
+	pmd_t *to;
+	spinlock_t *lock; /* @from */
+	pmd_t pmd;
+};
+
+static pmd_t *toy_alloc_pmd(struct mm_struct *mm, unsigned long addr)
+{
+	p4d_t *p4d = p4d_alloc(mm, pgd_offset(mm, addr), addr);
+	pud_t *pud = p4d ? pud_alloc(mm, p4d, addr) : NULL;
+
+	return pud ? pmd_alloc(mm, pud, addr) : NULL;
+}
+
+/*
+ * mremap() moves from one VMA to another one of the same process. From one process
+ * to another it is the same to those who look for the entry: what counts is that
+ * they come by the second place later.
+ */
+static void toy_move_begin(struct toy_test *t, struct toy_move *move)
+{
+	struct mm_struct *mm = current->mm;
+
+	move->lock = pmd_lock(mm, move->from);
+	move->pmd = pmdp_huge_get_and_clear(mm, t->addr, move->from);
+}
+
+static void toy_move_end(struct toy_test *t, struct toy_move *move)
+{
+	struct mm_struct *from = current->mm, *to = t->child.mm;
+	spinlock_t *lock = pmd_lockptr(to, move->to);
+	pgtable_t table;
+
+	spin_lock_nested(lock, SINGLE_DEPTH_NESTING);
+	table = pgtable_trans_huge_withdraw(from, move->from);
+	pgtable_trans_huge_deposit(to, move->to, table);
+	set_pmd_at(to, t->addr, move->to, move->pmd);
+	mm_dec_nr_ptes(from);
+	mm_inc_nr_ptes(to);
+	spin_unlock(lock);
+	spin_unlock(move->lock);
+	add_mm_counter(from, MM_ANONPAGES, -(long)TOY_NR);
+	add_mm_counter(to, MM_ANONPAGES, TOY_NR);
+}
+
+/**
+ * struct toy_eviction - an eviction of a huge page that is answered with small ones
+ * @src: entries
+ * @dst: answers
+ * @ready: a thread waits for @go on another CPU
+ * @go: to be continued with migrate_device_pages()
+ * @done: that has been done
+ */
+struct toy_eviction {
+	unsigned long *src;
+	unsigned long *dst;
+	struct completion ready;
+	bool go;
+	struct completion done;
+};
+
+static void toy_eviction_end(struct toy_test *t, struct toy_eviction *eviction)
+{
+	migrate_device_finalize(eviction->src, eviction->dst, TOY_NR);
+	KUNIT_EXPECT_EQ(t->test, toy_held(t), 0);
+}
+
+/* What follows is for a huge entry only: end here if there is none. */
+static bool toy_eviction_begin(struct toy_test *t, struct toy_eviction *eviction)
+{
+	const unsigned long huge = MIGRATE_PFN_MIGRATE | MIGRATE_PFN_COMPOUND;
+
+	eviction->go = false;
+	init_completion(&eviction->ready);
+	init_completion(&eviction->done);
+	eviction->src = kunit_kcalloc(t->test, TOY_NR, sizeof(long), GFP_KERNEL);
+	eviction->dst = kunit_kcalloc(t->test, TOY_NR, sizeof(long), GFP_KERNEL);
+	if (!eviction->src || !eviction->dst)
+		return false;
+
+	t->toy->refuse_huge = true;
+	migrate_device_range(eviction->src, t->toy->first, TOY_NR);
+	KUNIT_EXPECT_EQ(t->test, eviction->src[0] & huge, huge);
+	if ((eviction->src[0] & huge) != huge) {
+		toy_eviction_end(t, eviction);
+		return false;
+	}
+	toy_answer_system(eviction->src, eviction->dst, TOY_NR);
+	return true;
+}
+
+static int toy_eviction_thread(void *data)
+{
+	struct toy_eviction *eviction = data;
+
+	/* Without sleep: whoever lets it go does not wait for the scheduler. */
+	complete(&eviction->ready);
+	while (!READ_ONCE(eviction->go))
+		cond_resched();
+	migrate_device_pages(eviction->src, eviction->dst, TOY_NR);
+	complete(&eviction->done);
+	return 0;
+}
+
+/*
+ * Let it go on, on another CPU, while the entry is nowhere. Returns whether it has
+ * come to its end before the entry is somewhere again.
+ */
+static bool toy_eviction_overtakes(struct toy_test *t, struct toy_eviction *eviction,
+				   struct toy_move *move)
+{
+	struct task_struct *task;
+	ktime_t patience;
+	bool done = false;
+	unsigned int cpu;
+
+	migrate_disable();
+	cpu = cpumask_any_but(cpu_online_mask, smp_processor_id());
+	task = kthread_run_on_cpu(toy_eviction_thread, eviction, cpu, "toy_evict/%u");
+	KUNIT_EXPECT_FALSE(t->test, IS_ERR(task));
+	if (IS_ERR(task))
+		goto out_enable;
+
+	wait_for_completion(&eviction->ready);
+	toy_move_begin(t, move);
+	WRITE_ONCE(eviction->go, true);
+	patience = ktime_add_ms(ktime_get(), 300);
+	do {
+		cpu_relax();
+		done = completion_done(&eviction->done);
+	} while (!done && ktime_before(ktime_get(), patience));
+	toy_move_end(t, move);
+	wait_for_completion(&eviction->done);
+out_enable:
+	migrate_enable();
+	return done;
+}
+
+/*
+ * The child has nothing at the place of the first huge page, and is looked at
+ * after its parent.
+ */
+static bool toy_empty_child(struct toy_test *t, struct toy_move *move)
+{
+	unsigned long __user *second = (void __user *)(t->addr + PMD_SIZE);
+
+	KUNIT_EXPECT_EQ(t->test, put_user(1, second), 0);
+	KUNIT_EXPECT_EQ(t->test, toy_fork(t, TOY_NR), 0);
+	if (!t->child.pid)
+		return false;
+	toy_fill(t, TOY_NR);
+	move->from = toy_alloc_pmd(current->mm, t->addr);
+	move->to = toy_alloc_pmd(t->child.mm, t->addr);
+	return move->from && move->to;
+}
+
+static void toy_divide_moving(struct toy_test *t)
+{
+	struct toy_eviction eviction;
+	struct toy_move move;
+
+	if (!toy_empty_child(t, &move))
+		return;
+	toy_pull_all(t, TOY_NR);
+	KUNIT_EXPECT_EQ(t->test, toy_held(t), TOY_NR);
+	if (!toy_eviction_begin(t, &eviction))
+		return;
+	KUNIT_EXPECT_FALSE(t->test, toy_eviction_overtakes(t, &eviction, &move));
+	toy_eviction_end(t, &eviction);
+	toy_check_zero(t, TOY_NR);
+}
+
+/* The entry to be divided is on its way from one place to another. */
+static void divided_while_moving(struct kunit *test)
+{
+	struct toy_test t;
+
+	if (num_online_cpus() < 2) {
+		kunit_skip(test, "one CPU has no other one to wait for");
+		return;
+	}
+	if (!toy_begin(test, &t, /* huge = */ true))
+		return;
+	toy_divide_moving(&t);
+	toy_end(&t);
+}
+
+/*
+ * An entry has been missed. The small pages are mapped all the same, each in its
+ * place, and there is a warning.
+ */
+static void missed_when_divided(struct kunit *test)
+{
+	struct toy_eviction eviction;
+	struct toy_move move = {};
+	struct toy_test t;
+
+	if (!toy_begin(test, &t, /* huge = */ true))
+		return;
+	toy_fill(&t, TOY_NR);
+	toy_pull_all(&t, TOY_NR);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), TOY_NR);
+	move.from = toy_alloc_pmd(current->mm, t.addr);
+	if (!toy_eviction_begin(&t, &eviction))
+		goto out_end;
+
+	toy_move_begin(&t, &move);
+	spin_unlock(move.lock);
+	migrate_device_pages(eviction.src, eviction.dst, TOY_NR);
+	spin_lock(move.lock);
+	set_pmd_at(current->mm, t.addr, move.from, move.pmd);
+	spin_unlock(move.lock);
+	kunit_warning_suppress(test) {
+		toy_eviction_end(&t, &eviction);
+		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 1);
+	}
+	toy_check_filled(&t, TOY_NR);
+	KUNIT_EXPECT_EQ(test, toy_faults(&t), 0);
+out_end:
+	toy_end(&t);
+}
+
+/* One process has a huge entry for the huge page, and another one small entries. */
+static void toy_evicted_unlike(struct kunit *test, bool divide)
+{
+	struct toy_test t;
+
+	if (!toy_begin(test, &t, /* huge = */ true))
+		return;
+	toy_fill(&t, TOY_NR);
+	toy_pull_all(&t, TOY_NR);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), TOY_NR);
+	KUNIT_EXPECT_EQ(test, toy_fork(&t, TOY_NR), 0);
+	KUNIT_EXPECT_EQ(test, toy_protect(&t, toy_page_addr(&t, TOY_NR - 1),
+					  PAGE_SIZE), 0);
+	t.toy->refuse_huge = divide;
+	toy_evict_all(&t);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), 0);
+	toy_check_filled(&t, TOY_NR);
+	KUNIT_EXPECT_EQ(test, toy_faults(&t), 0);
+	toy_end(&t);
+}
+
+static void evicted_unlike_huge(struct kunit *test)
+{
+	toy_evicted_unlike(test, /* divide = */ false);
+}
+
+static void evicted_unlike_divided(struct kunit *test)
+{
+	toy_evicted_unlike(test, /* divide = */ true);
 }
 
 /*
@@ -2386,6 +2660,10 @@ static struct kunit_case migrate_device_cases[] = {
 	KUNIT_CASE_PARAM(evicted_meanwhile, toy_phase_next),
 	KUNIT_CASE_PARAM(pulled_meanwhile, toy_phase_next),
 	KUNIT_CASE_PARAM(fetched_meanwhile, toy_phase_next),
+	KUNIT_CASE(divided_while_moving),
+	KUNIT_CASE(missed_when_divided),
+	KUNIT_CASE(evicted_unlike_huge),
+	KUNIT_CASE(evicted_unlike_divided),
 	KUNIT_CASE(held_small_stays),
 	KUNIT_CASE(held_huge_stays),
 	KUNIT_CASE(locked_small_stays),
