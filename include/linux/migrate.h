@@ -232,7 +232,8 @@ static inline struct page *migrate_pfn_to_page(unsigned long mpfn)
 
 /**
  * enum migrate_vma_direction - which pages of a range are to be collected
- * @MIGRATE_VMA_SELECT_SYSTEM: Ordinary memory, and holes.
+ * @MIGRATE_VMA_SELECT_SYSTEM: Ordinary memory, and zero pages. Holes of anonymous
+ *	memory are collected in any case.
  * @MIGRATE_VMA_SELECT_DEVICE_PRIVATE: Memory of the device that the CPU cannot
  *	address.
  * @MIGRATE_VMA_SELECT_DEVICE_COHERENT: Memory of the device that the CPU can

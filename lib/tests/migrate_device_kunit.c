@@ -75,6 +75,7 @@
  * @asked: allocations of one page, for @refuse_every
  * @faults: faults served
  * @reused: the page that was allocated when one was freed
+ * @test: the test that it is for
  */
 struct toy_device {
 	struct dev_pagemap pagemap;
@@ -88,6 +89,7 @@ struct toy_device {
 	unsigned int asked;
 	atomic_t faults;
 	struct folio *reused;
+	struct toy_test *test;
 };
 
 /* Fault injection: does this allocation fail? */
@@ -302,10 +304,16 @@ static void toy_answer_system(const unsigned long *src, unsigned long *dst,
 /* end of example */
 
 /* example: the fault handler */
-/* If the @i-th page was collected, alone or with all, is there an answer? */
+/*
+ * If the @i-th page was collected, alone or with all, is there an answer? None is
+ * needed for a hole: somebody has discarded the page, and the CPU will see that.
+ */
 static bool toy_answered(const struct migrate_vma *args, unsigned long i)
 {
-	if (!((args->src[0] | args->src[i]) & MIGRATE_PFN_MIGRATE))
+	const unsigned long page = MIGRATE_PFN_VALID | MIGRATE_PFN_MIGRATE;
+	unsigned long entry = args->src[0] & MIGRATE_PFN_COMPOUND ? 0 : i;
+
+	if ((args->src[entry] & page) != page)
 		return true;
 	return args->dst[0] & MIGRATE_PFN_COMPOUND || args->dst[i];
 }
@@ -520,9 +528,12 @@ static bool toy_begin(struct kunit *test, struct toy_test *t, bool huge)
 		   huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 
 	t->toy = toy_create();
-	if (!t->toy)
+	if (!t->toy) {
 		kunit_mark_skipped(test, "no device memory");
-	return t->toy;
+		return false;
+	}
+	t->toy->test = t;
+	return true;
 }
 
 /*
@@ -1382,6 +1393,61 @@ static void fetched_meanwhile(struct kunit *test)
 	toy_check_acted(&t, phase->act);
 	KUNIT_EXPECT_EQ(test, toy_faults(&t), 0);
 	toy_end(&t);
+}
+
+static int toy_discard_one(struct toy_test *t, unsigned long start,
+			   unsigned long len)
+{
+	return toy_discard(t, start, PAGE_SIZE);
+}
+
+/* The page that a fault is about is discarded before the driver looks for it. */
+static vm_fault_t toy_migrate_discarded(struct vm_fault *vmf)
+{
+	const struct toy_act act = { .run = toy_discard_one, .first = !vmf->pte };
+	struct toy_device *toy = page_pgmap(vmf->page)->owner;
+	struct toy_other other = {};
+
+	toy_other_start(&other, toy->test, &act);
+	toy_other_end(&other, toy->test);
+	return toy_migrate_to_ram(vmf);
+}
+
+static const struct dev_pagemap_ops toy_discarding_ops = {
+	.folio_free = toy_folio_free,
+	.migrate_to_ram = toy_migrate_discarded,
+};
+
+/* Nothing has failed then: the CPU looks again, and finds an empty page. */
+static void toy_discarded_first(struct kunit *test, bool huge)
+{
+	unsigned long i = huge ? TOY_NR / 4 : 0, value = 1;
+	struct toy_test t;
+
+	if (!toy_begin(test, &t, huge))
+		return;
+	toy_fill(&t, TOY_NR);
+	toy_pull_all(&t, TOY_NR);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), TOY_NR);
+	t.toy->pagemap.ops = &toy_discarding_ops;
+	KUNIT_EXPECT_EQ(test, get_user(value, (unsigned long __user *)
+				       toy_page_addr(&t, i)), 0);
+	t.toy->pagemap.ops = &toy_ops;
+	KUNIT_EXPECT_EQ(test, value, 0);
+	KUNIT_EXPECT_EQ(test, put_user(i + 1, (unsigned long __user *)
+				       toy_page_addr(&t, i)), 0);
+	toy_check_filled(&t, TOY_NR);
+	toy_end(&t);
+}
+
+static void discarded_first_small(struct kunit *test)
+{
+	toy_discarded_first(test, /* huge = */ false);
+}
+
+static void discarded_first_huge(struct kunit *test)
+{
+	toy_discarded_first(test, /* huge = */ true);
 }
 
 /*
@@ -2660,6 +2726,8 @@ static struct kunit_case migrate_device_cases[] = {
 	KUNIT_CASE_PARAM(evicted_meanwhile, toy_phase_next),
 	KUNIT_CASE_PARAM(pulled_meanwhile, toy_phase_next),
 	KUNIT_CASE_PARAM(fetched_meanwhile, toy_phase_next),
+	KUNIT_CASE(discarded_first_small),
+	KUNIT_CASE(discarded_first_huge),
 	KUNIT_CASE(divided_while_moving),
 	KUNIT_CASE(missed_when_divided),
 	KUNIT_CASE(evicted_unlike_huge),
