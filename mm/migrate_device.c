@@ -938,9 +938,12 @@ static pmd_t *migrate_vma_alloc_pmd(struct mm_struct *mm, unsigned long addr)
 	return pud ? pmd_alloc(mm, pud, addr) : NULL;
 }
 
-/* May the hole still be filled? Not if userspace wants to do it itself. */
-static bool migrate_vma_may_fill(struct vm_area_struct *vma)
+/* Is this still a hole to be filled? Not if userspace wants to do it itself. */
+static bool migrate_vma_vacant(struct vm_area_struct *vma,
+			       const struct migrate_leaf *leaf)
 {
+	if (leaf->kind != MIGRATE_LEAF_NONE && leaf->kind != MIGRATE_LEAF_ZERO)
+		return false;
 	return !check_stable_address_space(vma->vm_mm) &&
 	       !userfaultfd_missing(vma);
 }
@@ -1003,8 +1006,7 @@ static bool migrate_vma_insert_pte(struct vm_area_struct *vma,
 		return false;
 
 	leaf = migrate_leaf_from_pte(vma, addr, ptep_get(ptep));
-	vacant = (leaf.kind == MIGRATE_LEAF_NONE ||
-		  leaf.kind == MIGRATE_LEAF_ZERO) && migrate_vma_may_fill(vma);
+	vacant = migrate_vma_vacant(vma, &leaf);
 	if (vacant) {
 		migrate_vma_account(vma, folio, addr);
 		if (leaf.kind == MIGRATE_LEAF_ZERO) {
@@ -1060,19 +1062,22 @@ static bool migrate_vma_insert_pmd(struct vm_area_struct *vma,
 				   struct folio *folio)
 {
 	struct mm_struct *mm = vma->vm_mm;
-	struct migrate_leaf leaf;
+	struct migrate_leaf leaf = {};
 	pgtable_t pgtable;
 	spinlock_t *ptl;
 	bool vacant;
+	pmd_t pmd;
 
 	pgtable = pte_alloc_one(mm);
 	if (!pgtable)
 		return false;
 
+	/* A page table may have come here meanwhile, which is no leaf. */
 	ptl = pmd_lock(mm, pmdp);
-	leaf = migrate_leaf_from_pmd(vma, addr, pmdp_get(pmdp));
-	vacant = (leaf.kind == MIGRATE_LEAF_NONE ||
-		  leaf.kind == MIGRATE_LEAF_ZERO) && migrate_vma_may_fill(vma);
+	pmd = pmdp_get(pmdp);
+	if (pmd_none(pmd) || is_huge_zero_pmd(pmd))
+		leaf = migrate_leaf_from_pmd(vma, addr, pmd);
+	vacant = migrate_vma_vacant(vma, &leaf);
 	if (vacant) {
 		migrate_vma_account(vma, folio, addr);
 		pgtable = migrate_vma_vacate_pmd(vma, addr, pmdp, pgtable);

@@ -771,6 +771,138 @@ static void huge_zero_page_replaced(struct kunit *test)
 	toy_end(&t);
 }
 
+/**
+ * struct toy_reader - a thread that reads one page
+ * @mm: the process
+ * @addr: what to read
+ * @value: what was read
+ * @ret: result of reading
+ * @task: the thread
+ * @done: it has read
+ */
+struct toy_reader {
+	struct mm_struct *mm;
+	unsigned long addr;
+	unsigned long value;
+	int ret;
+	struct task_struct *task;
+	struct completion done;
+};
+
+static int toy_reader_thread(void *data)
+{
+	struct toy_reader *reader = data;
+
+	kthread_use_mm(reader->mm);
+	reader->ret = get_user(reader->value, (unsigned long __user *)reader->addr);
+	kthread_unuse_mm(reader->mm);
+	complete(&reader->done);
+	return 0;
+}
+
+static void toy_reader_start(struct toy_test *t, struct toy_reader *reader,
+			     unsigned long i)
+{
+	reader->mm = current->mm;
+	reader->addr = toy_page_addr(t, i);
+	reader->ret = -EINTR;
+	init_completion(&reader->done);
+	reader->task = kthread_create(toy_reader_thread, reader, "toy_reader");
+	KUNIT_EXPECT_FALSE(t->test, IS_ERR(reader->task));
+	if (IS_ERR(reader->task)) {
+		reader->task = NULL;
+		return;
+	}
+	get_task_struct(reader->task);
+	wake_up_process(reader->task);
+}
+
+static void toy_reader_end(struct toy_test *t, struct toy_reader *reader,
+			   unsigned long expected)
+{
+	if (!reader->task)
+		return;
+	wait_for_completion(&reader->done);
+	KUNIT_EXPECT_EQ(t->test, reader->ret, 0);
+	KUNIT_EXPECT_EQ(t->test, reader->value, expected);
+	put_task_struct(reader->task);
+}
+
+/* Collect holes, answer, let @meanwhile happen, and see what has moved. */
+static void toy_fill_hole(struct toy_test *t, unsigned long nr,
+			  void (*meanwhile)(struct toy_test *t))
+{
+	struct migrate_vma args = {};
+
+	if (!toy_one_begin(t, &args, nr))
+		return;
+	mmap_read_lock(current->mm);
+	args.vma = vma_lookup(current->mm, t->addr);
+	KUNIT_EXPECT_EQ(t->test, migrate_vma_setup(&args), 0);
+	KUNIT_EXPECT_EQ(t->test, args.cpages, 1);
+	toy_answer_device(t->toy, &args);
+	KUNIT_EXPECT_EQ(t->test, toy_held(t), nr);
+	meanwhile(t);
+	migrate_vma_pages(&args);
+	KUNIT_EXPECT_FALSE(t->test, args.src[0] & MIGRATE_PFN_MIGRATE);
+	migrate_vma_finalize(&args);
+	mmap_read_unlock(current->mm);
+	KUNIT_EXPECT_EQ(t->test, toy_held(t), 0);
+}
+
+/* Fault a small page in. */
+static void toy_touch_second(struct toy_test *t)
+{
+	struct toy_reader reader;
+
+	toy_reader_start(t, &reader, 1);
+	toy_reader_end(t, &reader, 0);
+}
+
+/* A huge hole that is not one any more when it is to be filled. */
+static void huge_hole_touched(struct kunit *test)
+{
+	struct toy_test t;
+
+	if (!toy_begin(test, &t, /* huge = */ true))
+		return;
+	/* What is faulted in is to be small. */
+	do_madvise(current->mm, t.mapped, TOY_MAPPED, MADV_NOHUGEPAGE);
+	toy_fill_hole(&t, TOY_NR, toy_touch_second);
+	toy_check_zero(&t, TOY_NR);
+	KUNIT_EXPECT_EQ(test, toy_faults(&t), 0);
+	toy_end(&t);
+}
+
+static void toy_reap(struct toy_test *t)
+{
+	mm_flags_set(MMF_UNSTABLE, current->mm);
+}
+
+/* The OOM killer takes the memory of the process away: nothing may be added. */
+static void toy_hole_reaped(struct kunit *test, bool huge)
+{
+	struct toy_test t;
+
+	if (!toy_begin(test, &t, huge))
+		return;
+	toy_fill_hole(&t, huge ? TOY_NR : 1, toy_reap);
+	mm_flags_clear(MMF_UNSTABLE, current->mm);
+	toy_check_zero(&t, TOY_NR);
+	KUNIT_EXPECT_EQ(test, toy_faults(&t), 0);
+	toy_end(&t);
+}
+
+static void small_hole_reaped(struct kunit *test)
+{
+	toy_hole_reaped(test, /* huge = */ false);
+}
+
+static void huge_hole_reaped(struct kunit *test)
+{
+	toy_hole_reaped(test, /* huge = */ true);
+}
+
 /* The system has no huge page for the fault: small ones will do. */
 static void fault_answered_small(struct kunit *test)
 {
@@ -1874,63 +2006,6 @@ static void huge_not_asked_for(struct kunit *test)
 /* Threads that want one page */
 #define TOY_READERS	4
 
-/**
- * struct toy_reader - a thread that reads one page
- * @mm: the process
- * @addr: what to read
- * @value: what was read
- * @ret: result of reading
- * @task: the thread
- * @done: it has read
- */
-struct toy_reader {
-	struct mm_struct *mm;
-	unsigned long addr;
-	unsigned long value;
-	int ret;
-	struct task_struct *task;
-	struct completion done;
-};
-
-static int toy_reader_thread(void *data)
-{
-	struct toy_reader *reader = data;
-
-	kthread_use_mm(reader->mm);
-	reader->ret = get_user(reader->value, (unsigned long __user *)reader->addr);
-	kthread_unuse_mm(reader->mm);
-	complete(&reader->done);
-	return 0;
-}
-
-static void toy_reader_start(struct toy_test *t, struct toy_reader *reader,
-			     unsigned long i)
-{
-	reader->mm = current->mm;
-	reader->addr = toy_page_addr(t, i);
-	reader->ret = -EINTR;
-	init_completion(&reader->done);
-	reader->task = kthread_create(toy_reader_thread, reader, "toy_reader");
-	KUNIT_EXPECT_FALSE(t->test, IS_ERR(reader->task));
-	if (IS_ERR(reader->task)) {
-		reader->task = NULL;
-		return;
-	}
-	get_task_struct(reader->task);
-	wake_up_process(reader->task);
-}
-
-static void toy_reader_end(struct toy_test *t, struct toy_reader *reader,
-			   unsigned long expected)
-{
-	if (!reader->task)
-		return;
-	wait_for_completion(&reader->done);
-	KUNIT_EXPECT_EQ(t->test, reader->ret, 0);
-	KUNIT_EXPECT_EQ(t->test, reader->value, expected);
-	put_task_struct(reader->task);
-}
-
 /*
  * Threads that find the page of a device locked sleep until it is not. One that
  * faults again and again instead may keep the CPU from whoever has the lock.
@@ -2712,6 +2787,9 @@ static struct kunit_case migrate_device_cases[] = {
 	KUNIT_CASE(holes_filled),
 	KUNIT_CASE(huge_hole_filled_in_part),
 	KUNIT_CASE(huge_zero_page_replaced),
+	KUNIT_CASE(huge_hole_touched),
+	KUNIT_CASE(small_hole_reaped),
+	KUNIT_CASE(huge_hole_reaped),
 	KUNIT_CASE(fault_answered_small),
 	KUNIT_CASE(fault_answered_in_part),
 	KUNIT_CASE(evicted_small),
