@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // files: mm/huge_memory.c
-// mm/huge_memory.c: three places where a huge entry of device memory is taken
-// for what it is not.
+// mm/huge_memory.c: five places where a huge entry of device memory is taken for
+// what it is not, or forgotten.
 
 // A huge migration entry may refer to the memory of a device, too: it holds no
 // mapping and no reference that could be dropped. Only a device-private entry
@@ -50,5 +50,34 @@ identifier pmde, folio;
  <...
 -	pmd_write(pmde) && folio_test_anon(folio)
 +	pmd_present(pmde) && pmd_write(pmde) && folio_test_anon(folio)
+ ...>
+ }
+
+// A huge entry for the memory of a device has a soft-dirty mark of its own, which
+// mprotect() has to keep when it takes the right to write from the entry,
+@@
+identifier change = change_non_present_huge_pmd;
+identifier pmd, entry, newpmd;
+@@
+ change(..., pmd_t *pmd, ...)
+ {
+ <...
+ entry = make_readable_device_private_entry(swp_offset(entry));
+ newpmd = softleaf_to_pmd(entry);
++	if (pmd_swp_soft_dirty(*pmd))
++		newpmd = pmd_swp_mksoft_dirty(newpmd);
+ ...>
+ }
+
+// and which mremap() has to set.
+@@
+identifier move = move_soft_dirty_pmd;
+identifier pmd;
+@@
+ move(...)
+ {
+ <...
+-	pmd_is_migration_entry(pmd)
++	pmd_is_valid_softleaf(pmd)
  ...>
  }

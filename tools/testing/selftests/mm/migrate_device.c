@@ -661,6 +661,102 @@ TEST_F(migrate_device, soft_dirty_kept)
 	EXPECT_EQ(differing(mem, self->nr, self->nr, self->page, 14), 0);
 }
 
+/* Of the pages of @nr that begin at @mem, how many count as written to? */
+static unsigned long softdirty_pages(FIXTURE_DATA(migrate_device) *self,
+				     char *mem, unsigned long nr)
+{
+	unsigned long n = 0;
+
+	for (unsigned long p = 0; p < nr; p++)
+		n += pagemap_is_softdirty(self->pagemap, mem + p * self->page);
+	return n;
+}
+
+/* The same for huge pages that are answered with small ones, both ways. */
+TEST_F(migrate_device_huge, soft_dirty_divided)
+{
+	FIXTURE_DATA(migrate_device) *m = &self->m;
+	char *mem = m->mem;
+
+	if (!softdirty_supported())
+		SKIP(return, "no soft-dirty bits");
+	fill(mem, 0, 2 * m->nr, m->page, 14);
+	clear_softdirty();
+	fill(mem, 0, m->nr, m->page, 15);
+
+	for (int i = 0; i < 2; i++) {
+		ASSERT_EQ(device_fail_next(m->dev[0], mem), 0);
+		ASSERT_EQ(device_pull(m->dev[0], mem + i * m->pmd, m->nr), 0);
+	}
+	EXPECT_EQ(softdirty_pages(m, mem, m->nr), m->nr);
+	EXPECT_EQ(softdirty_pages(m, mem + m->pmd, m->nr), 0);
+	ASSERT_EQ(device_push(m->dev[0], mem, 2 * m->nr), 0);
+	EXPECT_EQ(softdirty_pages(m, mem, m->nr), m->nr);
+	EXPECT_EQ(softdirty_pages(m, mem + m->pmd, m->nr), 0);
+
+	/* Huge on the device, and small ones come back. */
+	ASSERT_EQ(munmap(mem, 2 * m->pmd), 0);
+	ASSERT_EQ(mmap(mem, 2 * m->pmd, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0), mem);
+	ASSERT_EQ(madvise(mem, 2 * m->pmd, MADV_HUGEPAGE), 0);
+	fill(mem, 0, 2 * m->nr, m->page, 14);
+	clear_softdirty();
+	fill(mem, 0, m->nr, m->page, 15);
+	ASSERT_EQ(device_pull(m->dev[0], mem, 2 * m->nr), 0);
+	for (int i = 0; i < 2; i++) {
+		ASSERT_EQ(device_fail_next(m->dev[0], mem), 0);
+		EXPECT_EQ(differing(mem, i * m->nr, 1, m->page, 15 - i), 0);
+	}
+	EXPECT_EQ(device_holds(m->dev[0], mem, 2 * m->nr), 0);
+	EXPECT_EQ(softdirty_pages(m, mem, m->nr), m->nr);
+	EXPECT_EQ(softdirty_pages(m, mem + m->pmd, m->nr), 0);
+	EXPECT_EQ(differing(mem, 0, m->nr, m->page, 15), 0);
+	EXPECT_EQ(differing(mem, m->nr, m->nr, m->page, 14), 0);
+}
+
+/* A huge page of the device that loses the right to write had been written to. */
+TEST_F(migrate_device_huge, soft_dirty_protected)
+{
+	FIXTURE_DATA(migrate_device) *m = &self->m;
+	char *mem = m->mem;
+
+	if (!softdirty_supported())
+		SKIP(return, "no soft-dirty bits");
+	fill(mem, 0, 2 * m->nr, m->page, 14);
+	clear_softdirty();
+	fill(mem, 0, m->nr, m->page, 15);
+	ASSERT_EQ(device_pull(m->dev[0], mem, 2 * m->nr), 0);
+
+	ASSERT_EQ(mprotect(mem, 2 * m->pmd, PROT_READ), 0);
+	EXPECT_EQ(device_holds(m->dev[0], mem, 2 * m->nr), 2 * m->nr);
+	EXPECT_EQ(softdirty_pages(m, mem, m->nr), m->nr);
+	EXPECT_EQ(softdirty_pages(m, mem + m->pmd, m->nr), 0);
+	EXPECT_EQ(differing(mem, 0, m->nr, m->page, 15), 0);
+	EXPECT_EQ(differing(mem, m->nr, m->nr, m->page, 14), 0);
+}
+
+/* One that is moved is another one at its new place, until that is forgotten. */
+TEST_F(migrate_device_huge, soft_dirty_moved)
+{
+	FIXTURE_DATA(migrate_device) *m = &self->m;
+	char *mem = m->mem, *to = m->mem + m->pmd;
+
+	if (!softdirty_supported())
+		SKIP(return, "no soft-dirty bits");
+	fill(mem, 0, m->nr, m->page, 14);
+	clear_softdirty();
+	ASSERT_EQ(device_pull(m->dev[0], mem, m->nr), 0);
+	EXPECT_EQ(softdirty_pages(m, mem, m->nr), 0);
+
+	ASSERT_EQ(mremap(mem, m->pmd, m->pmd, MREMAP_MAYMOVE | MREMAP_FIXED, to), to);
+	EXPECT_EQ(device_holds(m->dev[0], to, m->nr), m->nr);
+	EXPECT_EQ(softdirty_pages(m, to, m->nr), m->nr);
+	clear_softdirty();
+	EXPECT_EQ(softdirty_pages(m, to, m->nr), 0);
+	EXPECT_EQ(device_holds(m->dev[0], to, m->nr), m->nr);
+	EXPECT_EQ(differing(to, 0, m->nr, m->page, 14), 0);
+}
+
 static int uffd_protect(int uffd, void *addr, size_t len, bool on)
 {
 	struct uffdio_writeprotect wp = {
@@ -671,8 +767,8 @@ static int uffd_protect(int uffd, void *addr, size_t len, bool on)
 	return ioctl(uffd, UFFDIO_WRITEPROTECT, &wp);
 }
 
-/* What a userfaultfd watches is still watched, zero pages too. */
-TEST_F(migrate_device, userfaultfd_wp_kept)
+/* Returns a userfaultfd that can protect the two huge pages, or -1. */
+static int uffd_open(FIXTURE_DATA(migrate_device) *self)
 {
 	struct uffdio_api api = {
 		.api = UFFD_API,
@@ -683,11 +779,33 @@ TEST_F(migrate_device, userfaultfd_wp_kept)
 		.mode = UFFDIO_REGISTER_MODE_WP,
 	};
 	int uffd = syscall(__NR_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-	char *mem = self->mem;
-	long lost = 0;
 
-	if (uffd < 0 || ioctl(uffd, UFFDIO_API, &api) ||
-	    ioctl(uffd, UFFDIO_REGISTER, &reg))
+	if (uffd >= 0 && !ioctl(uffd, UFFDIO_API, &api) &&
+	    !ioctl(uffd, UFFDIO_REGISTER, &reg))
+		return uffd;
+	close(uffd);
+	return -1;
+}
+
+/* How many pages from @first on are protected? */
+static unsigned long uffd_protected(FIXTURE_DATA(migrate_device) *self,
+				    unsigned long first, unsigned long nr)
+{
+	unsigned long n = 0;
+
+	for (unsigned long p = first; p < first + nr; p++)
+		n += !!(pagemap_get_entry(self->pagemap, self->mem + p * self->page) &
+			PM_UFFD_WP);
+	return n;
+}
+
+/* What a userfaultfd watches is still watched, zero pages too. */
+TEST_F(migrate_device, userfaultfd_wp_kept)
+{
+	int uffd = uffd_open(self);
+	char *mem = self->mem;
+
+	if (uffd < 0)
 		SKIP(return, "no userfaultfd write protection");
 
 	fill(mem, 0, self->nr, self->page, 16);
@@ -697,20 +815,41 @@ TEST_F(migrate_device, userfaultfd_wp_kept)
 
 	device_pull(self->dev[0], mem, 2 * self->nr);
 	EXPECT_EQ(device_holds(self->dev[0], mem, self->nr), self->nr);
-	for (unsigned long p = 0; p < 2 * self->nr; p++)
-		lost += !(pagemap_get_entry(self->pagemap, mem + p * self->page) &
-			  PM_UFFD_WP);
-	EXPECT_EQ(lost, 0);
+	EXPECT_EQ(uffd_protected(self, 0, 2 * self->nr), 2 * self->nr);
 
 	EXPECT_EQ(device_push(self->dev[0], mem, self->nr), 0);
-	for (unsigned long p = 0; p < self->nr; p++)
-		lost += !(pagemap_get_entry(self->pagemap, mem + p * self->page) &
-			  PM_UFFD_WP);
-	EXPECT_EQ(lost, 0);
+	EXPECT_EQ(uffd_protected(self, 0, self->nr), self->nr);
 
 	ASSERT_EQ(uffd_protect(uffd, mem, 2 * self->pmd, false), 0);
 	EXPECT_EQ(differing(mem, 0, self->nr, self->page, 16), 0);
 	EXPECT_EQ(dirty_pages(mem, self->nr, self->nr, self->page), 0);
+	close(uffd);
+}
+
+/* The same for a huge page that is answered with small ones, both ways. */
+TEST_F(migrate_device_huge, userfaultfd_wp_divided)
+{
+	FIXTURE_DATA(migrate_device) *m = &self->m;
+	int uffd = uffd_open(m);
+	char *mem = m->mem;
+
+	if (uffd < 0)
+		SKIP(return, "no userfaultfd write protection");
+	fill(mem, 0, 2 * m->nr, m->page, 16);
+	ASSERT_EQ(uffd_protect(uffd, mem, m->pmd, true), 0);
+
+	for (int i = 0; i < 2; i++) {
+		ASSERT_EQ(device_fail_next(m->dev[0], mem), 0);
+		ASSERT_EQ(device_pull(m->dev[0], mem + i * m->pmd, m->nr), 0);
+	}
+	EXPECT_EQ(uffd_protected(m, 0, m->nr), m->nr);
+	EXPECT_EQ(uffd_protected(m, m->nr, m->nr), 0);
+	EXPECT_EQ(device_push(m->dev[0], mem, 2 * m->nr), 0);
+	EXPECT_EQ(uffd_protected(m, 0, m->nr), m->nr);
+	EXPECT_EQ(uffd_protected(m, m->nr, m->nr), 0);
+
+	ASSERT_EQ(uffd_protect(uffd, mem, m->pmd, false), 0);
+	EXPECT_EQ(differing(mem, 0, 2 * m->nr, m->page, 16), 0);
 	close(uffd);
 }
 
