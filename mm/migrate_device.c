@@ -588,6 +588,29 @@ static unsigned long migrate_vma_split_at(struct migrate_vma *migrate,
 }
 
 /*
+ * Collect from one PTE, and say in @leaf what it was. After MIGRATE_TAKE there is
+ * a migration entry; from MIGRATE_TAKE on the folio is locked and referenced.
+ */
+static enum migrate_choice migrate_vma_collect_pte(const struct migrate_vma *migrate,
+						   unsigned long addr, pte_t *ptep,
+						   struct migrate_leaf *leaf)
+{
+	enum migrate_choice choice;
+
+	*leaf = migrate_leaf_from_pte(migrate->vma, addr, ptep_get(ptep));
+	choice = migrate_vma_choose(migrate, leaf, 1);
+	if (choice < MIGRATE_TAKE)
+		return choice;
+
+	if (!migrate_folio_grab(migrate, page_folio(leaf->page)))
+		return MIGRATE_SKIP;
+	if (choice == MIGRATE_TAKE &&
+	    !migrate_vma_take_pte(migrate, addr, ptep, leaf))
+		return MIGRATE_SKIP;
+	return choice;
+}
+
+/*
  * Collect from a page table. Returns the address to go on from, which is less
  * than @end if the PMD has to be looked at again.
  */
@@ -609,25 +632,21 @@ static unsigned long migrate_vma_collect_ptes(struct migrate_vma *migrate,
 
 	lazy_mmu_mode_enable();
 	for (; addr < end; addr += PAGE_SIZE, ptep++) {
-		leaf = migrate_leaf_from_pte(vma, addr, ptep_get(ptep));
-		choice = migrate_vma_choose(migrate, &leaf, 1);
-		if (choice >= MIGRATE_TAKE &&
-		    !migrate_folio_grab(migrate, page_folio(leaf.page)))
-			choice = MIGRATE_SKIP;
+		choice = migrate_vma_collect_pte(migrate, addr, ptep, &leaf);
 		if (choice == MIGRATE_SPLIT)
 			break;
-		if (choice == MIGRATE_TAKE &&
-		    !migrate_vma_take_pte(migrate, addr, ptep, &leaf))
-			choice = MIGRATE_SKIP;
+		migrate_vma_record(migrate, choice, &leaf, 1);
 		if (choice == MIGRATE_TAKE && !is_device_private_page(leaf.page)) {
 			from = min(from, addr);
 			to = addr + PAGE_SIZE;
 		}
-		migrate_vma_record(migrate, choice, &leaf, 1);
 	}
 	lazy_mmu_mode_disable();
 
-	/* No CPU may use an old translation once someone else sees the table. */
+	/*
+	 * From the first to the last of those that CPUs could use: none may use
+	 * an old translation once someone else sees the table.
+	 */
 	if (from < to)
 		flush_tlb_range(vma, from, to);
 	pte_unmap_unlock(first, ptl);
@@ -885,9 +904,13 @@ static bool migrate_vma_valid(const struct migrate_vma *args)
  * The driver then puts its pages, locked, into @args->dst, as many as it likes:
  * an entry that stays empty is an entry that stays where it is. It may answer
  * a huge entry with one folio of the same size in the first slot, or with small
- * pages in as many of its slots as it has pages for. It must not change
- * @args->src. Whatever it does, migrate_vma_finalize() must follow if
- * @args->cpages is not zero.
+ * pages in as many of its slots as it has pages for. It may take
+ * MIGRATE_PFN_MIGRATE away from an entry that is to stay after all, but must not
+ * change anything else in @args->src. Whatever it does, migrate_vma_finalize()
+ * must follow if @args->cpages is not zero.
+ *
+ * Only anonymous memory is collected, and neither pages that KSM has merged nor
+ * such that are known to be broken.
  *
  * While a fault on a device-private page is served, @args->fault_page is that
  * page. The fault holds its lock and a reference, and keeps them.
@@ -1411,8 +1434,8 @@ EXPORT_SYMBOL(migrate_device_pages);
  * tables for these. A huge entry that was answered with small pages has been
  * divided; each of its slots speaks for itself then.
  *
- * Contents must have been copied before, or at the latest before
- * migrate_vma_finalize(): nobody can reach the pages until then.
+ * Contents must have been copied before. From here on the swap cache may have the
+ * driver's page, which counts as up to date.
  *
  * Context: As for migrate_vma_setup(), under the same hold of the mmap lock.
  */
@@ -1454,9 +1477,10 @@ static bool migrate_entry_moved(const struct migrate_entries *e,
 }
 
 /*
- * Finish src[@i] and dst[@i]. Returns the number of slots that this was about.
- * Only where the driver brought a folio for all of them need the others not be
- * looked at; there may be small pages in them that have to be freed.
+ * Finish src[@i] and dst[@i]. Returns the number of slots that this was about: of
+ * a huge entry all of them if the driver brought one folio for it. If it brought
+ * small pages, or nothing, this is about the first slot only. The others, which
+ * are empty in src then, come next: their answers have to be freed.
  */
 static unsigned long migrate_entry_finalize(const struct migrate_entries *e,
 					    unsigned long i)

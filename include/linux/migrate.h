@@ -254,7 +254,8 @@ enum migrate_vma_direction {
  * @dst: Array for the targets, filled by the driver between
  *	migrate_vma_setup() and migrate_vma_pages(), and left alone afterwards.
  * @src: Array of the sources, filled by migrate_vma_setup(). The driver may
- *	read it, but not write it.
+ *	read it, and take MIGRATE_PFN_MIGRATE away from entries that are to
+ *	stay after all, but write nothing else.
  * @cpages: Out: how many entries of @src can be migrated.
  * @npages: Out: how many entries there are.
  * @start: First address of the range.

@@ -672,6 +672,65 @@ static void some_answers_missing(struct kunit *test)
 	toy_end(&t);
 }
 
+/* A driver that changes its mind about every third entry after it has answered. */
+static void toy_skip_some(unsigned long *src, unsigned long nr, unsigned long step)
+{
+	unsigned long i;
+
+	for (i = 0; i < nr; i += 3 * step)
+		src[i] &= ~MIGRATE_PFN_MIGRATE;
+}
+
+/*
+ * Pages of which the driver takes MIGRATE_PFN_MIGRATE away stay, and its answers
+ * are freed, on the way there and on the way back.
+ */
+static void toy_skipped(struct kunit *test, bool huge)
+{
+	unsigned long step = huge ? TOY_NR : 1, nr = 4 * step;
+	struct migrate_vma args = {};
+	struct toy_test t;
+
+	if (!toy_begin(test, &t, huge))
+		return;
+	toy_fill(&t, nr);
+	if (!toy_one_begin(&t, &args, nr))
+		goto out_end;
+	mmap_read_lock(current->mm);
+	args.vma = vma_lookup(current->mm, t.addr);
+	KUNIT_EXPECT_EQ(test, migrate_vma_setup(&args), 0);
+	KUNIT_EXPECT_EQ(test, args.cpages, 4);
+	toy_answer_device(t.toy, &args);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), nr);
+	toy_skip_some(args.src, nr, step);
+	migrate_vma_pages(&args);
+	migrate_vma_finalize(&args);
+	mmap_read_unlock(current->mm);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), nr / 2);
+
+	/* The second and third of what the device has allocated is in use. */
+	migrate_device_range(args.src, t.toy->first, nr);
+	memset(args.dst, 0, nr * sizeof(*args.dst));
+	toy_answer_system(args.src, args.dst, nr);
+	toy_skip_some(args.src + step, nr - step, step);
+	migrate_device_pages(args.src, args.dst, nr);
+	migrate_device_finalize(args.src, args.dst, nr);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), nr / 4);
+out_end:
+	toy_check_filled(&t, nr);
+	toy_end(&t);
+}
+
+static void skipped_small(struct kunit *test)
+{
+	toy_skipped(test, /* huge = */ false);
+}
+
+static void skipped_huge(struct kunit *test)
+{
+	toy_skipped(test, /* huge = */ true);
+}
+
 /* A huge entry, and small pages for two thirds of it. */
 static void huge_answered_in_part(struct kunit *test)
 {
@@ -2781,6 +2840,8 @@ static struct kunit_case migrate_device_cases[] = {
 	KUNIT_CASE(there_and_back_small),
 	KUNIT_CASE(there_and_back_huge),
 	KUNIT_CASE(some_answers_missing),
+	KUNIT_CASE(skipped_small),
+	KUNIT_CASE(skipped_huge),
 	KUNIT_CASE(huge_answered_in_part),
 	KUNIT_CASE(huge_first_answer_missing),
 	KUNIT_CASE(huge_not_answered),

@@ -25,6 +25,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -1069,6 +1070,70 @@ TEST_F_TIMEOUT(migrate_device_small, evict_under_pressure, 120)
 	EXPECT_EQ(device_holds(m->dev[0], m->mem, 2 * m->nr), 0);
 	munmap(hog, len);
 	EXPECT_EQ(differing(m->mem, 0, 2 * m->nr, m->page, 20), 0);
+}
+
+#define CGROUPS		"/sys/fs/cgroup/"
+#define GROUP		CGROUPS "migrate_device/"
+
+static int write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY), ret = -1;
+
+	if (fd >= 0) {
+		ret = write(fd, text, strlen(text)) == (ssize_t)strlen(text) ? 0 : -1;
+		close(fd);
+	}
+	return ret;
+}
+
+/* Into a control group of this test whose memory is limited. */
+static int group_enter(const char *limit, char back[64])
+{
+	FILE *f = fopen("/proc/self/cgroup", "r");
+	int found = f ? fscanf(f, "0::%63s", back) : 0;
+
+	if (f)
+		fclose(f);
+	if (found != 1 || write_text(CGROUPS "cgroup.subtree_control", "+memory") ||
+	    (mkdir(GROUP, 0755) && errno != EEXIST))
+		return -1;
+	if (write_text(GROUP "memory.max", limit))
+		return -1;
+	return write_text(GROUP "cgroup.procs", "0");
+}
+
+static int group_leave(const char *back)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), CGROUPS "%s/cgroup.procs", back);
+	return write_text(path, "0") || rmdir(GROUP);
+}
+
+/* A huge hole stays one if the process may not have so much memory. */
+TEST_F(migrate_device_huge, charge_refused)
+{
+	FIXTURE_DATA(migrate_device) *m = &self->m;
+	char *mem = m->mem, *copy = malloc(m->pmd);
+	char back[64];
+	long held;
+	int ret;
+
+	ASSERT_NE(copy, NULL);
+	memset(copy, 1, m->pmd);
+	if (group_enter("1M", back))
+		SKIP(return, "no control group for memory");
+	ret = device_cmd(m->dev[0], HMM_DMIRROR_MIGRATE_TO_DEV, mem, m->nr, copy);
+	held = device_holds(m->dev[0], mem, m->nr);
+	ASSERT_EQ(group_leave(back), 0);
+
+	EXPECT_EQ(ret, -ENOENT);
+	EXPECT_EQ(held, 0);
+	EXPECT_EQ(dirty_pages(mem, 0, m->nr, m->page), 0);
+	EXPECT_EQ(device_pull(m->dev[0], mem, m->nr), 0);
+	EXPECT_EQ(device_holds(m->dev[0], mem, m->nr), m->nr);
+	EXPECT_EQ(dirty_pages(mem, 0, m->nr, m->page), 0);
+	free(copy);
 }
 
 static const char *const fail_page_alloc = "/sys/kernel/debug/fail_page_alloc/";
