@@ -24,17 +24,22 @@
  *
  * Unmapping a run, under the page table lock:
  *
- *  1. Clear every entry and keep the old values, or the first one for all.
- *  2. Ask whether the folio may be pinned, and if it is not, take the exclusive
- *     marks off. This is the only step that can fail. It fails for the run as a
- *     whole, which then gets its old values back.
+ *  1. For every entry, flush the cache, clear the entry, and keep the old value;
+ *     or the first one for all. Where the architecture has a ptep_clear_flush()
+ *     of its own, it is what clears the entry, unless the flush is left to the
+ *     caller.
+ *  2. Let the architecture save what it keeps beside the entries. Ask whether the
+ *     folio may be pinned, and if it is not, take the exclusive marks off. These
+ *     are the steps that can fail. They fail for the run as a whole, which then
+ *     gets its old values back. What the architecture has saved by then for a
+ *     part of the run stays saved, as nothing in mm/ takes it back.
  *  3. Write the migration entries.
- *  4. Flush the TLB, or note that a flush is due. The entries are in place by
- *     then: somebody who faults finds an entry to wait for, and not a hole
- *     through which to take a reference to the folio.
+ *  4. Flush the TLB if step 1 has not done so, or note that a flush is due. The
+ *     entries are in place by then: somebody who faults finds an entry to wait
+ *     for, and not a hole through which to take a reference to the folio.
  *
- * The contents are copied only after the flush. With %TTU_BATCH_FLUSH it is the
- * caller who has to see to that.
+ * The contents are copied only after the flush. With %TTU_BATCH_FLUSH or
+ * %TTU_BATCH_LOCAL it is the caller who has to see to that.
  *
  * Mappings owed to the rmap
  * -------------------------
@@ -95,6 +100,18 @@
  */
 #define MIGRATE_PIECES_MAX	4
 
+/*
+ * An architecture that has a ptep_clear_flush() of its own does more in it than
+ * clear an entry and flush_tlb_page(): on s390 nothing but this flushes a single
+ * entry, parisc flushes the cache again after the entry is gone, and alpha needs
+ * a stronger flush for memory that moves.
+ */
+#ifdef __HAVE_ARCH_PTEP_CLEAR_FLUSH
+#define MIGRATE_CLEAR_FLUSHES	true
+#else
+#define MIGRATE_CLEAR_FLUSHES	false
+#endif
+
 /**
  * struct migrate_debt - mappings that the rmap has not been told about
  * @vma: A VMA of the mm that had the mappings; a mlocked one, if there is one.
@@ -147,6 +164,7 @@ struct migrate_series {
  * @ptep: The first entry.
  * @page: The page that it maps.
  * @nr: The number of entries, and of pages.
+ * @defer: The flush is left to the caller.
  * @flush: A value out of the run that the TLB may know, with the dirty bit set
  *	if any of them is dirty. Valid if @may_be_cached.
  * @may_be_cached: Some value of the run may be in the TLB.
@@ -168,6 +186,7 @@ struct migrate_ptes {
 	pte_t *ptep;
 	struct page *page;
 	unsigned int nr;
+	bool defer;
 	pte_t flush;
 	bool may_be_cached;
 	bool dirty;
@@ -390,6 +409,33 @@ static __always_inline pte_t migrate_run_old(const struct migrate_ptes *run, uns
 	return likely(run->alike) ? migrate_series_pte(&run->series, i) : run->old[i];
 }
 
+/* Is the flush for @run left to the caller? Not where there is no such thing. */
+static __always_inline bool migrate_run_is_deferred(const struct migrate_ptes *run)
+{
+	return IS_ENABLED(CONFIG_ARCH_WANT_BATCHED_UNMAP_TLB_FLUSH) && run->defer;
+}
+
+/* Has clearing the entries of @run flushed the TLB as well? */
+static __always_inline bool migrate_run_is_flushed(const struct migrate_ptes *run)
+{
+	return MIGRATE_CLEAR_FLUSHES && !migrate_run_is_deferred(run);
+}
+
+/*
+ * Clear the entry at @ptep, whose value is @pte. A cache that is looked up by
+ * virtual addresses has to be flushed while there is a translation, and close to
+ * clearing the entry: what others write in between is lost to the copy.
+ */
+static __always_inline pte_t migrate_run_clear_one(const struct migrate_ptes *run,
+						   unsigned long addr, pte_t *ptep,
+						   pte_t pte)
+{
+	flush_cache_page(run->vma, addr, pte_pfn(pte));
+	if (migrate_run_is_flushed(run))
+		return ptep_clear_flush(run->vma, addr, ptep);
+	return ptep_get_and_clear(run->vma->vm_mm, addr, ptep);
+}
+
 /*
  * Clear the entries from @nr on that the hint of the architecture takes together
  * with the one there, whose value is @pte: they share their bits, so that the
@@ -401,12 +447,13 @@ static __always_inline unsigned int migrate_run_take(struct migrate_ptes *run, u
 	const unsigned long addr = run->addr + nr * PAGE_SIZE;
 	unsigned int step = pte_batch_hint(run->ptep + nr, *pte);
 
-	if (step == 1) {
-		*pte = ptep_get_and_clear(run->vma->vm_mm, addr, run->ptep + nr);
+	if (step == 1 || migrate_run_is_flushed(run)) {
+		*pte = migrate_run_clear_one(run, addr, run->ptep + nr, *pte);
 		return 1;
 	}
 
 	step = min(step, max - nr);
+	flush_cache_range(run->vma, addr, addr + step * PAGE_SIZE);
 	*pte = get_and_clear_ptes(run->vma->vm_mm, addr, run->ptep + nr, step);
 	return step;
 }
@@ -430,7 +477,7 @@ static __always_inline unsigned int migrate_run_clear_alike(struct migrate_ptes 
 		pte = ptep_get(ptep);
 		if (pte_val(pte) != expected || pte_batch_hint(ptep, pte) != 1)
 			break;
-		pte = ptep_get_and_clear(run->vma->vm_mm, addr, ptep);
+		pte = migrate_run_clear_one(run, addr, ptep, pte);
 		if (unlikely(pte_val(pte) != expected)) {
 			run->old[ptep - run->ptep] = pte;
 			*odd = true;
@@ -488,7 +535,6 @@ static __always_inline void migrate_run_clear(struct migrate_ptes *run, pte_t pt
 	bool odd = false;
 	unsigned int nr;
 
-	flush_cache_range(run->vma, run->addr, run->addr + max * PAGE_SIZE);
 	nr = migrate_run_take(run, 0, max, &pte);
 	migrate_run_note(run, pte);
 	run->series = migrate_series_present(pte);
@@ -729,30 +775,41 @@ static __always_inline void migrate_run_discard(struct migrate_ptes *run)
 /* May the flush for @mm be left to the caller? */
 static __always_inline bool migrate_may_defer(struct mm_struct *mm, enum ttu_flags flags)
 {
-	if (IS_ENABLED(CONFIG_ARCH_WANT_BATCHED_UNMAP_TLB_FLUSH) &&
-	    flags & TTU_BATCH_LOCAL)
+	if (!IS_ENABLED(CONFIG_ARCH_WANT_BATCHED_UNMAP_TLB_FLUSH))
+		return false;
+	if (flags & TTU_BATCH_LOCAL)
 		return true;
 	return should_defer_flush(mm, flags);
 }
 
 /*
- * Nobody may reach the old pages through the TLB when the contents are copied.
- * A clean entry cannot become dirty in between: the architecture has to look at
- * the page table for that, and finds the migration entry.
+ * Nobody may reach the old pages through the TLB when the contents are copied, or
+ * when others take the place of the entries. flush_tlb_page() will not do where
+ * MIGRATE_CLEAR_FLUSHES, and a deferred flush is to be made up for here: s390 has
+ * none.
  */
-static __always_inline void migrate_run_flush(struct migrate_ptes *run, enum ttu_flags flags)
+static __always_inline void migrate_run_flush_now(struct migrate_ptes *run)
 {
-	const unsigned long end = run->addr + run->nr * PAGE_SIZE;
-	struct mm_struct *mm = run->vma->vm_mm;
-
-	if (!run->may_be_cached)
+	if (!run->may_be_cached || migrate_run_is_flushed(run))
 		return;
-	if (migrate_may_defer(mm, flags))
-		set_tlb_ubc_flush_pending(mm, run->flush, run->addr, end);
-	else if (run->nr == 1)
+	if (!MIGRATE_CLEAR_FLUSHES && run->nr == 1)
 		flush_tlb_page(run->vma, run->addr);
 	else
-		flush_tlb_range(run->vma, run->addr, end);
+		flush_tlb_range(run->vma, run->addr, run->addr + run->nr * PAGE_SIZE);
+}
+
+/*
+ * Flush, or leave it to the caller. A clean entry cannot become dirty until then:
+ * the architecture has to look at the page table for that, and finds the migration
+ * entry.
+ */
+static __always_inline void migrate_run_flush(struct migrate_ptes *run)
+{
+	if (!migrate_run_is_deferred(run))
+		migrate_run_flush_now(run);
+	else if (run->may_be_cached)
+		set_tlb_ubc_flush_pending(run->vma->vm_mm, run->flush, run->addr,
+					  run->addr + run->nr * PAGE_SIZE);
 }
 
 /* An anonymous folio out of the swap cache has no mapping that wants to know. */
@@ -765,11 +822,11 @@ static __always_inline void migrate_mark_dirty(struct folio *folio)
 }
 
 /* Replace the entries of @run, or none of them. */
-static __always_inline bool migrate_run_replace(struct migrate_ptes *run, enum ttu_flags flags)
+static __always_inline bool migrate_run_replace(struct migrate_ptes *run)
 {
 	if (unlikely(!migrate_run_unmap_arch(run) || !migrate_run_sort(run))) {
 		/* arm64: single entries must not meet the block in a TLB. */
-		migrate_run_flush(run, 0);
+		migrate_run_flush_now(run);
 		migrate_run_undo(run);
 		return false;
 	}
@@ -778,7 +835,7 @@ static __always_inline bool migrate_run_replace(struct migrate_ptes *run, enum t
 		migrate_mark_dirty(run->folio);
 	migrate_run_install(run);
 	migrate_run_discard(run);
-	migrate_run_flush(run, flags);
+	migrate_run_flush(run);
 	return true;
 }
 
@@ -798,6 +855,7 @@ static __always_inline unsigned int migrate_unmap_run(struct migrate_unmap *mu,
 	run.addr = pvmw->address;
 	run.ptep = pvmw->pte;
 	run.page = page;
+	run.defer = migrate_may_defer(run.vma->vm_mm, mu->flags);
 	run.flush = first;
 	run.may_be_cached = false;
 	run.dirty = false;
@@ -810,7 +868,7 @@ static __always_inline unsigned int migrate_unmap_run(struct migrate_unmap *mu,
 		migrate_run_clear(&run, first, max);
 	else
 		migrate_run_clear_softleaf(&run, first);
-	return migrate_run_replace(&run, mu->flags) ? run.nr : 0;
+	return migrate_run_replace(&run) ? run.nr : 0;
 }
 
 /*
@@ -1110,7 +1168,8 @@ static void migrate_unmap_anon_large(struct folio *folio, struct rmap_walk_contr
  *	%TTU_SYNC, wait for those who are zapping the folio right now, so that
  *	folio_mapped() can be relied on afterwards;
  *	%TTU_BATCH_FLUSH, the caller is going to flush by try_to_unmap_flush();
- *	%TTU_BATCH_LOCAL, with it, wherever that is possible at all.
+ *	%TTU_BATCH_LOCAL, likewise, even if only this CPU needs a flush and the
+ *	architecture has a cheap way for that.
  *	No other flag is allowed.
  *
  * The folio may remain mapped, wholly or in part: because it is pinned, because
@@ -1271,7 +1330,6 @@ static __always_inline void migrate_restore_alike(struct folio *dst,
 	else
 		pte = migrate_decode(vma, dst, page, entry, old);
 	set_ptes(vma->vm_mm, pvmw->address, pvmw->pte, pte, nr);
-
 	if (trace_remove_migration_pte_enabled()) {
 		for (i = 0; i < nr; i++)
 			trace_remove_migration_pte(pvmw->address + i * PAGE_SIZE,

@@ -2582,7 +2582,8 @@ static void pinned_half_way(struct kunit *test)
 /* Page tables, without the engine. */
 
 static const enum ttu_flags all_ttu_flags[] = {
-	0, TTU_SYNC, TTU_BATCH_FLUSH, TTU_RMAP_LOCKED,
+	0, TTU_SYNC, TTU_BATCH_FLUSH, TTU_BATCH_LOCAL,
+	TTU_BATCH_FLUSH | TTU_BATCH_LOCAL, TTU_RMAP_LOCKED,
 };
 
 static void rmap_lock(struct folio *folio)
@@ -2601,11 +2602,10 @@ static void rmap_unlock(struct folio *folio)
 		i_mmap_unlock_write(folio_mapping(folio));
 }
 
-/* Entries in, entries out. In between nothing maps the folio nor refers to it. */
-static void replace_and_restore(struct mover *m, struct folio *folio,
-				enum ttu_flags flags)
+/* Entries in. Nothing maps the folio then, nor refers to it. */
+static struct anon_vma *replace_entries(struct mover *m, struct folio *folio,
+					enum ttu_flags flags)
 {
-	const enum ttu_flags locked = flags & TTU_RMAP_LOCKED;
 	const int refs = folio_ref_count(folio) - folio_mapcount(folio);
 	struct anon_vma *anon_vma = NULL;
 
@@ -2613,19 +2613,33 @@ static void replace_and_restore(struct mover *m, struct folio *folio,
 	folio_lock(folio);
 	if (folio_test_anon(folio))
 		anon_vma = folio_get_anon_vma(folio);
-	if (locked)
+	if (flags & TTU_RMAP_LOCKED)
 		rmap_lock(folio);
-	try_to_migrate(folio, flags);
+	try_to_migrate(folio, flags & ~TTU_USE_SHARED_ZEROPAGE);
 	try_to_unmap_flush();
 	KUNIT_EXPECT_FALSE(m->test, folio_mapped(folio));
 	KUNIT_EXPECT_EQ(m->test, folio_ref_count(folio), refs + 1);
-	remove_migration_ptes(folio, folio, locked);
-	if (locked)
+	return anon_vma;
+}
+
+/* Entries out. */
+static void restore_entries(struct folio *folio, struct anon_vma *anon_vma,
+			    enum ttu_flags flags)
+{
+	remove_migration_ptes(folio, folio, flags & (TTU_RMAP_LOCKED |
+						     TTU_USE_SHARED_ZEROPAGE));
+	if (flags & TTU_RMAP_LOCKED)
 		rmap_unlock(folio);
 	if (anon_vma)
 		put_anon_vma(anon_vma);
 	folio_unlock(folio);
 	folio_put(folio);
+}
+
+static void replace_and_restore(struct mover *m, struct folio *folio,
+				enum ttu_flags flags)
+{
+	restore_entries(folio, replace_entries(m, folio, flags), flags);
 }
 
 static void entries_restored(struct kunit *test)
@@ -3267,6 +3281,66 @@ static void pause_for_lock(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, m->asked, 0);
 	expect_all_failed(m);
 	folio_unlock(folio_was(m, 0));
+}
+
+/* Have the CPU read all pages, so that its TLB knows them. */
+static void read_all(struct mover *m)
+{
+	unsigned long word;
+	int i, failed = 0;
+
+	for (i = 0; i < m->nr; i++)
+		failed += get_user(word, (unsigned long __user *)m->was[i].addr) != 0;
+	KUNIT_EXPECT_EQ(m->test, failed, 0);
+}
+
+/* How many pages of @folio can be read without a fault? */
+static int count_readable(struct mover *m, struct folio *folio)
+{
+	unsigned long word;
+	int i, nr = 0;
+
+	for (i = 0; i < m->nr; i++)
+		nr += folio_was(m, i) == folio &&
+		      !copy_from_user_nofault(&word, (void __user *)m->was[i].addr,
+					      sizeof(word));
+	return nr;
+}
+
+/*
+ * The CPU has just read the folio. When its entries have been replaced and the
+ * flush is done, every access faults: where one does not, there is an old
+ * translation in the TLB.
+ */
+static void no_access(struct mover *m, struct folio *folio, enum ttu_flags flags)
+{
+	struct anon_vma *anon_vma;
+
+	migrate_disable();
+	read_all(m);
+	KUNIT_EXPECT_NE(m->test, count_readable(m, folio), 0);
+	anon_vma = replace_entries(m, folio, flags);
+	KUNIT_EXPECT_EQ_MSG(m->test, count_readable(m, folio), 0, "flags %x", flags);
+	restore_entries(folio, anon_vma, flags);
+	migrate_enable();
+}
+
+static void tlb_forgets(struct kunit *test)
+{
+	const struct kind *kind = test->param_value;
+	struct mover *m = test->priv;
+	int i, j;
+
+	map_kind(m, kind);
+	remember_kind(m, kind);
+	for (i = 0; i < ARRAY_SIZE(all_ttu_flags); i++) {
+		if (kind->hugetlb && all_ttu_flags[i] != TTU_RMAP_LOCKED)
+			continue;
+		for (j = 0; j < m->nr; j++)
+			if (m->was[j].addr < AREA2 && !PageTail(m->was[j].page))
+				no_access(m, folio_was(m, j), all_ttu_flags[i]);
+	}
+	expect_contents(m, 0, m->nr);
 }
 
 /* The methods of mappings, without page tables. */
@@ -4559,6 +4633,7 @@ static struct kunit_case migrate_test_cases[] = {
 	KUNIT_CASE_PARAM(bulk_if_alike, request_gen_params),
 	KUNIT_CASE(boost_wakes_kswapd),
 	KUNIT_CASE(pause_for_lock),
+	KUNIT_CASE_PARAM(tlb_forgets, kind_gen_params),
 	KUNIT_CASE_PARAM(empty_list, mode_gen_params),
 	KUNIT_CASE_PARAM(refused_nth, mode_gen_params),
 	KUNIT_CASE_PARAM(refused_in_second_slice, mode_gen_params),
