@@ -100,8 +100,12 @@ build-matrix: tree ## our objects on four architectures, options off, drivers; M
 	@scripts/deps.sh lint matrix
 	@scripts/matrix.sh "$(BUILD)/src" "$(BUILD)/matrix" '$(M)'
 
+arch-hooks: tree ## do our objects call all of an architecture that the base's call? M=pattern
+	@scripts/deps.sh matrix
+	@base=$(BASE) && scripts/hooks.sh "$$base" "$(BUILD)/src" "$(BUILD)/hooks" '$(M)'
+
 clean: ## remove this checkout's build folder; the fetched base stays
 	rm -rf "$(BUILD)"
 
 .PHONY: help run test test-debug test-arm64 test-base selfcheck shell bench deps base tree \
-	kernel debug-kernel arm64-kernel base-kernel uml-kernels series series-check lint build-matrix clean
+	kernel debug-kernel arm64-kernel base-kernel uml-kernels series series-check lint build-matrix arch-hooks clean

@@ -1,0 +1,219 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# hooks.sh BASE SRC OUT [PATTERN]: does our code, of the patched tree SRC, call
+# all that the base's code in its place calls of an architecture?
+#
+# What an architecture has to do when an entry of a page table, a TLB or a cache
+# changes is behind names that are the same everywhere, and inlined most often:
+# on s390, ptep_clear_flush() is ptep_xchg_direct().  So the objects are compared,
+# as they come out of the compiler: what those of the base refer to and ours do
+# not, and what a header of the architecture names, has a line in hooks.allow
+# with its reason, or it is missing.
+#
+# ARCH is that of SRC/arch, and one of those below; PATTERN picks some.  One that
+# has no compiler here is not looked at, and named.
+set -eu
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+cd "$(dirname "$0")/.."
+base=$1 src=$2 out=$3 pattern=${4:-}
+unset MAKEFLAGS MAKEOVERRIDES
+
+# ARCH PREFIX SYMBOLS: the prefix of the compiler, and what is on besides the
+# symbols below, as far as the architecture has it.
+ARCHES="x86 x86_64-linux-gnu- 64BIT
+arm64 aarch64-linux-gnu- ARM64_CONTPTE
+arm arm-linux-gnueabihf- ARCH_MULTI_V6 ARCH_MULTI_V7 ARCH_VIRT
+riscv riscv64-linux-gnu- 64BIT
+s390 s390x-linux-gnu- MARCH_Z13
+powerpc powerpc64le-linux-gnu- PPC64 PPC_BOOK3S_64 CPU_LITTLE_ENDIAN PPC_POWERNV
+sparc sparc64-linux-gnu- 64BIT
+mips mips64el-linux-gnuabi64- MIPS_MALTA CPU_MIPS64_R2 64BIT CPU_LITTLE_ENDIAN
+parisc hppa-linux-gnu- PA7200
+alpha alpha-linux-gnu- ALPHA_GENERIC
+sh sh4-linux-gnu- CPU_SUBTYPE_SH7785
+m68k m68k-linux-gnu- MMU M68040 ATARI
+loongarch loongarch64-linux-gnu- 64BIT"
+COMMON="SMP NUMA SPARSEMEM_MANUAL SPARSEMEM_VMEMMAP COMPACTION MIGRATION SHMEM
+	TRANSPARENT_HUGEPAGE TRANSPARENT_HUGEPAGE_MADVISE HUGETLBFS MEMORY_HOTPLUG
+	MEMORY_HOTREMOVE ZONE_DEVICE DEVICE_PRIVATE EXPERT BLOCK"
+
+# The functions of mm/rmap.c that the series replaces; of the other files, all.
+REPLACED='try_to_migrate|try_to_migrate_one|invalid_migration_vma'
+BASE_FILES="mm/migrate.o mm/migrate_device.o mm/pagewalk.o"
+
+kbuild()
+{
+	local tree=$1 dir=$2
+
+	shift 2
+	make -C "$tree" O="$dir" ARCH="$arch" CROSS_COMPILE="$prefix" \
+		CC="$ccache${prefix}gcc" KCFLAGS=-ffunction-sections "$@"
+}
+
+# configure TREE DIR: all that can be on of what is asked for, and nothing else.
+configure()
+{
+	mkdir -p "$2"
+	# shellcheck disable=SC2086 # a list of words
+	printf 'CONFIG_%s=y\n' $COMMON $symbols >"$2.fragment"
+	KCONFIG_ALLCONFIG=$2.fragment kbuild "$1" "$2" -s allnoconfig
+	grep -qx CONFIG_MIGRATION=y "$2/.config" ||
+		die "$arch: no page migration in this configuration"
+	kbuild "$1" "$2" -s prepare
+}
+
+# relocations OBJECT [FUNCTIONS]: the names that its code refers to, all of it or
+# that of the functions of the pattern, with the parts they are compiled to and with
+# the functions of the same object that they call.
+relocations()
+{
+	"${prefix}objdump" -r "$1" | awk -v only="${2:-.*}" '
+		function function_of(section)
+		{
+			sub(/^[.]text[.]?/, "", section)
+			sub(/^(unlikely|hot)[.]/, "", section)
+			return section
+		}
+		function follow(name,  i)
+		{
+			if (name in followed)
+				return
+			followed[name] = 1
+			for (i = 1; i <= nr[name]; i++)
+				follow(target[name, i])
+		}
+		/^RELOCATION RECORDS FOR/ {
+			section = $4
+			sub(/^\[/, "", section)
+			sub(/\]:$/, "", section)
+			code = section ~ /^[.]text/
+			from = function_of(section)
+			if (code)
+				here[from] = 1
+		}
+		code && NF == 3 && $1 ~ /^[0-9a-f]+$/ {
+			sub(/[-+]0x[0-9a-f]+$/, "", $3)
+			if ($3 ~ /^[.]text/)
+				$3 = function_of($3)
+			target[from, ++nr[from]] = $3
+		}
+		END {
+			for (name in here)
+				if (name ~ "^(" only ")([.].*)?$")
+					follow(name)
+			for (name in followed)
+				if (!(name in here) && name !~ /^[.*]/)
+					print name
+		}' | sort -u
+}
+
+# of_base: what the replaced code refers to.
+of_base()
+{
+	local object
+
+	relocations "$out/$arch-base/mm/rmap.o" "$REPLACED"
+	for object in $BASE_FILES; do
+		[ ! -e "$out/$arch-base/$object" ] ||
+			relocations "$out/$arch-base/$object"
+	done
+}
+
+# of_ours: what all of our files refer to.
+of_ours()
+{
+	local object
+
+	for object in "${objects[@]}"; do
+		relocations "$out/$arch/$object"
+	done
+}
+
+# of_arch: of the names that come in, those that a header of it mentions.
+of_arch()
+{
+	local name
+
+	while read -r name; do
+		! grep -rqsw -- "$name" "$src/arch/$arch/include/asm" || echo "$name"
+	done
+}
+
+# allowed NAME: is there a line for it?
+allowed()
+{
+	awk -v arch="$arch" -v name="$1" '!/^#/ && NF > 1 &&
+		($1 == arch || $1 == "*") && $2 == name { found = 1 }
+		END { exit !found }' scripts/hooks.allow
+}
+
+# configured TREE DIR FILES...: those of the objects that this configuration has.
+configured()
+{
+	local tree=$1 dir=$2 linked object
+
+	shift 2
+	# shellcheck disable=SC2016 # make expands it
+	linked=$(printf '%s\n' "include $dir/include/config/auto.conf" \
+		"include $tree/mm/Makefile" 'all: ; @echo $(obj-y)' |
+		make -s -f - all) || return 1
+	for object in "$@"; do
+		[[ " $linked " != *" ${object#mm/} "* ]] || echo "$object"
+	done
+}
+
+# build: the objects of both.
+build()
+{
+	configure "$base" "$out/$arch-base"
+	configure "$src" "$out/$arch"
+	# shellcheck disable=SC2086 # a list of words
+	mapfile -t theirs < <(configured "$base" "$out/$arch-base" mm/rmap.o $BASE_FILES)
+	mapfile -t objects < <(configured "$src" "$out/$arch" "${ours[@]/%.c/.o}")
+	kbuild "$base" "$out/$arch-base" -s -j"$(nproc)" "${theirs[@]}"
+	kbuild "$src" "$out/$arch" -s -j"$(nproc)" "${objects[@]}"
+}
+
+# look ARCH PREFIX SYMBOLS: build, compare, and say what is missing.
+look()
+{
+	local arch=$1 prefix=$2 symbols=$3 theirs=() objects=() missing='' name nr
+
+	[[ $arch == *$pattern* ]] || return 0
+	if ! command -v "${prefix}gcc" >/dev/null; then
+		say "$arch: no ${prefix}gcc here, not looked at"
+		return 0
+	fi
+	build >"$out/$arch.log" 2>&1 || {
+		tail -n 20 "$out/$arch.log" >&2
+		die "$arch does not build; the log is $out/$arch.log"
+	}
+	of_base | sort -u | of_arch >"$out/$arch.hooks"
+	nr=$(wc -l <"$out/$arch.hooks")
+	[ "$nr" != 0 ] || die "$arch: the base's code calls nothing of the architecture"
+	while read -r name; do
+		allowed "$name" || missing+=" $name"
+	done < <(comm -23 "$out/$arch.hooks" <(of_ours | sort -u))
+	looked=$((looked + 1))
+	if [ -n "$missing" ]; then
+		say "$arch: $nr hooks, not called by us:$missing"
+		bad=$((bad + 1))
+	else
+		say "$arch: $nr hooks, all of them called"
+	fi
+}
+
+mkdir -p "$out"
+lock "$out.lock"
+mapfile -t ours < <(git ls-files -co --exclude-standard -- 'mm/*.c')
+use_ccache "$out"
+looked=0 bad=0
+while read -r arch prefix symbols; do
+	look "$arch" "$prefix" "$symbols"
+done <<<"$ARCHES"
+[ "$looked" != 0 ] || die "no architecture matches '$pattern'"
+[ "$bad" = 0 ] || die "$bad of $looked architectures miss something"
+say "$looked architectures, nothing is missing"
