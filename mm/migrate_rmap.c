@@ -89,8 +89,9 @@
 #include "internal.h"
 
 /*
- * Entries handled at once. The old values are kept on the stack, and the bits
- * of one u64 tell which of them are special.
+ * Entries unmapped at once. The old values are kept on the stack, and the bits
+ * of one u64 tell which of them are special. Restoring keeps nothing, and has no
+ * such limit.
  */
 #define MIGRATE_RUN_MAX		32
 
@@ -198,12 +199,15 @@ struct migrate_ptes {
 	pte_t old[MIGRATE_RUN_MAX];
 };
 
-/* The number of entries that a run can have at most if it begins with page @first. */
+/*
+ * The number of entries that there can be from @addr on, where page @first is, up
+ * to the end of the folio, of its part in the VMA (@end), or of the page table.
+ */
 static unsigned int migrate_run_limit(struct folio *folio, unsigned long first,
 				      unsigned long addr, unsigned long end)
 {
 	return min3((end - addr) >> PAGE_SHIFT, PTRS_PER_PTE - pte_index(addr),
-		    min(folio_nr_pages(folio) - first, (unsigned long)MIGRATE_RUN_MAX));
+		    folio_nr_pages(folio) - first);
 }
 
 /*
@@ -896,6 +900,7 @@ static bool migrate_unmap_large(struct migrate_unmap *mu, struct page_vma_mapped
 	struct migrate_debt piece = { .vma = pvmw->vma };
 	unsigned long pfn;
 	struct page *page;
+	unsigned int max;
 
 	if (likely(pte_present(first)))
 		pfn = pte_pfn(first);
@@ -904,9 +909,8 @@ static bool migrate_unmap_large(struct migrate_unmap *mu, struct page_vma_mapped
 
 	piece.first = pfn - folio_pfn(mu->folio);
 	page = folio_page(mu->folio, piece.first);
-	piece.nr = migrate_unmap_run(mu, pvmw, page,
-				     migrate_run_limit(mu->folio, piece.first,
-						       pvmw->address, end));
+	max = migrate_run_limit(mu->folio, piece.first, pvmw->address, end);
+	piece.nr = migrate_unmap_run(mu, pvmw, page, min(max, MIGRATE_RUN_MAX));
 	if (!piece.nr)
 		return false;
 
@@ -1306,6 +1310,44 @@ static bool migrate_entry_is_for(pte_t pte, unsigned long pfn)
 	return softleaf_is_migration(entry) && softleaf_to_pfn(entry) == pfn;
 }
 
+#ifdef pte_batch_hint
+/*
+ * Write @nr present entries in a way that lets the architecture fold every aligned
+ * block that is complete now. set_ptes() folds the blocks that it writes from
+ * begin to end. Of a block that an earlier call has begun, set_pte_at() of the
+ * last entry does it. How large blocks are is not known here, so every place
+ * where one may end that was begun before is taken for such an end. @begins: There
+ * is no such block, as nothing of the folio comes before.
+ */
+static void migrate_set_ptes(struct mm_struct *mm, unsigned long addr, pte_t *ptep,
+			     pte_t pte, unsigned int nr, bool begins)
+{
+	unsigned int i, step, block;
+
+	for (i = 0; i < nr; i += step) {
+		const unsigned long index = pte_index(addr + i * PAGE_SIZE);
+		const pte_t first = pte_advance_pfn(pte, i);
+
+		block = begins || !index ? UINT_MAX : 1U << __ffs(index);
+		step = min(block, nr - i);
+		if (step < block || step == 1) {
+			set_ptes(mm, addr + i * PAGE_SIZE, ptep + i, first, step);
+			continue;
+		}
+		set_ptes(mm, addr + i * PAGE_SIZE, ptep + i, first, step - 1);
+		set_pte_at(mm, addr + (i + step - 1) * PAGE_SIZE, ptep + i + step - 1,
+			   pte_advance_pfn(first, step - 1));
+	}
+}
+#else
+static __always_inline void migrate_set_ptes(struct mm_struct *mm, unsigned long addr,
+					     pte_t *ptep, pte_t pte, unsigned int nr,
+					     bool begins)
+{
+	set_ptes(mm, addr, ptep, pte, nr);
+}
+#endif
+
 /*
  * Map @nr pages of @dst from @page on in place of as many entries that are alike,
  * the first of which is @old and says @entry. References and rmap know about it
@@ -1329,7 +1371,8 @@ static __always_inline void migrate_restore_alike(struct folio *dst,
 		pte = migrate_decode_device(page, entry, old);
 	else
 		pte = migrate_decode(vma, dst, page, entry, old);
-	set_ptes(vma->vm_mm, pvmw->address, pvmw->pte, pte, nr);
+	migrate_set_ptes(vma->vm_mm, pvmw->address, pvmw->pte, pte, nr,
+			 page == &dst->page);
 	if (trace_remove_migration_pte_enabled()) {
 		for (i = 0; i < nr; i++)
 			trace_remove_migration_pte(pvmw->address + i * PAGE_SIZE,

@@ -3343,6 +3343,68 @@ static void tlb_forgets(struct kunit *test)
 	expect_contents(m, 0, m->nr);
 }
 
+/* How many entries does the architecture keep together with the one that follows? */
+static int count_folded(struct mover *m)
+{
+	pte_t *ptep;
+	int i, nr = 0;
+
+	for (i = 0; i < m->nr; i++) {
+		ptep = pte_offset_map(pmd_at(m->was[i].addr), m->was[i].addr);
+		KUNIT_ASSERT_NOT_NULL(m->test, ptep);
+		nr += pte_batch_hint(ptep, ptep_get(ptep)) > 1;
+		pte_unmap(ptep);
+	}
+	return nr;
+}
+
+/* A huge page that PTEs map, in folded blocks. Returns how many are folded. */
+static int map_folded(struct mover *m)
+{
+	int nr;
+
+	map_thp(m);
+	split_pmd(m);
+	remember(m, AREA, PTRS_PER_PTE);
+	nr = count_folded(m);
+	if (!nr && !IS_ENABLED(CONFIG_ARM64_CONTPTE))
+		kunit_skip(m->test, "this architecture does not fold entries");
+	KUNIT_ASSERT_NE(m->test, nr, 0);
+	return nr;
+}
+
+/* All blocks are folded again, also those that lie in two VMAs. */
+static void folded_again(struct kunit *test)
+{
+	static const int cuts[] = { 0, 8, 21, 128, 300 };
+	struct mover *m = test->priv;
+	int i, nr = map_folded(m);
+
+	for (i = 0; i < ARRAY_SIZE(cuts); i++) {
+		if (cuts[i])
+			advise(m, AREA, cuts[i] * PAGE_SIZE, MADV_DONTFORK);
+		replace_and_restore(m, folio_was(m, 0), 0);
+		KUNIT_EXPECT_EQ_MSG(test, count_folded(m), nr, "cut at %d", cuts[i]);
+		advise(m, AREA, PMD_SIZE, MADV_DOFORK);
+	}
+	expect_contents(m, 0, m->nr);
+}
+
+/* Whether entries are young or dirty does not keep them from being folded. */
+static void folded_though_varied(struct kunit *test)
+{
+	struct mover *m = test->priv;
+	int i, nr = map_folded(m);
+
+	for (i = 0; i < PTRS_PER_PTE; i += 11)
+		vary_one(test, AREA + i * PAGE_SIZE, 1 + i % 2);
+	flush_tlb_mm(current->mm);
+	KUNIT_EXPECT_LT(test, count_folded(m), nr);
+	replace_and_restore(m, folio_was(m, 0), 0);
+	KUNIT_EXPECT_EQ(test, count_folded(m), nr);
+	expect_contents(m, 0, m->nr);
+}
+
 /* The methods of mappings, without page tables. */
 
 /**
@@ -4634,6 +4696,8 @@ static struct kunit_case migrate_test_cases[] = {
 	KUNIT_CASE(boost_wakes_kswapd),
 	KUNIT_CASE(pause_for_lock),
 	KUNIT_CASE_PARAM(tlb_forgets, kind_gen_params),
+	KUNIT_CASE(folded_again),
+	KUNIT_CASE(folded_though_varied),
 	KUNIT_CASE_PARAM(empty_list, mode_gen_params),
 	KUNIT_CASE_PARAM(refused_nth, mode_gen_params),
 	KUNIT_CASE_PARAM(refused_in_second_slice, mode_gen_params),
