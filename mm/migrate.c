@@ -1150,8 +1150,9 @@ static void migrate_pieces(struct migrate_run *run)
 /*
  * How to flush the TLBs for @nr_pages. When other CPUs are concerned, a single
  * flush for all pages saves interrupts. When it is only this one, dropping many
- * pages one after the other costs more than beginning with an empty TLB does;
- * x86 draws the line at the same number, see tlb_single_page_flush_ceiling.
+ * pages one after the other costs more than beginning with an empty TLB does, as
+ * long as the architecture can flush this CPU alone, which it decides; x86 draws
+ * the line at the same number, see tlb_single_page_flush_ceiling.
  */
 static enum ttu_flags migrate_flush_flags(unsigned int nr_pages)
 {

@@ -113,6 +113,17 @@
 #define MIGRATE_CLEAR_FLUSHES	false
 #endif
 
+/*
+ * May the flush wait for the batch if no CPU but this one needs it? There is more
+ * to be lost than to be gained where the architecture does not say so.
+ */
+#ifndef arch_tlbbatch_may_defer_local
+static inline bool arch_tlbbatch_may_defer_local(struct mm_struct *mm)
+{
+	return false;
+}
+#endif
+
 /**
  * struct migrate_debt - mappings that the rmap has not been told about
  * @vma: A VMA of the mm that had the mappings; a mlocked one, if there is one.
@@ -781,7 +792,7 @@ static __always_inline bool migrate_may_defer(struct mm_struct *mm, enum ttu_fla
 {
 	if (!IS_ENABLED(CONFIG_ARCH_WANT_BATCHED_UNMAP_TLB_FLUSH))
 		return false;
-	if (flags & TTU_BATCH_LOCAL)
+	if (flags & TTU_BATCH_LOCAL && arch_tlbbatch_may_defer_local(mm))
 		return true;
 	return should_defer_flush(mm, flags);
 }

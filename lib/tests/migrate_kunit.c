@@ -52,6 +52,7 @@
 #include <linux/migrate.h>
 #include <linux/mm_inline.h>
 #include <linux/mman.h>
+#include <linux/mmu_notifier.h>
 #include <linux/page_owner.h>
 #include <linux/pagemap.h>
 #include <linux/pgtable.h>
@@ -3343,6 +3344,59 @@ static void tlb_forgets(struct kunit *test)
 	expect_contents(m, 0, m->nr);
 }
 
+#ifdef CONFIG_MMU_NOTIFIER
+/**
+ * struct listener - somebody with a TLB of his own
+ * @notifier: how he is told
+ * @calls: how often he was
+ * @beyond: and how often about more than the memory of the test
+ */
+struct listener {
+	struct mmu_notifier notifier;
+	int calls;
+	int beyond;
+};
+
+static void listen(struct mmu_notifier *notifier, struct mm_struct *mm,
+		   unsigned long start, unsigned long end)
+{
+	struct listener *l = container_of(notifier, struct listener, notifier);
+
+	l->calls++;
+	l->beyond += start < AREA || end > AREA + (4 * PAGE_SIZE << MTHP_ORDER);
+}
+
+static const struct mmu_notifier_ops listener_ops = {
+	.arch_invalidate_secondary_tlbs = listen,
+};
+
+/* Where this CPU is the only one, a TLB of somebody else loses no more than it must. */
+static void secondary_tlb_told_range(struct kunit *test)
+{
+	struct listener l = { .notifier.ops = &listener_ops };
+	struct mover *m = test->priv;
+	int i;
+
+	map_mthp(m);
+	remember(m, AREA, 4 << MTHP_ORDER);
+	KUNIT_ASSERT_EQ(test, 0, mmu_notifier_register(&l.notifier, current->mm));
+	migrate_disable();
+	for (i = 0; i < m->nr; i += 1 << MTHP_ORDER)
+		replace_and_restore(m, folio_was(m, i), TTU_BATCH_LOCAL);
+	migrate_enable();
+	mmu_notifier_unregister(&l.notifier, current->mm);
+	/* Not every architecture has TLBs of this kind. */
+	if (IS_ENABLED(CONFIG_X86) || IS_ENABLED(CONFIG_ARM64))
+		KUNIT_EXPECT_NE(test, l.calls, 0);
+	KUNIT_EXPECT_EQ(test, l.beyond, 0);
+}
+#else
+static void secondary_tlb_told_range(struct kunit *test)
+{
+	kunit_skip(test, "no MMU notifiers in this kernel");
+}
+#endif
+
 /* How many entries does the architecture keep together with the one that follows? */
 static int count_folded(struct mover *m)
 {
@@ -4696,6 +4750,7 @@ static struct kunit_case migrate_test_cases[] = {
 	KUNIT_CASE(boost_wakes_kswapd),
 	KUNIT_CASE(pause_for_lock),
 	KUNIT_CASE_PARAM(tlb_forgets, kind_gen_params),
+	KUNIT_CASE(secondary_tlb_told_range),
 	KUNIT_CASE(folded_again),
 	KUNIT_CASE(folded_though_varied),
 	KUNIT_CASE_PARAM(empty_list, mode_gen_params),

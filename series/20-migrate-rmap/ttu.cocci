@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // files: include/linux/rmap.h
-// include/linux/rmap.h: TTU_BATCH_LOCAL, with TTU_BATCH_FLUSH, defers the flush of
-// the CPU at hand as well if it is the only one that needs one.
+// include/linux/rmap.h: TTU_BATCH_LOCAL defers the flush of the CPU at hand as well
+// if it is the only one that needs one.
 
 @@
 @@
