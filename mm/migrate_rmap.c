@@ -1482,6 +1482,7 @@ static bool migrate_restore_zeropage(struct folio *folio, struct page_vma_mapped
 	if (pte_swp_uffd(old))
 		pte = migrate_restore_uffd(vma, pte);
 	set_pte_at(mm, pvmw->address, pvmw->pte, pte);
+	update_hiwater_rss(mm);
 	dec_mm_counter(mm, mm_counter(folio));
 	return true;
 }

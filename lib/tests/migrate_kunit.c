@@ -3459,6 +3459,25 @@ static void folded_though_varied(struct kunit *test)
 	expect_contents(m, 0, m->nr);
 }
 
+/* The peak of the memory in use is known after pages have gone for the zero page. */
+static void peak_of_rss_kept(struct kunit *test)
+{
+	struct mm_struct *mm = current->mm;
+	struct mover *m = test->priv;
+	unsigned long before;
+	int i;
+
+	map_small(m, PTRS_PER_PTE, 0);
+	KUNIT_ASSERT_EQ(test, 0, clear_user((void __user *)AREA, PMD_SIZE));
+	remember(m, AREA, PTRS_PER_PTE);
+	before = get_mm_rss(mm);
+	for (i = 0; i < m->nr; i++)
+		replace_and_restore(m, folio_was(m, i), TTU_USE_SHARED_ZEROPAGE);
+	KUNIT_EXPECT_EQ(test, get_mm_counter_sum(mm, MM_ANONPAGES), 0);
+	KUNIT_EXPECT_LT(test, get_mm_rss(mm), before);
+	KUNIT_EXPECT_GE(test, get_mm_hiwater_rss(mm), before);
+}
+
 /* The methods of mappings, without page tables. */
 
 /**
@@ -4753,6 +4772,7 @@ static struct kunit_case migrate_test_cases[] = {
 	KUNIT_CASE(secondary_tlb_told_range),
 	KUNIT_CASE(folded_again),
 	KUNIT_CASE(folded_though_varied),
+	KUNIT_CASE(peak_of_rss_kept),
 	KUNIT_CASE_PARAM(empty_list, mode_gen_params),
 	KUNIT_CASE_PARAM(refused_nth, mode_gen_params),
 	KUNIT_CASE_PARAM(refused_in_second_slice, mode_gen_params),
