@@ -719,43 +719,42 @@ static __always_inline bool migrate_run_series(const struct migrate_ptes *run,
 static __always_inline void migrate_run_install_mixed(struct migrate_ptes *run)
 {
 	const u64 skip = run->poisoned | run->unused;
+	unsigned long addr = run->addr;
 	swp_entry_t entry;
 	unsigned int i;
-	pte_t old;
+	pte_t old, pte;
 
-	for (i = 0; i < run->nr; i++) {
+	for (i = 0; i < run->nr; i++, addr += PAGE_SIZE) {
 		if (skip & BIT_ULL(i))
 			continue;
 		old = migrate_run_old(run, i);
 		entry = migrate_encode(run->page + i, old, run->exclusive & BIT_ULL(i));
-		set_pte_at(run->vma->vm_mm, run->addr + i * PAGE_SIZE, run->ptep + i,
-			   migrate_entry_pte(entry, old));
+		pte = migrate_entry_pte(entry, old);
+		set_pte_at(run->vma->vm_mm, addr, run->ptep + i, pte);
+		trace_set_migration_pte(addr, pte_val(pte), folio_order(run->folio));
 	}
 }
 
 /* Write the migration entries of @run. Most often counting up is enough. */
 static __always_inline void migrate_run_install(struct migrate_ptes *run)
 {
-	const u64 skip = run->poisoned | run->unused;
 	struct migrate_series series;
 	unsigned int i;
 
-	if (likely(migrate_run_series(run, &series))) {
-		for (i = 0; i < run->nr; i++)
-			set_pte_at(run->vma->vm_mm, run->addr + i * PAGE_SIZE,
-				   run->ptep + i, migrate_series_pte(&series, i));
-	} else {
+	if (unlikely(!migrate_run_series(run, &series))) {
 		migrate_run_install_mixed(run);
+		return;
 	}
 
+	for (i = 0; i < run->nr; i++)
+		set_pte_at(run->vma->vm_mm, run->addr + i * PAGE_SIZE,
+			   run->ptep + i, migrate_series_pte(&series, i));
 	if (!trace_set_migration_pte_enabled())
 		return;
-	for (i = 0; i < run->nr; i++) {
-		if (!(skip & BIT_ULL(i)))
-			trace_set_migration_pte(run->addr + i * PAGE_SIZE,
-						pte_val(ptep_get(run->ptep + i)),
-						folio_order(run->folio));
-	}
+	for (i = 0; i < run->nr; i++)
+		trace_set_migration_pte(run->addr + i * PAGE_SIZE,
+					pte_val(migrate_series_pte(&series, i)),
+					folio_order(run->folio));
 }
 
 /*
@@ -1359,6 +1358,18 @@ static __always_inline void migrate_set_ptes(struct mm_struct *mm, unsigned long
 }
 #endif
 
+/* Of the pages of a large folio, only the first one has its order. */
+static void migrate_trace_restored(unsigned long addr, struct page *page, pte_t pte,
+				   unsigned int nr)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i++)
+		trace_remove_migration_pte(addr + i * PAGE_SIZE,
+					   pte_val(pte_advance_pfn(pte, i)),
+					   compound_order(page + i));
+}
+
 /*
  * Map @nr pages of @dst from @page on in place of as many entries that are alike,
  * the first of which is @old and says @entry. References and rmap know about it
@@ -1384,12 +1395,8 @@ static __always_inline void migrate_restore_alike(struct folio *dst,
 		pte = migrate_decode(vma, dst, page, entry, old);
 	migrate_set_ptes(vma->vm_mm, pvmw->address, pvmw->pte, pte, nr,
 			 page == &dst->page);
-	if (trace_remove_migration_pte_enabled()) {
-		for (i = 0; i < nr; i++)
-			trace_remove_migration_pte(pvmw->address + i * PAGE_SIZE,
-						   pte_val(ptep_get(pvmw->pte + i)),
-						   folio_order(dst));
-	}
+	if (trace_remove_migration_pte_enabled())
+		migrate_trace_restored(pvmw->address, page, pte, nr);
 
 	/* Nothing was there before that a TLB could know. */
 	update_mmu_cache_range(NULL, vma, pvmw->address, pvmw->pte, nr);

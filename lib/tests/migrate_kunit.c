@@ -3478,6 +3478,78 @@ static void peak_of_rss_kept(struct kunit *test)
 	KUNIT_EXPECT_GE(test, get_mm_hiwater_rss(mm), before);
 }
 
+/**
+ * struct events - what the events of entries have said
+ * @task: who is watched
+ * @set: how many entries were replaced
+ * @removed: how many came back
+ * @wrong: how many of both said something wrong
+ */
+struct events {
+	struct task_struct *task;
+	int set;
+	int removed;
+	int wrong;
+};
+
+/* The order is that of the page: the first one of a folio has it. */
+static int order_of(struct page *page)
+{
+	return PageHead(page) ? folio_order(page_folio(page)) : 0;
+}
+
+static void note_set(void *data, unsigned long addr, unsigned long value, int order)
+{
+	const pte_t pte = __pte(value);
+	struct events *events = data;
+	softleaf_t entry;
+
+	if (current != events->task)
+		return;
+	events->set++;
+	entry = softleaf_from_pte(pte);
+	events->wrong += pte_present(pte) || !softleaf_is_migration(entry) ||
+			 order != folio_order(softleaf_to_folio(entry)) ||
+			 (softleaf_to_pfn(entry) - addr / PAGE_SIZE) % (1 << order);
+}
+
+static void note_removed(void *data, unsigned long addr, unsigned long value, int order)
+{
+	const pte_t pte = __pte(value);
+	struct events *events = data;
+
+	if (current != events->task)
+		return;
+	events->removed++;
+	events->wrong += !pte_present(pte) || pte_batch_hint(&(pte_t){}, pte) > 1 ||
+			 pte_page(pte) != entry_at(addr).page ||
+			 order != order_of(pte_page(pte));
+}
+
+/* Every entry is reported once, by the value that was written. */
+static void entries_reported(struct kunit *test)
+{
+	struct events events = { .task = current };
+	struct mover *m = test->priv;
+	int i;
+
+	if (!IS_ENABLED(CONFIG_TRACEPOINTS))
+		kunit_skip(test, "no tracepoints in this kernel");
+	map_mthp(m);
+	remember(m, AREA, 4 << MTHP_ORDER);
+	KUNIT_ASSERT_EQ(test, 0, register_trace_set_migration_pte(note_set, &events));
+	KUNIT_EXPECT_EQ(test, 0, register_trace_remove_migration_pte(note_removed,
+								     &events));
+	for (i = 0; i < m->nr; i += 1 << MTHP_ORDER)
+		replace_and_restore(m, folio_was(m, i), 0);
+	unregister_trace_remove_migration_pte(note_removed, &events);
+	unregister_trace_set_migration_pte(note_set, &events);
+	tracepoint_synchronize_unregister();
+	KUNIT_EXPECT_EQ(test, events.set, m->nr);
+	KUNIT_EXPECT_EQ(test, events.removed, m->nr);
+	KUNIT_EXPECT_EQ(test, events.wrong, 0);
+}
+
 /* The methods of mappings, without page tables. */
 
 /**
@@ -4773,6 +4845,7 @@ static struct kunit_case migrate_test_cases[] = {
 	KUNIT_CASE(folded_again),
 	KUNIT_CASE(folded_though_varied),
 	KUNIT_CASE(peak_of_rss_kept),
+	KUNIT_CASE(entries_reported),
 	KUNIT_CASE_PARAM(empty_list, mode_gen_params),
 	KUNIT_CASE_PARAM(refused_nth, mode_gen_params),
 	KUNIT_CASE_PARAM(refused_in_second_slice, mode_gen_params),
