@@ -48,7 +48,9 @@
  * it, or it is larger than what is handled at once. The rmap would see a
  * partially mapped folio between one piece and the next. So a piece is not
  * reported yet, but owed (&struct migrate_debt), until the neighbouring pieces
- * of the same mm have arrived and the whole can be reported at once.
+ * of the same mm have arrived and the whole can be reported at once. There is
+ * room for a few pieces only. If more of them turn up, all are paid early, and
+ * the rmap may mark the folio as partially mapped.
  *
  * After fork() one mm may map the whole folio and another one some pages of it
  * only. A part that remains when the whole is gone looks the same, so one
@@ -58,6 +60,17 @@
  * which is the safe direction. The VMA and the mm of the debt stay, because
  * exit_mmap() and everything else that frees or moves a VMA needs the rmap lock
  * for writing, and that is held for reading until all debts are paid.
+ *
+ * A debt is paid under the lock of the last page table, of another one, or of
+ * none, while the rmap asks for that of the entries. It does so for the sake of
+ * those who look at the entries and the mapcount together, and they are used to
+ * both being off for a while: fork() raises the mapcount before it writes an
+ * entry, and zapping lowers it afterwards. The counters themselves are atomic, or
+ * protected by the mm_id lock of the folio. mlock reads the flags of the VMA while
+ * mlock_fixup() may change them, and corrects the folio when it gets to its
+ * entry; where the entry is one for migration, restoring reads the flags again.
+ * What is paid late is a large folio, which no CPU keeps in its mlock batch, so it
+ * does not matter on which one mlock_drain_local() is called.
  *
  * Locks
  * -----
@@ -97,7 +110,8 @@
 
 /*
  * Pieces that can be owed at the same time. They arrive in the order of their
- * addresses, so one per mm is enough where there is no gap.
+ * addresses, so each mm needs one for every gap between them, and one more. If
+ * there are more, those that are owed are paid early, see migrate_add_piece().
  */
 #define MIGRATE_PIECES_MAX	4
 
@@ -1191,7 +1205,7 @@ static void migrate_unmap_anon_large(struct folio *folio, struct rmap_walk_contr
  * looks at folio_mapped(), and calls remove_migration_ptes() to go back.
  *
  * A large folio that was mapped as a whole is not marked as partially mapped on
- * the way.
+ * the way, unless other mms map it in more pieces than can be kept in mind.
  *
  * Context: Takes the rmap lock unless %TTU_RMAP_LOCKED is given, may sleep. The
  * folio is locked, and the caller has a reference to it.
@@ -1415,13 +1429,18 @@ static __always_inline void migrate_add_mappings(struct folio *dst,
 		folio_add_file_rmap_ptes(dst, page, nr, pvmw->vma);
 }
 
-/* Map a small folio where @pvmw stands. */
+/*
+ * Map a small folio where @pvmw stands. A mlocked one is in the batch of this CPU
+ * now, which is the one at hand for as long as the page table is locked.
+ */
 static void migrate_restore_small(struct folio *dst, struct page_vma_mapped_walk *pvmw)
 {
 	const pte_t old = ptep_get(pvmw->pte);
 
 	migrate_add_mappings(dst, pvmw, &dst->page, 1);
 	migrate_restore_alike(dst, pvmw, &dst->page, 1, softleaf_from_pte(old), old);
+	if (READ_ONCE(pvmw->vma->vm_flags) & VM_LOCKED)
+		mlock_drain_local();
 }
 
 /*
@@ -1523,9 +1542,6 @@ static bool migrate_restore_vma(struct folio *dst, struct vm_area_struct *vma,
 			break;
 		}
 	}
-
-	if (READ_ONCE(vma->vm_flags) & VM_LOCKED)
-		mlock_drain_local();
 	return true;
 }
 

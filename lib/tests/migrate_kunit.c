@@ -3478,6 +3478,22 @@ static void peak_of_rss_kept(struct kunit *test)
 	KUNIT_EXPECT_GE(test, get_mm_hiwater_rss(mm), before);
 }
 
+/* A large folio is mlocked again with its last page, in whichever way it is mapped. */
+static void mlocked_again(struct kunit *test)
+{
+	struct mover *m = test->priv;
+
+	need_thp(m);
+	map(m, NULL, AREA, PMD_SIZE,
+	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_LOCKED);
+	make_thp(m, AREA);
+	split_pmd(m);
+	remember(m, AREA, PTRS_PER_PTE);
+	KUNIT_ASSERT_TRUE(test, folio_test_mlocked(folio_was(m, 0)));
+	expect_all_move(m, MIGRATE_SYNC);
+	KUNIT_EXPECT_TRUE(test, folio_test_mlocked(folio_at(AREA)));
+}
+
 /**
  * struct events - what the events of entries have said
  * @task: who is watched
@@ -4845,6 +4861,7 @@ static struct kunit_case migrate_test_cases[] = {
 	KUNIT_CASE(folded_again),
 	KUNIT_CASE(folded_though_varied),
 	KUNIT_CASE(peak_of_rss_kept),
+	KUNIT_CASE(mlocked_again),
 	KUNIT_CASE(entries_reported),
 	KUNIT_CASE_PARAM(empty_list, mode_gen_params),
 	KUNIT_CASE_PARAM(refused_nth, mode_gen_params),
