@@ -12,8 +12,6 @@ from guestlib.common import GUEST_FILES, Refused, build_folder, call, log_folder
 # A tick of the guest's clock is an instruction; the same boot gives the same digits.
 INSN = ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-seed", "1",
         "-rtc", "base=2026-01-01,clock=vm"]
-# A string move is emulated byte by byte, each of which counts as an instruction.
-CPU = "max,-erms,-fsrm"
 WALL = ["-accel", "tcg,thread=multi"]
 WALL_RAM = ",prealloc=on"       # nothing that is timed waits for memory of the host
 # No unit tests, no randomness.
@@ -90,7 +88,7 @@ class BenchGuest(machine.Guest):
     def command(self, mode, channels):
         """The qemu command line."""
         ram = "" if self.accel is INSN else WALL_RAM
-        return ["qemu-system-x86_64", *self.accel, *machine.hardware(CPU, ram=ram),
+        return ["qemu-system-x86_64", *self.accel, *machine.hardware(ram=ram),
                 *self._ports(channels), "-display", "none", "-no-reboot",
                 "-kernel", str(self.kernel.image), "-initrd", str(self.initramfs),
                 "-append", f"{machine.CONSOLE} guest={mode} {self.append}"]

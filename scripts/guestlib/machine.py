@@ -17,11 +17,13 @@ NODE_MIB = 1024
 SLOTS, MAX_MIB = 4, 8192
 BOOT_LIMIT = 300                # seconds until the guest must have said something
 PROBE_LIMIT, SILENT_LIMIT = 8, 3
+# A string move is emulated byte by byte.
+CPU = "max,-erms,-fsrm"
 CONSOLE = "console=ttyS0 no_timer_check panic=-1 oops=panic printk.devkmsg=on unknown_nmi_panic"
 CONSOLE_ARM64 = "console=ttyAMA0 panic=-1 oops=panic printk.devkmsg=on"
 # identify_cpu() forgets for an instant that page tables have five levels, and an
 # interrupt that comes then looks like a wild access to KASAN.
-DEBUG_WORDS = "no5lvl"
+DEBUG_WORDS = "no5lvl page_owner=on page_poison=1"
 WORDS = "kunit.enable=1 sysctl.kernel.hung_task_timeout_secs=60 rcupdate.rcu_cpu_stall_timeout=60"
 
 # The disks of a run: name, MiB, the command that formats the file.
@@ -121,7 +123,7 @@ def _probe_boot(kernel):
     return said.decode(errors="replace")
 
 
-def hardware(cpu="max", machine="q35", slow_node=False, ram=""):
+def hardware(cpu=CPU, machine="q35", slow_node=False, ram=""):
     """Four nodes with a CPU and memory each, and room for more memory.
 
     A fifth node, of memory alone that is slower, is there on demand, and so are
