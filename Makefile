@@ -28,7 +28,7 @@ GUEST = BASE_SRC="$$(QUIET=1 scripts/base.sh)" scripts/guest.py
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z0-9 -]+:.*## / { sub(/:.*/, "", $$1); printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@printf '\nKSRC=tree-or-tarball picks the base, BUILD=folder the build folder.\n'
 
 run: kernel ## show page migration at work in a booted guest
@@ -42,6 +42,12 @@ test-debug: debug-kernel ## run the suites with KASAN, lockdep, DEBUG_VM and mor
 
 test-arm64: arm64-kernel ## run our own suites on an emulated arm64 machine
 	@$(GUEST) test --kernel arm64 $(if $(T),--match '$(T)')
+
+test-riscv64: riscv64-kernel riscv64-nohuge-kernel ## on riscv64, once with and once without huge pages
+	@$(GUEST) test --kernel riscv64 --kernel riscv64-nohuge $(if $(T),--match '$(T)')
+
+test-s390x: s390x-kernel ## on s390x, which has one node
+	@$(GUEST) test --kernel s390x $(if $(T),--match '$(T)')
 
 shell: kernel ## a prompt in the guest
 	@$(GUEST) shell
@@ -70,9 +76,13 @@ kernel: tree ## build the patched kernel
 debug-kernel: tree ## build it with KASAN, lockdep, DEBUG_VM and more
 	@scripts/kernel.sh "$(BUILD)/src" "$(BUILD)/debug" guest series debug
 
-arm64-kernel: tree ## build it for arm64
-	@scripts/deps.sh matrix
-	@scripts/kernel.sh "$(BUILD)/src" "$(BUILD)/arm64" guest series arm64
+arm64-kernel riscv64-kernel s390x-kernel: %-kernel: tree ## for another machine
+	@scripts/deps.sh $*
+	@scripts/kernel.sh "$(BUILD)/src" "$(BUILD)/$*" guest series own foreign $*
+
+riscv64-nohuge-kernel: riscv64-kernel ## for riscv64, without huge pages
+	@FROM="$(BUILD)/riscv64" scripts/kernel.sh "$(BUILD)/src" "$(BUILD)/riscv64-nohuge" \
+		guest series own foreign riscv64 nohuge
 
 base-kernel: deps ## build the untouched base, for comparisons
 	@base=$(BASE) && scripts/kernel.sh "$$base" "$(BUILD)/base" guest
@@ -96,7 +106,7 @@ lint: tree ## checkpatch, sparse, W=1, kernel-doc, shellcheck, pyflakes
 	@scripts/deps.sh lint
 	@scripts/lint.sh "$(BUILD)/src" "$(BUILD)/lint"
 
-build-matrix: tree ## our objects on four architectures, options off, drivers; M=pattern
+build-matrix: tree ## our objects on 14 architectures, options off, drivers; M=pattern
 	@scripts/deps.sh lint matrix
 	@scripts/matrix.sh "$(BUILD)/src" "$(BUILD)/matrix" '$(M)'
 
@@ -107,5 +117,6 @@ arch-hooks: tree ## do our objects call all of an architecture that the base's c
 clean: ## remove this checkout's build folder; the fetched base stays
 	rm -rf "$(BUILD)"
 
-.PHONY: help run test test-debug test-arm64 test-base selfcheck shell bench deps base tree \
-	kernel debug-kernel arm64-kernel base-kernel uml-kernels series series-check lint build-matrix arch-hooks clean
+.PHONY: help run test test-debug test-arm64 test-riscv64 test-s390x test-base selfcheck shell bench \
+	deps base tree kernel debug-kernel arm64-kernel riscv64-kernel riscv64-nohuge-kernel s390x-kernel \
+	base-kernel uml-kernels series series-check lint build-matrix arch-hooks clean

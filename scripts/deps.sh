@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# deps.sh [lint|matrix|bench]: install the Debian packages that are missing.
-# Without root, print the command that would.
+# deps.sh [SET...]: install the Debian packages that are missing, and
+# those of each SET below.  Without root, print the command that would.
 set -eu
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -17,10 +17,16 @@ packages="
 for extra; do
 	case $extra in
 	lint) packages="$packages shellcheck pyflakes3" ;;
-	matrix) packages="$packages gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-system-arm
-		gcc-powerpc64le-linux-gnu" ;;
+	arm64) packages="$packages qemu-system-arm gcc-aarch64-linux-gnu libc6-dev-arm64-cross" ;;
+	riscv64) packages="$packages qemu-system-misc gcc-riscv64-linux-gnu libc6-dev-riscv64-cross" ;;
+	s390x) packages="$packages qemu-system-misc gcc-s390x-linux-gnu libc6-dev-s390x-cross" ;;
+	# There is no loongarch64 among those of Debian 12; matrix.sh says what it lacks.
+	matrix) packages="$packages gcc-aarch64-linux-gnu gcc-riscv64-linux-gnu
+		gcc-s390x-linux-gnu gcc-alpha-linux-gnu gcc-mips64el-linux-gnuabi64
+		gcc-hppa-linux-gnu gcc-hppa64-linux-gnu gcc-powerpc-linux-gnu
+		gcc-powerpc64-linux-gnu gcc-powerpc64le-linux-gnu gcc-sparc64-linux-gnu" ;;
 	bench) packages="$packages gnuplot-nox" ;;
-	*) die "no such set of packages: $extra (known: lint, matrix, bench)" ;;
+	*) die "no such set of packages: $extra (known: lint, arm64, riscv64, s390x, matrix, bench)" ;;
 	esac
 done
 

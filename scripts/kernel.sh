@@ -4,9 +4,10 @@
 # kernel.sh SRC OUT FRAGMENT... : build the kernel in SRC, out of tree in OUT,
 # configured by allnoconfig and the named fragments of kconfig/; the last one
 # that names a symbol decides.  A symbol that is asked for and that the
-# configuration does not have stops the build.  With arm64 or uml among the
-# fragments the kernel is one for that architecture.  TARGETS= names other
-# targets than the kernel and its modules.
+# configuration does not have stops the build.  With arm64, riscv64, s390x or uml
+# among the fragments the kernel is one for that architecture.  TARGETS= names
+# other targets than the kernel and its modules, FROM= a build that is much the
+# same: a first build begins with a copy of that one, and compiles what differs.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -21,7 +22,7 @@ log=$out.log
 
 kbuild()
 {
-	make -C "$src" O="$out" ARCH="$arch" CROSS_COMPILE="$cross" \
+	make -C "$src" O="$out" ARCH="$karch" CROSS_COMPILE="$cross" \
 		KBUILD_BUILD_USER=$NAME KBUILD_BUILD_HOST=$NAME \
 		KBUILD_BUILD_VERSION=1 CC="$compiler" "$@"
 }
@@ -29,18 +30,12 @@ kbuild()
 # verify: name every symbol that was asked for and is not as asked.
 verify()
 {
-	local line name bad=
+	local bad
 
-	while IFS= read -r line; do
-		name=${line%%=*}
-		case $line in
-		CONFIG_*=n) ! grep -q "^$name=" "$out/.config" || bad="$bad $name" ;;
-		CONFIG_*) grep -qxF "$line" "$out/.config" || bad="$bad $line" ;;
-		esac
-	done <"$out.fragment"
+	bad=$(not_so "$out.fragment" "$out/.config")
 	[ -z "$bad" ] || {
 		rm -f "$out.configured"
-		die "asked for in kconfig/ and not so in the configuration:$bad"
+		die "asked for in kconfig/ and not so in the configuration: ${bad//$'\n'/ }"
 	}
 }
 
@@ -51,9 +46,7 @@ configure()
 
 	for f; do
 		cat "$top/kconfig/$f.config"
-	done | awk -F= '{ symbol = /^CONFIG_/ ? $1 : NR; text[symbol] = $0 }
-		END { for (symbol in text) print text[symbol] }' |
-		LC_ALL=C sort >"$out.fragment"
+	done | merge_fragments >"$out.fragment"
 	stamp=$(cat "$out.fragment" "$src"/mm/Kconfig* "$src"/lib/Kconfig* \
 		"$src/Makefile" | sha256sum)
 	if [ -f "$out/.config" ] && [ "$stamp" = "$(cat "$out.configured" 2>/dev/null)" ]; then
@@ -97,19 +90,21 @@ progress()
 }
 
 [ -f "$src/Makefile" ] || die "$src is not a kernel tree"
-arch=x86_64 cross='' image=arch/x86/boot/bzImage
-if [[ " $* " == *" arm64 "* ]]; then
-	arch=arm64 cross=aarch64-linux-gnu- image=arch/arm64/boot/Image
-fi
-if [[ " $* " == *" uml "* ]]; then
-	arch=um image=linux
-fi
+toolchain x86_64
+for fragment in arm64 riscv64 s390x uml; do
+	if [[ " $* " == *" $fragment "* ]]; then
+		toolchain "$fragment"
+	fi
+done
 use_ccache "$out"
 compiler=$ccache${cross}gcc
 # What a file depends on, the compiler says anyway: no need to preprocess it.
 export CCACHE_DEPEND=1
 mkdir -p "$out"
 lock "$out.lock"
+if [ -n "${FROM:-}" ] && [ ! -e "$out/.config" ]; then
+	cp -a --reflink=auto "$FROM/." "$out"
+fi
 configure "$@"
 total=$(cat "$out.objects" 2>/dev/null || echo 1450)
 rc=0

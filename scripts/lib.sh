@@ -53,3 +53,57 @@ use_ccache()
 	CCACHE_BASEDIR=$(dirname "$1")
 	export CCACHE_BASEDIR CCACHE_NOHASHDIR=1
 }
+
+# toolchain ARCH: what the kernel's make calls an architecture, in $karch; the
+# prefix of Debian's compiler in $cross; where the build leaves a kernel that
+# boots in $image.  A kernel that is a program is of the architecture uml.
+# shellcheck disable=SC2034 # for those who source this
+toolchain()
+{
+	cross='' image=''
+	case $1 in
+	x86_64) karch=x86_64 image=arch/x86/boot/bzImage ;;
+	i386) karch=i386 ;;
+	alpha) karch=alpha cross=alpha-linux-gnu- ;;
+	loongarch64) karch=loongarch cross=loongarch64-linux-gnu- ;;
+	mips64) karch=mips cross=mips64el-linux-gnuabi64- ;;
+	parisc) karch=parisc cross=hppa-linux-gnu- ;;
+	parisc64) karch=parisc64 cross=hppa64-linux-gnu- ;;
+	powerpc) karch=powerpc cross=powerpc-linux-gnu- ;;
+	powerpc64) karch=powerpc cross=powerpc64-linux-gnu- ;;
+	powerpc64le) karch=powerpc cross=powerpc64le-linux-gnu- ;;
+	sparc64) karch=sparc64 cross=sparc64-linux-gnu- ;;
+	uml) karch=um image=linux ;;
+	arm64) karch=arm64 cross=aarch64-linux-gnu- image=arch/arm64/boot/Image ;;
+	riscv64) karch=riscv cross=riscv64-linux-gnu- image=arch/riscv/boot/Image ;;
+	s390x) karch=s390 cross=s390x-linux-gnu- image=arch/s390/boot/bzImage ;;
+	*) die "no such architecture: $1" ;;
+	esac
+}
+
+# merge_fragments: of the lines on stdin about a symbol the last; a number that
+# is switched off is not mentioned, as there is nothing else to say about it.
+merge_fragments()
+{
+	awk -F= '/^CONFIG_/ {
+			text[$1] = $0
+			if (!/=[ymn]$/)
+				number[$1] = 1
+			else if ($1 in number)
+				delete text[$1]
+		}
+		END { for (symbol in text) print text[symbol] }' | LC_ALL=C sort
+}
+
+# not_so FRAGMENT CONFIG: what of FRAGMENT is not so in CONFIG, a line each.
+not_so()
+{
+	local line
+
+	while IFS= read -r line; do
+		case $line in
+		CONFIG_*=n) ! grep -q "^${line%n}" "$2" || echo "$line" ;;
+		CONFIG_*) grep -qxF -- "$line" "$2" || echo "$line" ;;
+		esac
+	done <"$1"
+}

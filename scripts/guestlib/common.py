@@ -6,15 +6,30 @@ import pathlib
 import subprocess
 import sys
 import time
+import typing
 
 SCRIPTS = pathlib.Path(__file__).resolve().parent.parent
 GUEST_FILES = SCRIPTS / "guest"
 
 # Kernels by name: the make target that builds each of them.
 TARGETS = {"guest": "kernel", "debug": "debug-kernel", "base": "base-kernel",
-           "arm64": "arm64-kernel"}
-# Where a build leaves the image, by architecture.
-IMAGES = {"x86_64": "arch/x86/boot/bzImage", "arm64": "arch/arm64/boot/Image"}
+           "arm64": "arm64-kernel", "riscv64": "riscv64-kernel",
+           "riscv64-nohuge": "riscv64-nohuge-kernel", "s390x": "s390x-kernel"}
+
+
+class Arch(typing.NamedTuple):
+    """An architecture: where a build leaves the image, and how to build programs for it."""
+    image: str
+    kernel_name: str            # what the kernel's make calls it
+    cross: str = ""             # the prefix of its compiler
+    suites: tuple = ()          # Debian's, where this machine's own release has none of it
+
+
+ARCHES = {"x86_64": Arch("arch/x86/boot/bzImage", "x86_64"),
+          "arm64": Arch("arch/arm64/boot/Image", "arm64", "aarch64-linux-gnu-"),
+          "riscv64": Arch("arch/riscv/boot/Image", "riscv", "riscv64-linux-gnu-",
+                          ("trixie", "forky", "sid")),
+          "s390x": Arch("arch/s390/boot/bzImage", "s390", "s390x-linux-gnu-")}
 
 
 class Refused(Exception):
@@ -52,8 +67,9 @@ class Kernel:
                           "or name the folder of a kernel build", 2)
         self.folder = pathlib.Path(name).resolve() if is_path else build_folder() / name
         self.kind = self.folder.name if is_path else name
-        self.arch = "arm64" if (self.folder / IMAGES["arm64"]).exists() else "x86_64"
-        self.image = self.folder / IMAGES[self.arch]
+        self.arch = next((name for name, arch in ARCHES.items()
+                          if (self.folder / arch.image).exists()), "x86_64")
+        self.image = self.folder / ARCHES[self.arch].image
         if not self.image.exists():
             hint = "build it there first" if is_path else f"`make {TARGETS[name]}` builds it"
             raise Refused(f"no kernel image at {self.image}: {hint}", 2)

@@ -19,8 +19,8 @@ BOOT_LIMIT = 300                # seconds until the guest must have said somethi
 PROBE_LIMIT, SILENT_LIMIT = 8, 3
 # A string move is emulated byte by byte.
 CPU = "max,-erms,-fsrm"
-CONSOLE = "console=ttyS0 no_timer_check panic=-1 oops=panic printk.devkmsg=on unknown_nmi_panic"
-CONSOLE_ARM64 = "console=ttyAMA0 panic=-1 oops=panic printk.devkmsg=on"
+OFTEN = "panic=-1 oops=panic printk.devkmsg=on"
+CONSOLE = f"console=ttyS0 no_timer_check {OFTEN} unknown_nmi_panic"
 # identify_cpu() forgets for an instant that page tables have five levels, and an
 # interrupt that comes then looks like a wild access to KASAN.
 DEBUG_WORDS = "no5lvl page_owner=on page_poison=1"
@@ -57,19 +57,48 @@ def make_disks(folder):
 
 def accelerator(kernel):
     """The qemu accelerator that has been seen to boot this kernel."""
-    if kernel.arch != os.uname().machine:
+    if kernel.arch != "x86_64" or os.uname().machine != "x86_64":
         return "tcg"
     return "kvm" if probe_kvm(kernel)[0] else "tcg"
 
 
+class Model:
+    """What qemu models a machine of an architecture by."""
+
+    def __init__(self, program, machine, cpu, console, **other):
+        self.program = program
+        self.machine = machine
+        self.cpu = cpu
+        self.console = console
+        self.bus = other.get("bus", "pci")
+        self.nodes = other.get("nodes", NODES)
+        self.hotplug = other.get("hotplug", True)
+
+    @property
+    def mib(self):
+        """How much memory there is, without a node of slower memory."""
+        return self.nodes * NODE_MIB if self.nodes > 1 else 2 * NODE_MIB
+
+
+# A machine of s390x has no nodes, and its devices are on channels. The older
+# interrupt controller of riscv64 is good for one socket, in qemu 7.2.
+MODELS = {
+    "x86_64": Model("qemu-system-x86_64", "q35", CPU, CONSOLE),
+    "arm64": Model("qemu-system-aarch64", "virt,gic-version=3", "neoverse-n1",
+                   f"console=ttyAMA0 {OFTEN}"),
+    "riscv64": Model("qemu-system-riscv64", "virt,aia=aplic-imsic", "rv64",
+                     f"console=ttyS0 {OFTEN}", hotplug=False),
+    "s390x": Model("qemu-system-s390x", "s390-ccw-virtio", "max", f"console=ttysclp0 {OFTEN}",
+                   bus="ccw", nodes=1, hotplug=False),
+}
+
+
 def emulator(kernel, slow_node=False):
     """The start of the qemu command line: the program, how it runs, on what hardware."""
-    if kernel.arch == "arm64":
-        return ["qemu-system-aarch64", "-accel", "tcg,thread=multi",
-                *hardware("neoverse-n1", "virt,gic-version=3")]
-    if accelerator(kernel) == "kvm":
-        return ["qemu-system-x86_64", "-accel", "kvm", *hardware("host", slow_node=slow_node)]
-    return ["qemu-system-x86_64", "-accel", "tcg,thread=multi", *hardware(slow_node=slow_node)]
+    model = MODELS[kernel.arch]
+    kvm = accelerator(kernel) == "kvm"
+    return [model.program, "-accel", "kvm" if kvm else "tcg,thread=multi",
+            *hardware("host" if kvm else None, model, slow_node)]
 
 
 def probe_kvm(kernel):
@@ -123,22 +152,24 @@ def _probe_boot(kernel):
     return said.decode(errors="replace")
 
 
-def hardware(cpu=CPU, machine="q35", slow_node=False, ram=""):
-    """Four nodes with a CPU and memory each, and room for more memory.
+def hardware(cpu=None, model=MODELS["x86_64"], slow_node=False, ram=""):
+    """Four CPUs and, where the machine has nodes, one of them and memory in each; a balloon.
 
-    A fifth node, of memory alone that is slower, is there on demand, and so are
-    more properties of all memory.
+    There is room for more memory where the machine takes it. A fifth node, of
+    memory alone that is slower, is there on demand, and so are more properties
+    of the nodes' memory.
     """
-    nodes = NODES + slow_node
-    args = ["-machine", machine + (",hmat=on" if slow_node else ""), "-nodefaults", "-cpu", cpu,
-            "-smp", f"{NODES},sockets={NODES},cores=1,threads=1",
-            "-m", f"size={nodes * NODE_MIB}M,slots={SLOTS},maxmem={MAX_MIB}M"]
-    for node in range(nodes):
+    sockets = f",sockets={NODES},cores=1,threads=1" if model.nodes == NODES else ""
+    size = f"size={model.mib + slow_node * NODE_MIB}M"
+    room = f",slots={SLOTS},maxmem={MAX_MIB}M" if model.hotplug else ""
+    args = ["-machine", model.machine + (",hmat=on" if slow_node else ""), "-nodefaults",
+            "-cpu", cpu or model.cpu, "-smp", f"{NODES}{sockets}", "-m", size + room]
+    for node in range(model.nodes + slow_node if model.nodes > 1 else 0):
         owner = f"cpus={node}" if node < NODES else "initiator=0"
         args += ["-object", f"memory-backend-ram,id=ram{node},size={NODE_MIB}M{ram}",
                  "-numa", f"node,nodeid={node},{owner},memdev=ram{node}"]
-    return args + (speeds(nodes) if slow_node else []) + \
-        ["-device", "virtio-balloon-pci,id=balloon"]
+    return args + (speeds(NODES + 1) if slow_node else []) + \
+        ["-device", f"virtio-balloon-{model.bus},id=balloon"]
 
 
 def speeds(nodes):
@@ -155,12 +186,12 @@ def speeds(nodes):
     return args
 
 
-def devices(disks):
-    """The disks and the channel for results."""
+def devices(disks, bus):
+    """The disks."""
     args = []
     for name, path in disks:
         args += ["-drive", f"file={path},if=none,id={name},format=raw,cache=unsafe,discard=unmap",
-                 "-device", f"virtio-blk-pci,drive={name},serial={name}"]
+                 "-device", f"virtio-blk-{bus},drive={name},serial={name}"]
     return args
 
 
@@ -169,6 +200,7 @@ class Guest:
 
     def __init__(self, kernel, folder, append="", slow_node=False):
         self.kernel = kernel
+        self.model = MODELS[kernel.arch]
         self.folder = folder
         self.append = append
         self.slow_node = slow_node
@@ -183,12 +215,12 @@ class Guest:
 
     def command(self, mode, channels):
         """The qemu command line."""
-        console = CONSOLE_ARM64 if self.kernel.arch == "arm64" else CONSOLE
         words = f"{WORDS} {DEBUG_WORDS}" if self.kernel.slow else WORDS
-        return [*emulator(self.kernel, self.slow_node), *devices(make_disks(self._scratch)), *channels,
+        return [*emulator(self.kernel, self.slow_node),
+                *devices(make_disks(self._scratch), self.model.bus), *channels,
                 "-display", "none", "-no-reboot",
                 "-kernel", str(self.kernel.image), "-initrd", str(self.initramfs),
-                "-append", f"{console} {words} guest={mode} {self.append}"
+                "-append", f"{self.model.console} {words} guest={mode} {self.append}"
                 + (" quiet" if mode == "shell" else "")]
 
     def start(self, mode):
@@ -199,7 +231,7 @@ class Guest:
             path.write_bytes(b"")
         channels = ["-chardev", f"file,id=console,path={console}", "-serial", "chardev:console",
                     "-chardev", f"file,id=results,path={results}",
-                    "-device", "virtio-serial-pci",
+                    "-device", f"virtio-serial-{self.model.bus}",
                     "-device", "virtserialport,chardev=results,name=results",
                     "-chardev", "stdio,id=monitor,signal=off", "-monitor", "chardev:monitor"]
         errors = open(self.folder / "qemu.log", "wb")
@@ -241,7 +273,7 @@ class Guest:
 
     def inflate(self, mib):
         """Take memory from the guest by its balloon."""
-        self._tell(f"balloon {NODES * NODE_MIB - mib}")
+        self._tell(f"balloon {self.model.mib - mib}")
 
     def kill(self, grace=5):
         """End a guest that hangs; its console's log gets a trace of where it is."""

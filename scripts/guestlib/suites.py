@@ -101,16 +101,33 @@ def select(tests, pattern):
     return chosen
 
 
+def meant_for(test, kernel):
+    """Whether this kernel is to run the test."""
+    ours = kernel.arch == "x86_64" or test.suite in PORTABLE
+    return ours and test.kernel in ("both", "debug" if kernel.slow else "guest")
+
+
+def lacking(test, kernel):
+    """What the machine of this kernel does not have for the test; nothing, most often."""
+    if test.slow_node and kernel.arch != "x86_64":
+        return f"nothing tells a kernel of {kernel.arch} here which node has slower memory"
+    return ""
+
+
 def boots(tests, kernel):
-    """The tests that this kernel runs, in groups that share a boot."""
+    """The tests that this kernel can run, in groups that share a boot."""
     groups = {}
     for test in tests:
-        if kernel.arch != "x86_64" and (test.suite not in PORTABLE or test.slow_node):
-            continue
-        if test.kernel in ("both", "debug" if kernel.slow else "guest"):
+        if meant_for(test, kernel) and not lacking(test, kernel):
             key = test.name if test.own_boot else test.suite
             groups.setdefault(key, []).append(test)
     return list(groups.items())
+
+
+def left_out(tests, kernel):
+    """The tests that this kernel is to run and cannot, each with the reason."""
+    return [(test, lacking(test, kernel)) for test in tests
+            if meant_for(test, kernel) and lacking(test, kernel)]
 
 
 class Expected:

@@ -138,6 +138,9 @@ def collect(kernels, tests, source, expected=None):
         if groups:
             say(f"{kernel.kind} kernel, {machine.accelerator(kernel)}, "
                 f"{sum(len(group) for _, group in groups)} tests in {len(groups)} boots")
+        for test, why in suites.left_out(tests, kernel):
+            outcomes.append(report.Outcome(kernel.kind, test.name, [Result("", SKIP, why)]))
+            report.progress(outcomes[-1])
         for name, group in groups:
             outcomes += Boot(kernel, name, group, expected or suites.Expected()).run(programs[kernel.arch])
     return outcomes

@@ -9,7 +9,7 @@ import stat
 import subprocess
 
 from . import suites
-from .common import GUEST_FILES, SCRIPTS, Refused, build_folder, call, log_folder, say
+from .common import ARCHES, GUEST_FILES, SCRIPTS, Refused, build_folder, call, log_folder, say
 
 SELFTESTS = "tools/testing/selftests/mm"
 # Debian programs that the guest uses besides busybox; a missing one is named.
@@ -104,7 +104,8 @@ def own_programs(source):
 def build_headers(source, out, arch):
     """The kernel's headers for user space; returns their folder."""
     out.mkdir(parents=True, exist_ok=True)
-    call(["make", "-s", "-C", str(source), f"O={out}", f"ARCH={arch}", "headers"],
+    call(["make", "-s", "-C", str(source), f"O={out}", f"ARCH={ARCHES[arch].kernel_name}",
+          "headers"],
          log_folder() / "headers.log", "installing the headers")
     return out / "usr/include"
 
@@ -117,8 +118,9 @@ def build_selftests(source, names, out, arch):
     out.mkdir(parents=True, exist_ok=True)
     headers = build_headers(source, out.parent / "headers", arch)
     libs, how = "-lrt -lpthread -lm", []
-    if arch == "arm64":
-        how = ["ARCH=arm64", "CROSS_COMPILE=aarch64-linux-gnu-", "LDFLAGS=-static"]
+    if arch != "x86_64":
+        how = [f"ARCH={ARCHES[arch].kernel_name}", f"CROSS_COMPILE={ARCHES[arch].cross}",
+               "LDFLAGS=-static"]
     else:
         libs += " -lnuma"
         if pathlib.Path("/usr/include/liburing.h").exists():
@@ -144,7 +146,7 @@ def build(source, quiet=False, demo_only=False, arch="x86_64"):
     """Build all programs; returns the path of each by its name in the guest."""
     out = build_folder() / ("user" if arch == "x86_64" else f"user-{arch}")
     out.mkdir(parents=True, exist_ok=True)
-    programs = {} if arch == "arm64" else {"demo": build_demo(out)}
+    programs = {"demo": build_demo(out)} if arch == "x86_64" else {}
     if demo_only:
         return programs
     if not (source / SELFTESTS).is_dir():
@@ -160,13 +162,15 @@ def build(source, quiet=False, demo_only=False, arch="x86_64"):
     return programs
 
 
-def foreign_busybox():
-    """Debian's busybox for arm64, which needs no libraries."""
-    found = build_folder() / "user-arm64/busybox/bin/busybox"
-    if not found.exists():
-        call([SCRIPTS / "package.sh", "busybox-static", found.parents[1], "arm64"],
-             log_folder() / "busybox.log", "fetching busybox for arm64")
-    return found
+def foreign_busybox(arch):
+    """Debian's busybox for another architecture, which needs no libraries."""
+    found = build_folder() / f"user-{arch}/busybox/bin/busybox"
+    # Where /bin is a link into /usr, packages have their programs there.
+    merged = found.parents[1] / "usr/bin/busybox"
+    if not found.exists() and not merged.exists():
+        call([SCRIPTS / "package.sh", "busybox-static", found.parents[1], arch, *ARCHES[arch].suites],
+             log_folder() / "busybox.log", f"fetching busybox for {arch}")
+    return found if found.exists() else merged
 
 
 def base_archive(path, programs, arch="x86_64"):
@@ -175,7 +179,7 @@ def base_archive(path, programs, arch="x86_64"):
     for name in FOLDERS:
         archive.folder(name)
     archive.console()
-    archive.file("bin/busybox", foreign_busybox() if arch == "arm64" else need("busybox"))
+    archive.file("bin/busybox", need("busybox") if arch == "x86_64" else foreign_busybox(arch))
     archive.file("init", GUEST_FILES / "init")
     archive.file("t/runner", GUEST_FILES / "runner")
     archive.data("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n")
