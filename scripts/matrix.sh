@@ -3,11 +3,14 @@
 #
 # matrix.sh SRC OUT [PATTERN]: build our files and those that include our
 # headers, of the patched tree SRC, with W=1 and with sparse for our files, for
-# each architecture and with each option off in turn.  A variant is
-# ARCH-no-OPTION or ARCH-all; PATTERN picks some of them.
+# each architecture, with each option off in turn, and with what instruments
+# code or changes locks.  A variant is ARCH-all, ARCH-no-OPTION or ARCH-FEATURE;
+# PATTERN picks some of them.  What our files refer to has to be defined by
+# something that the variant links; see missing_symbols().
 #
 # ARCH-drivers is one more: our files, and against our headers those files of
-# the base that move memory to a device and back.
+# the base that move memory to a device and back.  ARCH-no-OPTION-linked is a
+# whole kernel, less some drivers.
 #
 # The variants of an architecture share an O= tree: the next one compiles what
 # its options are seen by, our files always.
@@ -19,8 +22,17 @@ cd "$(dirname "$0")/.."
 src=$1 out=$2 pattern=${3:-}
 # What make was called with, M=pattern above all, is not for the kernel's make.
 unset MAKEFLAGS MAKEOVERRIDES
-OPTIONS="all NUMA THP HUGETLBFS SWAP MEMCG BLOCK BUFFER_HEAD KSM COMPACTION
+# The architectures that have a variant for each of these options, which are off
+# one at a time: without NUMA there is still COMPACTION.
+WHOLE="x86_64 i386 arm64"
+OPTIONS="NUMA THP HUGETLBFS SWAP MEMCG BLOCK BUFFER_HEAD KSM COMPACTION
 	ZONE_DEVICE MIGRATION"
+# What is off, and what is on, on x86_64 alone; HUGE is THP and HUGETLBFS.
+MORE="HUGE MMU_NOTIFIER SMP"
+FEATURES="RT KCSAN UBSAN DEBUG_VM"
+# With all options that they have; the first two without HUGE as well.
+OTHERS="riscv64 s390x alpha loongarch64 mips64 parisc parisc64 powerpc powerpc64
+	powerpc64le sparc64"
 HEADERS='^#include (<linux/(migrate|migrate_mode|pagewalk|balloon)|"(migrate|zpdesc))\.h'
 
 # off_with OPTION: the symbols that are off when OPTION is.  Everything else
@@ -28,12 +40,12 @@ HEADERS='^#include (<linux/(migrate|migrate_mode|pagewalk|balloon)|"(migrate|zpd
 off_with()
 {
 	case $1 in
-	all | drivers) ;;
 	NUMA) echo NUMA NUMA_MIGRATION NUMA_BALANCING NODES_SHIFT ACPI_NUMA \
 		ACPI_HMAT X86_64_ACPI_NUMA OF_NUMA ;;
 	THP) echo TRANSPARENT_HUGEPAGE TRANSPARENT_HUGEPAGE_MADVISE \
 		ARM64_CONTPTE TEST_HMM MIGRATE_DEVICE_KUNIT_TEST ;;
 	HUGETLBFS) echo HUGETLBFS CGROUP_HUGETLB ;;
+	HUGE) off_with THP && off_with HUGETLBFS ;;
 	SWAP) echo SWAP ZSWAP ;;
 	MEMCG) echo MEMCG MEMCG_V1 ;;
 	BLOCK) echo BLOCK BLK_DEV BLK_DEV_LOOP BUFFER_HEAD EXT4_FS XFS_FS \
@@ -47,6 +59,15 @@ off_with()
 		echo MIGRATION MIGRATE_KUNIT_TEST NUMA_MIGRATION \
 		NUMA_BALANCING CONTIG_ALLOC CMA CMA_DEBUGFS CMA_SIZE_MBYTES \
 		DMA_CMA MEMORY_HOTREMOVE MEMORY_FAILURE HWPOISON_INJECT BALLOON_MIGRATION ;;
+	MMU_NOTIFIER) echo MMU_NOTIFIER TEST_HMM ;;
+	SMP) off_with NUMA && echo SMP NR_CPUS CPUSETS CPUSETS_V1 PER_VMA_LOCK ;;
+	# Neither sleeps where it cannot be preempted, nor is there a huge page.
+	RT) off_with THP && echo NUMA_BALANCING ;;
+	# Most of a kernel, and half of its files.
+	linked) echo ACPI ACPI_NUMA X86_64_ACPI_NUMA ACPI_HOTPLUG_MEMORY \
+		ACPI_HMAT PCI PCI_MSI VIRTIO_PCI ;;
+	all | drivers | KCSAN | UBSAN | DEBUG_VM) ;;
+	*-linked) off_with "${1%-linked}" && off_with linked ;;
 	*) die "no such option: $1" ;;
 	esac
 }
@@ -60,11 +81,27 @@ off_on()
 		MEM_SOFT_DIRTY PTE_MARKER_UFFD_WP IA32_EMULATION \
 		PAGEWALK_KUNIT_TEST MIGRATE_KUNIT_TEST &&
 		off_with NUMA && off_with ZONE_DEVICE ;;
-	powerpc64) echo HYPERVISOR_GUEST PARAVIRT IA32_EMULATION ACPI ACPI_NUMA \
-		X86_64_ACPI_NUMA ACPI_HOTPLUG_MEMORY ACPI_HMAT NODES_SHIFT \
-		X86_MCE ZONE_DMA ZONE_DMA32 DMA_CMA CMA_SIZE_MBYTES SECRETMEM \
-		MEMORY_FAILURE HWPOISON_INJECT PTE_MARKER_UFFD_WP \
-		PAGEWALK_KUNIT_TEST MIGRATE_KUNIT_TEST ;;
+	loongarch64) echo MEMORY_FAILURE HWPOISON_INJECT MEM_SOFT_DIRTY \
+		PTE_MARKER_UFFD_WP NODES_SHIFT ZONE_DMA ;;
+	alpha) off_on small && off_with NUMA && off_with HUGE &&
+		echo CMA_SIZE_MBYTES DMA_CMA MEMORY_FAILURE HWPOISON_INJECT \
+		SPARSEMEM_VMEMMAP ZONE_DMA32 ;;
+	mips64) off_on small && echo MEMORY_FAILURE HWPOISON_INJECT NODES_SHIFT \
+		NUMA_BALANCING SPARSEMEM_VMEMMAP ZONE_DMA ;;
+	parisc) off_on parisc64 && off_with HUGETLBFS &&
+		echo 64BIT PAGEWALK_KUNIT_TEST MIGRATE_KUNIT_TEST ;;
+	parisc64) off_on small && off_with NUMA && off_with THP &&
+		echo CMA_SIZE_MBYTES DMA_CMA SPARSEMEM_VMEMMAP ZONE_DMA ZONE_DMA32 ;;
+	powerpc) off_on small && off_on powerpc64 && off_with NUMA && off_with HUGE &&
+		echo 64BIT PCI PCI_MSI VIRTIO_PCI SPARSEMEM_VMEMMAP ;;
+	powerpc64 | powerpc64le) echo CMA_SIZE_MBYTES DMA_CMA NODES_SHIFT \
+		MEMORY_FAILURE HWPOISON_INJECT PTE_MARKER_UFFD_WP SECRETMEM \
+		ZONE_DMA ZONE_DMA32 PAGEWALK_KUNIT_TEST MIGRATE_KUNIT_TEST ;;
+	sparc64) off_on small && echo CMA_SIZE_MBYTES DMA_CMA MEMORY_FAILURE \
+		HWPOISON_INJECT NUMA_BALANCING PAGEWALK_KUNIT_TEST ZONE_DMA ZONE_DMA32 ;;
+	# Machines to which no memory is added, nor a device that has its own.
+	small) off_with ZONE_DEVICE && echo MEMORY_HOTPLUG MEMORY_HOTREMOVE \
+		MEM_SOFT_DIRTY PTE_MARKER_UFFD_WP PER_VMA_LOCK SECRETMEM ;;
 	esac
 }
 
@@ -75,14 +112,28 @@ on_with()
 	case $1 in
 	i386) echo X86_PAE HIGHMEM4G ;;
 	arm64) echo COMPAT ;;
-	powerpc64) echo PPC64 PPC_BOOK3S_64 CPU_LITTLE_ENDIAN PPC_POWERNV ;;
+	loongarch64) echo 64BIT ACPI ACPI_NUMA ;;
+	mips64) echo MACH_LOONGSON64 CPU_LITTLE_ENDIAN PAGE_SIZE_16KB ;;
+	parisc64) echo PA8X00 ;;
+	powerpc64) echo PPC64 PPC_BOOK3S_64 PPC_POWERNV ;;
+	powerpc64le) echo PPC64 PPC_BOOK3S_64 CPU_LITTLE_ENDIAN PPC_POWERNV ;;
+	esac
+	case $2 in
+	# Only experts can do without the block layer, and must ask for the rest.
+	BLOCK | RT) echo EXPERT SHMEM ;;
 	esac
 	case $1-$2 in
-	# Only experts can do without the block layer, and must ask for the rest.
-	*-BLOCK) echo EXPERT SHMEM ;;
+	*-RT) echo PREEMPT_RT ;;
+	*-KCSAN) echo KCSAN ;;
+	# All that GCC has; objtool does not go together with UBSAN_UNREACHABLE.
+	*-UBSAN) echo UBSAN UBSAN_BOUNDS UBSAN_SHIFT UBSAN_DIV_ZERO UBSAN_BOOL \
+		UBSAN_ENUM UBSAN_ALIGNMENT ;;
+	# Not as in the debugging guest, where KASAN keeps code from being inlined.
+	*-DEBUG_VM) echo CC_OPTIMIZE_FOR_PERFORMANCE DEBUG_VM DEBUG_VM_PGFLAGS \
+		DEBUG_VM_PGTABLE DEBUG_VM_RB ;;
 	x86_64-drivers) echo STAGING DRM DRM_NOUVEAU DRM_NOUVEAU_SVM DRM_AMDGPU \
 		HSA_AMD HSA_AMD_SVM DRM_XE DRM_XE_GPUSVM DRM_XE_PAGEMAP ;;
-	powerpc64-drivers) echo VIRTUALIZATION KVM_BOOK3S_64 KVM_BOOK3S_64_HV \
+	powerpc64le-drivers) echo VIRTUALIZATION KVM_BOOK3S_64 KVM_BOOK3S_64_HV \
 		PPC_UV ;;
 	esac
 }
@@ -97,36 +148,51 @@ configured()
 	done
 }
 
-# mm_objects: what of mm/ is configured and includes our headers.
-mm_objects()
+# linked FOLDER/: the objects that a folder, and those below it, give to the kernel.
+linked()
 {
-	local object linked
+	local file=$src/$1Makefile entry entries
 
+	[ ! -f "$src/$1Kbuild" ] || file=$src/$1Kbuild
 	# shellcheck disable=SC2016 # make expands it
-	linked=$(printf '%s\n' "include $dir/include/config/auto.conf" \
-		"include $src/mm/Makefile" 'all: ; @echo $(obj-y)' |
-		make -s -f - all) || return 1
-	for object in $linked; do
-		! grep -rqsE "$HEADERS" "$src/mm/${object/%.o/.c}" || echo "mm/$object"
+	entries=$(printf '%s\n' "include $dir/include/config/auto.conf" "include $file" \
+		'parts = $(strip $($(1:.o=-y)) $($(1:.o=-objs)))' \
+		'all: ; @echo $(foreach o,$(obj-y) $(lib-y),$(or $(call parts,$o),$o))' |
+		make -s -f - all srctree="$src" src="$src/${1%/}" obj="${1%/}" \
+			SRCARCH="$srcarch" ARCH="$karch" BITS="$bits" 2>/dev/null) || return 1
+	for entry in $entries; do
+		case $entry in
+		*/) linked "$1$entry" || return 1 ;;
+		*.o) echo "$1$entry" ;;
+		esac
 	done
 }
 
-# users: what includes our headers outside of mm/, and is configured.
+# all_linked: of the folders in which our headers are included, and in which
+# what we refer to is defined.
+all_linked()
+{
+	local folder
+
+	for folder in mm/ kernel/ lib/ fs/ "arch/$srcarch/"; do
+		linked "$folder" || return 1
+	done | sort -u
+}
+
+# with_line REGEX: the objects that are linked and whose source has such a line.
+with_line()
+{
+	sed -n 's/\.o$//p' "$dir.linked" | while read -r object; do
+		printf '%s\n' "$object.c" "$object.S"
+	done | (cd "$src" && xargs grep -lsE "$1") | sed 's/\.[cS]$/.o/'
+}
+
+# users: what else includes our headers, and is configured.
 users()
 {
 	configured <<-END
-	PAGEWALK_KUNIT_TEST		lib/tests/pagewalk_kunit.o
-	MIGRATE_KUNIT_TEST		lib/tests/migrate_kunit.o
-	MIGRATE_DEVICE_KUNIT_TEST	lib/tests/migrate_device_kunit.o
-	PROC_PAGE_MONITOR		fs/proc/task_mmu.o
-	HUGETLBFS			fs/hugetlbfs/inode.o
-	FS_IOMAP			fs/iomap/buffered-io.o
-	AIO				fs/aio.o
-	COMPAT				kernel/compat.o
-	VIRTIO_BALLOON			drivers/virtio/virtio_balloon.o
-	TEST_HMM			lib/test_hmm.o
-	ARM64				arch/arm64/mm/mmu.o
-	ARM64				arch/arm64/mm/pageattr.o
+	VIRTIO_BALLOON		drivers/virtio/virtio_balloon.o
+	TEST_HMM		lib/test_hmm.o
 	END
 }
 
@@ -146,8 +212,7 @@ drivers()
 
 kbuild()
 {
-	make -C "$src" O="$dir" ARCH="${arch/powerpc64/powerpc}" CROSS_COMPILE="$cross" \
-		CC="$compiler" "$@"
+	make -C "$src" O="$dir" ARCH="$karch" CROSS_COMPILE="$cross" CC="$compiler" "$@"
 }
 
 # fragment OPTION: what is asked for; the last line about a symbol decides.
@@ -157,36 +222,76 @@ fragment()
 
 	{
 		cat kconfig/guest.config kconfig/series.config
-		if [ "$arch" = arm64 ]; then
-			cat kconfig/arm64.config
+		case $arch in
+		x86_64 | i386) ;;
+		*) cat kconfig/foreign.config ;;
+		esac
+		if [ -f "kconfig/$arch.config" ]; then
+			cat "kconfig/$arch.config"
 		fi
-		for symbol in $(on_with "$arch" "$1"); do
-			echo "CONFIG_$symbol=y"
-		done
+		case $1 in
+		*-linked) cat kconfig/own.config ;;
+		esac
 		for symbol in $(off_on "$arch") $(off_with "$1"); do
 			echo "CONFIG_$symbol=n"
 		done
-	} | awk -F= '/^CONFIG_/ {
-			# A number is not off, it is not there.
-			if (/=n$/ && $1 in text && text[$1] !~ /=[ymn]$/)
-				delete text[$1]
-			else
-				text[$1] = $0
-		}
-		END { for (symbol in text) print text[symbol] }' | LC_ALL=C sort
+		for symbol in $(on_with "$arch" "$1"); do
+			case " $(off_with "$1" | xargs) " in
+			*" $symbol "*) ;;
+			*) echo "CONFIG_$symbol=y" ;;
+			esac
+		done
+	} | merge_fragments
 }
 
-# not_so: the symbols that are not as the fragment asks.
-not_so()
+# of NAMES FILE...: the lines of FILEs that NAMES, a file, has too; with -v
+# before NAMES those that it lacks.
+of()
 {
-	local line
+	local how=-xFf
 
-	while read -r line; do
-		case $line in
-		*=n) ! grep -q "^${line%n}" "$dir/.config" || echo "$line" ;;
-		*) grep -qxF "$line" "$dir/.config" || echo "$line" ;;
-		esac
-	done <"$dir.fragment"
+	[ "$1" != -v ] || { how=-vxFf && shift; }
+	cat "${@:2}" | grep "$how" "$1" || true
+}
+
+# symbols HOW OBJECT...: the names that nm HOW prints of objects in $dir.
+symbols()
+{
+	local how=$1
+
+	shift
+	[ $# = 0 ] || (cd "$dir" && "${cross}nm" "$how" -g "$@") |
+		awk 'NF > 1 && $(NF - 1) ~ /^[A-Zu]$/ { print $NF }' | LC_ALL=C sort -u
+}
+
+# definers: the objects that are linked and whose source has a line without
+# indent that names one of the symbols on stdin, as a definition does.
+definers()
+{
+	with_line "^[A-Za-z_].*\b($(sed 's/[.$]/\\&/g' | paste -sd'|'))\b"
+}
+
+# missing_symbols: what our objects, and those we edit, refer to and nothing in
+# the configured kernel defines.  What was compiled is looked at first.  Whatever
+# an untouched object of the base refers to exists, since the base links.  For
+# the rest, the files that seem to define it are compiled.
+missing_symbols()
+{
+	local wanted=$dir.wanted known=$dir.known more=()
+
+	mapfile -t more < <(of "$out/mine" "$dir.objects")
+	symbols -u "${more[@]}" >"$wanted"
+	mapfile -t more < <(of -v "$out/mine" "$dir.objects")
+	symbols -u "${more[@]}" >"$known"
+	mapfile -t more <"$dir.objects"
+	symbols --defined-only "${more[@]}" >>"$known"
+	of -v "$known" "$wanted" >"$dir.left"
+	[ -s "$dir.left" ] || return 0
+	definers <"$dir.left" >"$dir.definers"
+	mapfile -t more <"$dir.definers"
+	[ "${#more[@]}" = 0 ] || kbuild -j"$(nproc)" "${more[@]}" >&2 || return 1
+	symbols --defined-only "${more[@]}" >>"$known"
+	of -v "$known" "$dir.left"
 }
 
 # build OPTION: configure, and make what there is to make.
@@ -194,54 +299,91 @@ build()
 {
 	fragment "$1" >"$dir.fragment"
 	KCONFIG_ALLCONFIG=$dir.fragment kbuild -s allnoconfig || return 1
-	wrong=$(not_so)
+	wrong=$(not_so "$dir.fragment" "$dir/.config" | xargs)
 	[ -z "$wrong" ] || return 1
 	(cd "$dir" && rm -f "${ours[@]/%.c/.o}")
+	case $1 in
+	*-linked) kbuild -j"$(nproc)" vmlinux && return ;;
+	esac
 	kbuild -j"$(nproc)" prepare || return 1
 	if [ "$1" = drivers ]; then
 		mapfile -t others < <(drivers)
 		(cd "$dir" && rm -f "${others[@]}")
 	fi
-	{ mm_objects && users; } >"$dir.objects" || return 1
+	all_linked >"$dir.linked" || return 1
+	{ with_line "$HEADERS" && users; } | sort -u >"$dir.objects"
 	# One that is a driver as well is built as such.
 	mapfile -t objects < <(printf '%s\n' "${others[@]}" |
 		grep -vxFf - "$dir.objects")
 	kbuild -j"$(nproc)" -k W=1 C=1 CHECK="$sparse" "${objects[@]}" || return 1
-	[ "${#others[@]}" = 0 ] || kbuild -j"$(nproc)" -k "${others[@]}"
+	[ "${#others[@]}" = 0 ] || kbuild -j"$(nproc)" -k "${others[@]}" || return 1
+	undefined=$(missing_symbols) || return 1
+}
+
+# told OPTION: what there is to say of a variant that was built.
+told()
+{
+	local read
+
+	case $1 in
+	*-linked)
+		say "$name: $(grep -c '^  CC ' "$log") compiled, linked, $((SECONDS - start)) s"
+		return ;;
+	esac
+	read=$(sed -n 's/^  CHECK *//p' "$log" | grep -cxFf "$out/ours")
+	say "$name: $(grep -c '^  CC ' "$log") compiled, $read of ours read by sparse," \
+		"${others[*]:+${#others[@]} drivers, }no findings," \
+		"$(wc -l <"$dir.wanted") symbols found, $((SECONDS - start)) s"
 }
 
 # variant ARCH OPTION: build it and read the log.
 variant()
 {
-	local arch=$1 name=$1-no-$2 dir=$out/$1 log wrong='' cross='' compiler start=$SECONDS
+	local arch=$1 name=$1-no-$2 dir=$out/$1 log start=$SECONDS
+	# shellcheck disable=SC2034 # toolchain sets it
+	local image
+	local wrong='' undefined='' karch cross srcarch bits compiler
 	local objects=() others=()
 
-	if [ "$2" = all ] || [ "$2" = drivers ]; then
-		name=$arch-$2
-	fi
-	[[ $name == *$pattern* ]] || return 0
-	if [[ " $(off_on "$arch" | xargs) " == *" $2 "* ]]; then
-		say "$name: $arch has none"
-		return 0
-	fi
-	case $arch in
-	arm64) cross=aarch64-linux-gnu- ;;
-	powerpc64) cross=powerpc64le-linux-gnu- ;;
+	case " all drivers $(xargs <<<"$FEATURES") " in
+	*" $2 "*) name=$arch-$2 ;;
 	esac
-	compiler=${ccache}${cross}gcc
+	case $2 in
+	*-linked) dir=$dir-linked ;;
+	esac
+	[[ $name == *$pattern* ]] || return 0
+	case " $(off_on "$arch" | xargs) " in
+	*" $2 "*) say "$name: $arch has none" && return ;;
+	esac
+	toolchain "$arch"
+	command -v "${cross}gcc" >/dev/null || {
+		unbuilt="$unbuilt $name"
+		say "$name: NOT BUILT, there is no ${cross}gcc on this machine"
+		return
+	}
+	compiler=$ccache${cross}gcc
 	log=$out/$name.log
 	mkdir -p "$dir"
+	case $karch in
+	x86_64 | i386) srcarch=x86 ;;
+	*) srcarch=${karch%64} ;;
+	esac
+	[ "$karch" != arm64 ] || srcarch=arm64
+	bits=64
+	case $arch in
+	i386 | parisc | powerpc) bits=32 ;;
+	esac
 	build "$2" >"$log" 2>&1 || {
-		[ -z "$wrong" ] || die "$name: not so in the configuration: ${wrong//$'\n'/ }"
-		grep -E -A3 'error|Error' "$log" | head -n 20 >&2 || true
+		[ -z "$wrong" ] || die "$name: not so in the configuration: $wrong"
+		grep -E -A3 'error|Error|undefined' "$log" | head -n 20 >&2 || true
 		die "$name does not build; the log is $log"
 	}
 	if grep -E -A5 '(warning|error):|C=1 specified' "$log" >&2; then
 		die "$name: findings; the log is $log"
 	fi
-	say "$name: $(grep -c '^  CC ' "$log") compiled," \
-		"$(sed -n 's/^  CHECK *//p' "$log" | grep -cxFf "$out/ours") of ours read by" \
-		"sparse,${others[*]:+ ${#others[@]} drivers,} no findings, $((SECONDS - start)) s"
+	[ -z "$undefined" ] || die "$name does not link, nothing defines:" \
+		"$(xargs <<<"$undefined")"
+	told "$2"
 	built=$((built + 1))
 }
 
@@ -249,16 +391,33 @@ mkdir -p "$out"
 lock "$out.lock"
 mapfile -t ours < <(git ls-files -co --exclude-standard -- 'mm/*.c' 'lib/*.c')
 printf '%s\n' "${ours[@]}" >"$out/ours"
+{
+	printf '%s\n' "${ours[@]}"
+	sed -n -e 's|^// files: ||p' -e 's|^+++ b/||p' series/*/*.cocci series/*/*.patch |
+		xargs -n 1
+} | sed -n 's/\.c$/.o/p' | sort -u >"$out/mine"
 sparse=$(scripts/sparse.sh "$src" "$out/ours")
 use_ccache "$out"
-built=0
-for arch in x86_64 i386 arm64; do
-	for option in $OPTIONS; do
+built=0 unbuilt=''
+for arch in $WHOLE; do
+	for option in all $OPTIONS; do
 		variant "$arch" "$option"
 	done
 done
-for arch in x86_64 powerpc64; do
+for option in $MORE $FEATURES; do
+	variant x86_64 "$option"
+done
+for arch in $OTHERS; do
+	variant "$arch" all
+done
+for arch in riscv64 s390x; do
+	variant "$arch" HUGE
+done
+for option in THP HUGE; do
+	variant x86_64 "$option-linked"
+done
+for arch in x86_64 powerpc64le; do
 	variant "$arch" drivers
 done
 [ "$built" != 0 ] || die "no variant matches '$pattern'"
-say "$built variants built"
+say "$built variants built${unbuilt:+; not built for want of a compiler:$unbuilt}"
