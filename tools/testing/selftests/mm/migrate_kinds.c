@@ -5,7 +5,9 @@
  * be where it was sent, with the contents, the flags, the number of mappings
  * and the bits of its page table entry that it had before.
  *
- * A kind is a line of the table at the end.
+ * A kind is a line of the table at the end. For each of them there is a second
+ * case, named "counters", which compares all counters of nodes, zones and of a
+ * memory cgroup before and after, see migrate_counters.c.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -27,10 +29,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "migrate_counters.h"
 #include "migrate_lib.h"
 
 #ifndef MADV_PAGEOUT
 #define MADV_PAGEOUT		21
+#endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE		25
 #endif
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL	102
@@ -101,6 +107,8 @@ struct area {
 #define KIND_RANGE_ONLY		MIG_BIT(2)
 /* Kind: folios may come back split, everything else holds. */
 #define KIND_MAY_SPLIT		MIG_BIT(3)
+/* Kind: of a file that is written back, so that dirty pages are counted. */
+#define KIND_WRITTEN_BACK	MIG_BIT(4)
 
 /**
  * struct kind - one kind of memory
@@ -370,31 +378,139 @@ static void check_is_kind(const struct kind *kind, const struct area *a)
 	}
 }
 
-static void run_kind(const void *arg)
+/* The memory, and what it looks like before it travels. */
+static void make_area(const struct kind *kind, struct area *a)
 {
-	const struct kind *kind = arg;
-	struct area a = {
+	*a = (struct area){
 		.len = kind->len,
 		.named = kind->len,
 		.step = mig_psize,
 		.fd = -1,
 	};
-
 	mig_alloc_on(MIG_A);
-	kind->setup(&a, kind->arg);
+	kind->setup(a, kind->arg);
 	mig_alloc_anywhere();
-	a.was = calloc(nr_pages(&a), sizeof(*a.was));
-	a.is = calloc(nr_pages(&a), sizeof(*a.is));
-	mig_look(a.mem, nr_pages(&a), a.was);
-	check_is_kind(kind, &a);
-	if (!all_on_a(&a))
+	a->was = calloc(nr_pages(a), sizeof(*a->was));
+	a->is = calloc(nr_pages(a), sizeof(*a->is));
+	mig_look(a->mem, nr_pages(a), a->was);
+	check_is_kind(kind, a);
+	if (!all_on_a(a))
 		mig_skip("the kernel put it on another node");
+}
+
+static void run_kind(const void *arg)
+{
+	const struct kind *kind = arg;
+	struct area a;
+
+	make_area(kind, &a);
 	if (kind->opts & KIND_STAYS)
 		try_to_move(kind, &a);
 	else
 		travel_all(kind, &a);
 	if (kind->after)
 		kind->after(&a);
+}
+
+/*
+ * The same journey, with an eye on the counters
+ */
+
+/*
+ * What a file system has in its journal becomes dirty in the page cache of the
+ * disk when it is committed, a few seconds later. To write a second file brings
+ * this about, and leaves the first one dirty.
+ */
+static void commit_journal(const struct area *a)
+{
+	char path[300];
+	int fd;
+
+	if (!*a->path || !strncmp(a->path, "/dev/", 5))
+		return;
+	snprintf(path, sizeof(path), "%s.2", a->path);
+	mig_on_end_unlink(path);
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0 || write(fd, "", 1) != 1 || fsync(fd))
+		mig_fail("%s: %m", path);
+	close(fd);
+}
+
+static void send_counted(const struct kind *kind, struct area *a, int node,
+			 int *status)
+{
+	if (kind->opts & KIND_RANGE_ONLY)
+		go_by_range(a, node);
+	else
+		send_by_address(a, node, status);
+}
+
+static void check_sent(const struct kind *kind, struct area *a, int node,
+		       const int *status)
+{
+	size_t i;
+	int is;
+
+	if (mig_break == MIG_BREAK_NODE)
+		mig_spoil(a->mem, a->len, node);
+	for (i = 0; i < a->len / mig_psize; i++) {
+		is = moves(&a->was[i]) ? mig_node_of(a->mem + i * mig_psize) : node;
+		mig_check(is == node, "page %zu on node %d, not %d", i, is, node);
+	}
+	if (!(kind->opts & (KIND_RANGE_ONLY | KIND_STAYS)))
+		check_status(a, node, status);
+}
+
+/* There, and back. What does not move is asked to, and refuses, in between. */
+static void make_trip(const struct kind *kind, struct area *a, int trip,
+		      int *status)
+{
+	const bool stays = kind->opts & KIND_STAYS;
+
+	send_counted(kind, a, trip ? MIG_A : MIG_B, status);
+	check_sent(kind, a, trip || stays ? MIG_A : MIG_B, status);
+}
+
+static void run_counted(const void *arg)
+{
+	const struct kind *kind = arg;
+	const bool written_back = kind->opts & KIND_WRITTEN_BACK;
+	static struct mig_share had, has;
+	struct mig_counters *was, *is;
+	struct area a;
+	int *status, trip;
+
+	mig_counters_begin();
+	if (kind->need & MIG_KPF_HUGE)
+		mig_counters_of_hugetlb();
+	was = mig_counters_new();
+	is = mig_counters_new();
+	make_area(kind, &a);
+	if (written_back)
+		commit_journal(&a);
+	status = calloc(a.named / a.step, sizeof(*status));
+	mig_counters_populate("[heap]");
+
+	/*
+	 * Once for nothing, in both directions, so that what all this takes of
+	 * memory is there. The second reading waits until its own memory is
+	 * counted.
+	 */
+	for (trip = 0; trip < 2; trip++)
+		make_trip(kind, &a, trip, status);
+	mig_counters_read(is);
+	mig_counters_share(a.mem, a.len, written_back, &has);
+	mig_counters_check(is, &has, is, &has);
+
+	mig_counters_share(a.mem, a.len, written_back, &had);
+	mig_counters_read(was);
+	for (trip = 0; trip < 2; trip++) {
+		make_trip(kind, &a, trip, status);
+		mig_counters_read(is);
+		mig_counters_share(a.mem, a.len, written_back, &has);
+		mig_counters_check(was, &had, is, &has);
+	}
+	check_area(kind, &a, MIG_A);
 }
 
 /*
@@ -603,6 +719,13 @@ static void swapped(struct area *a, unsigned long unused)
 	page_out(a);
 }
 
+/* Written after that, so that nothing of the swap remains. */
+static void swapped_in(struct area *a, unsigned long unused)
+{
+	swapped(a, 0);
+	mig_fill(a->mem, a->len, 1);
+}
+
 /* Read, so that the copy in swap stays good and the pages know of it. */
 static void swap_cache(struct area *a, unsigned long unused)
 {
@@ -684,17 +807,6 @@ static void large_by_ptes(struct area *a, unsigned long kb)
 	}
 }
 
-/* A stretch of every folio, on no power of two, is given back. */
-static void large_partly(struct area *a, unsigned long kb)
-{
-	size_t i;
-
-	large_to_stay(a, kb);
-	for (i = 0; i < a->len; i += a->step)
-		madvise(a->mem + i + mig_psize, a->step / 4, MADV_DONTNEED);
-	mig_sum(a->mem, a->len);
-}
-
 static size_t nr_large(const struct area *a)
 {
 	size_t i, nr = 0;
@@ -704,6 +816,58 @@ static size_t nr_large(const struct area *a)
 		      (mig_kpageflags(mig_pagemap(a->mem + i) & MIG_PM_PFN) &
 		       MIG_KPF_THP);
 	return nr;
+}
+
+/* Small pages now, which have been huge ones. */
+static void large_split(struct area *a, unsigned long kb)
+{
+	char text[64];
+
+	large_to_stay(a, kb);
+	snprintf(text, sizeof(text), "%d,%p,%p", getpid(), a->mem, a->mem + a->len);
+	if (mig_write("/sys/kernel/debug/split_huge_pages", text))
+		mig_skip("cannot split huge pages by debugfs");
+	if (nr_large(a))
+		mig_skip("%zu huge pages did not split", nr_large(a));
+	a->step = mig_psize;
+}
+
+static void collapse(struct area *a)
+{
+	size_t i, huge = mig_pmd_size();
+
+	for (i = 0; i < a->len; i += huge) {
+		if (madvise(a->mem + i, huge, MADV_COLLAPSE))
+			mig_skip("MADV_COLLAPSE: %m");
+	}
+	a->step = huge;
+}
+
+/* Huge pages now, which have been small ones. */
+static void anon_collapsed(struct area *a, unsigned long unused)
+{
+	size_t huge = mig_pmd_size();
+
+	if (!huge)
+		mig_skip("no transparent huge pages");
+	a->len = 2 * huge;
+	a->named = a->len;
+	a->mem = mig_map_aligned(a->len, huge);
+	madvise(a->mem, a->len, MADV_NOHUGEPAGE);
+	mig_fill(a->mem, a->len, 1);
+	madvise(a->mem, a->len, MADV_HUGEPAGE);
+	collapse(a);
+}
+
+/* A stretch of every folio, on no power of two, is given back. */
+static void large_partly(struct area *a, unsigned long kb)
+{
+	size_t i;
+
+	large_to_stay(a, kb);
+	for (i = 0; i < a->len; i += a->step)
+		madvise(a->mem + i + mig_psize, a->step / 4, MADV_DONTNEED);
+	mig_sum(a->mem, a->len);
 }
 
 /* A folio that is still large must be known as partially mapped. */
@@ -857,25 +1021,69 @@ static void tmpfs(struct area *a, unsigned long unused)
 	mig_fill(a->mem, a->len, 1);
 }
 
-static void tmpfs_huge(struct area *a, unsigned long unused)
+/* Two huge pages of a file, where a PMD can map each. */
+static void map_file_aligned(struct area *a)
 {
-	char *area;
+	char *area = mig_map_aligned(a->len, a->step);
 
-	a->len = 2 * mig_pmd_size();
-	if (!a->len)
-		mig_skip("no transparent huge pages");
-	mount_here(a, "tmpfs", "huge=always");
-	if (ftruncate(a->fd, a->len))
-		mig_fail("ftruncate: %m");
-	a->named = a->len;
-	a->step = mig_pmd_size();
-	area = mig_map_aligned(a->len, a->step);
 	a->mem = mmap(area, a->len, PROT_READ | PROT_WRITE,
 		      MAP_SHARED | MAP_FIXED, a->fd, 0);
 	mig_check(a->mem == area, "mmap: %m");
-	mig_fill(a->mem, a->len, 1);
+}
+
+static void want_two_huge(struct area *a)
+{
+	a->step = mig_pmd_size();
+	if (!a->step)
+		mig_skip("no transparent huge pages");
+	a->len = 2 * a->step;
+	a->named = a->len;
+}
+
+static void need_two_huge(struct area *a, const char *who)
+{
 	if (mig_nr_folios(a->mem, a->len, a->step / mig_psize) != 2)
-		mig_skip("tmpfs gave no huge pages");
+		mig_skip("%s gave no huge pages", who);
+}
+
+static void tmpfs_huge(struct area *a, unsigned long unused)
+{
+	want_two_huge(a);
+	mount_here(a, "tmpfs", "huge=always");
+	if (ftruncate(a->fd, a->len))
+		mig_fail("ftruncate: %m");
+	map_file_aligned(a);
+	mig_fill(a->mem, a->len, 1);
+	need_two_huge(a, "tmpfs");
+}
+
+static void tmpfs_collapsed(struct area *a, unsigned long unused)
+{
+	want_two_huge(a);
+	mount_here(a, "tmpfs", "huge=never");
+	if (ftruncate(a->fd, a->len))
+		mig_fail("ftruncate: %m");
+	map_file_aligned(a);
+	mig_fill(a->mem, a->len, 1);
+	collapse(a);
+	need_two_huge(a, "MADV_COLLAPSE");
+}
+
+/* xfs takes a large folio for as much as is written at once. */
+static void xfs_huge(struct area *a, unsigned long dirty)
+{
+	char dir[128];
+
+	want_two_huge(a);
+	if (!mig_xfs_dir(dir, sizeof(dir)))
+		mig_skip("no xfs mounted and MIGRATE_XFS not set");
+	a->fd = mig_new_file(dir, a->path, sizeof(a->path));
+	mig_write_pattern(a->fd, a->len);
+	if (!dirty && fsync(a->fd))
+		mig_fail("fsync of %s: %m", a->path);
+	map_file_aligned(a);
+	mig_sum(a->mem, a->len);
+	need_two_huge(a, "xfs");
 }
 
 static void shared_anon(struct area *a, unsigned long unused)
@@ -1271,6 +1479,9 @@ static void nothing_lost(const void *arg)
 #define PTES_WRONG								\
 	"unmapping a large folio PTE by PTE marks it as partially mapped, so that the next move splits it"
 
+#define COUNTERS_WRONG								\
+	"huge pages of files stay in FileHugePages of their old node, and what is in the swap cache is moved in a count of its memory cgroup that it is not in"
+
 #define LARGE(_kb)								\
 	{ .name = "anon folios of " #_kb "K", .run = run_kind,			\
 	  .wrong = PTES_WRONG, .arg = &(const struct kind){			\
@@ -1295,6 +1506,8 @@ static const struct mig_case cases[] = {
 	KIND("userfaultfd write protected", uffd_marked, 0, 256 * KB),
 	KIND("KSM", ksm, 0, 512 * KB, .need = MIG_KPF_KSM),
 	KIND("swapped out", swapped, 0, 256 * KB, .after = check_anon),
+	KIND("swapped in", swapped_in, 0, 256 * KB, .need = MIG_KPF_ANON,
+	     .after = check_anon),
 	KIND("swap cache", swap_cache, 0, 256 * KB, .need = MIG_KPF_SWAPCACHE,
 	     .after = check_swap_cache),
 	LARGE(16), LARGE(32), LARGE(64), LARGE(128), LARGE(256),
@@ -1307,6 +1520,10 @@ static const struct mig_case cases[] = {
 	{ .name = "PMD THP mapped by PTEs", .run = run_kind, .wrong = PTES_WRONG,
 	  .arg = &(const struct kind){ .setup = large_by_ptes,
 		.need = MIG_KPF_THP, .after = check_anon } },
+	KIND("PMD THP, split", large_split, 0, 0, .need = MIG_KPF_ANON,
+	     .after = check_anon),
+	KIND("anon, collapsed", anon_collapsed, 0, 0, .need = MIG_KPF_THP,
+	     .after = check_anon),
 	KIND("PMD THP partially mapped", large_partly, 0, 0,
 	     .opts = KIND_RANGE_ONLY | KIND_MAY_SPLIT, .after = check_partly),
 	KIND("64K folios partially mapped", large_partly, 64, 256 * KB,
@@ -1315,18 +1532,28 @@ static const struct mig_case cases[] = {
 	  .wrong = PTES_WRONG },
 	{ .name = "queued for a deferred split", .run = stays_queued },
 	KIND("ext4 clean, shared", ext4_clean, MAP_SHARED, 512 * KB,
-	     .opts = KIND_RANGE_ONLY | KIND_CLEAN, .after = check_on_disk),
+	     .opts = KIND_RANGE_ONLY | KIND_CLEAN | KIND_WRITTEN_BACK,
+	     .after = check_on_disk),
 	KIND("ext4 clean, private", ext4_clean, MAP_PRIVATE, 512 * KB,
-	     .opts = KIND_RANGE_ONLY | KIND_CLEAN),
+	     .opts = KIND_RANGE_ONLY | KIND_CLEAN | KIND_WRITTEN_BACK),
 	KIND("ext4 dirty", ext4_dirty, 0, 512 * KB, .need = MIG_KPF_DIRTY,
-	     .opts = KIND_RANGE_ONLY, .after = check_on_disk),
+	     .opts = KIND_RANGE_ONLY | KIND_WRITTEN_BACK,
+	     .after = check_on_disk),
 	{ .name = "ext4 under writeback", .run = under_writeback },
 	KIND("ext4 copied on write", ext4_copied, 0, 256 * KB,
-	     .need = MIG_KPF_ANON, .after = check_anon),
+	     .need = MIG_KPF_ANON, .opts = KIND_WRITTEN_BACK,
+	     .after = check_anon),
+	KIND("xfs, huge pages, clean", xfs_huge, 0, 0, .need = MIG_KPF_THP,
+	     .opts = KIND_CLEAN | KIND_WRITTEN_BACK, .after = check_on_disk),
+	KIND("xfs, huge pages, dirty", xfs_huge, 1, 0,
+	     .need = MIG_KPF_THP | MIG_KPF_DIRTY, .opts = KIND_WRITTEN_BACK,
+	     .after = check_on_disk),
 	KIND("block device, clean", block_device, 0, 256 * KB,
-	     .need = MIG_KPF_PRIVATE, .opts = KIND_RANGE_ONLY),
+	     .need = MIG_KPF_PRIVATE,
+	     .opts = KIND_RANGE_ONLY | KIND_WRITTEN_BACK),
 	KIND("block device, dirty", block_device, 1, 256 * KB,
-	     .need = MIG_KPF_PRIVATE | MIG_KPF_DIRTY, .opts = KIND_RANGE_ONLY),
+	     .need = MIG_KPF_PRIVATE | MIG_KPF_DIRTY,
+	     .opts = KIND_RANGE_ONLY | KIND_WRITTEN_BACK),
 	KIND("no migrate_folio, clean", ramfs, 0, 64 * KB),
 	KIND("no migrate_folio, dirty", ramfs, 1, 16 * KB, .opts = KIND_STAYS,
 	     .need = MIG_KPF_DIRTY, .after = check_anon),
@@ -1338,6 +1565,8 @@ static const struct mig_case cases[] = {
 	     .need = MIG_KPF_MLOCKED, .after = check_anon),
 	KIND("tmpfs", tmpfs, 0, 256 * KB, .after = check_anon),
 	KIND("tmpfs, huge pages", tmpfs_huge, 0, 0, .need = MIG_KPF_THP,
+	     .after = check_anon),
+	KIND("tmpfs, collapsed", tmpfs_collapsed, 0, 0, .need = MIG_KPF_THP,
 	     .after = check_anon),
 	KIND("memfd", shared_memfd, 0, 256 * KB, .after = check_anon),
 	KIND("hugetlb private", hugetlb, MAP_PRIVATE, 0, .need = MIG_KPF_HUGE,
@@ -1365,7 +1594,22 @@ static const struct mig_case cases[] = {
 	{ .name = "nothing lost on the way", .run = nothing_lost },
 };
 
+/* Each kind, and each kind once more for its counters. */
 int main(int argc, char **argv)
 {
-	return mig_main(argc, argv, cases, ARRAY_SIZE(cases));
+	static struct mig_case all[2 * ARRAY_SIZE(cases)];
+	static char names[ARRAY_SIZE(cases)][64];
+	size_t i, nr = ARRAY_SIZE(cases);
+
+	memcpy(all, cases, sizeof(cases));
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		if (cases[i].run != run_kind)
+			continue;
+		snprintf(names[i], sizeof(names[i]), "counters: %s", cases[i].name);
+		all[nr] = cases[i];
+		all[nr].name = names[i];
+		all[nr].wrong = COUNTERS_WRONG;
+		all[nr++].run = run_counted;
+	}
+	return mig_main(argc, argv, all, nr);
 }

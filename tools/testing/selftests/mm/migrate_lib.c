@@ -23,6 +23,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -62,13 +63,14 @@ enum undo_kind {
 	UNDO_UNLINK,
 	UNDO_RMDIR,
 	UNDO_UMOUNT,
+	UNDO_REMOUNT,
 };
 
 /**
  * struct undo - one thing that the parent puts right after the case
  * @kind: what to do
  * @path: to what
- * @text: what to write, for UNDO_WRITE
+ * @text: what to write, or the options of a mount
  */
 struct undo {
 	enum undo_kind kind;
@@ -242,6 +244,22 @@ void mig_on_end_umount(const char *path)
 	on_end(UNDO_UMOUNT, path, "");
 }
 
+void mig_on_end_remount(const char *path, const char *options)
+{
+	on_end(UNDO_REMOUNT, path, options);
+}
+
+/* Other options of the file system there, the flags of the mount stay: 0 or -1. */
+int mig_remount(const char *path, const char *options)
+{
+	struct statvfs fs;
+
+	if (statvfs(path, &fs))
+		return -1;
+	fs.f_flag &= ST_NOSUID | ST_NODEV | ST_NOEXEC;
+	return mount("none", path, NULL, MS_REMOUNT | fs.f_flag, options);
+}
+
 /* In "always [madvise] never" the choice is the word in brackets. */
 static void keep_choice(char *text)
 {
@@ -275,6 +293,15 @@ void mig_must_set(const char *path, const char *text)
 		mig_skip("cannot write %s to %s: %s", text, path, strerror(-err));
 }
 
+/* A control group can go when the last of its processes has. */
+static void undo_rmdir(const char *path)
+{
+	double end = mig_seconds() + 2;
+
+	while (rmdir(path) && errno == EBUSY && mig_seconds() < end)
+		usleep(10000);
+}
+
 static void undo_one(const struct undo *undo)
 {
 	switch (undo->kind) {
@@ -285,10 +312,13 @@ static void undo_one(const struct undo *undo)
 		unlink(undo->path);
 		break;
 	case UNDO_RMDIR:
-		rmdir(undo->path);
+		undo_rmdir(undo->path);
 		break;
 	case UNDO_UMOUNT:
 		umount2(undo->path, MNT_DETACH);
+		break;
+	case UNDO_REMOUNT:
+		mig_remount(undo->path, undo->text);
 		break;
 	}
 }
@@ -867,17 +897,17 @@ void mig_end_holder(pid_t pid)
 	waitpid(pid, NULL, 0);
 }
 
-static bool ext4_from_mounts(char *dir, size_t size)
+static bool dir_from_mounts(const char *type, char *dir, size_t size)
 {
-	char line[512], where[128], type[64];
+	char line[512], where[128], word[64];
 	FILE *file = fopen("/proc/mounts", "re");
 	bool found = false;
 
 	if (!file)
 		return false;
 	while (!found && fgets(line, sizeof(line), file)) {
-		if (sscanf(line, "%*s %127s %63s", where, type) == 2 &&
-		    !strcmp(type, "ext4")) {
+		if (sscanf(line, "%*s %127s %63s", where, word) == 2 &&
+		    !strcmp(word, type)) {
 			snprintf(dir, size, "%s", where);
 			found = true;
 		}
@@ -893,27 +923,56 @@ bool mig_ext4_dir(char *dir, size_t size)
 
 	if (given)
 		snprintf(dir, size, "%s", given);
-	return given || ext4_from_mounts(dir, size);
+	return given || dir_from_mounts("ext4", dir, size);
+}
+
+/* Where xfs is mounted; false if it is not. */
+bool mig_xfs_dir(char *dir, size_t size)
+{
+	const char *given = getenv("MIGRATE_XFS");
+
+	if (given)
+		snprintf(dir, size, "%s", given);
+	return given || dir_from_mounts("xfs", dir, size);
+}
+
+/* A new, empty file in a folder, until the case ends. */
+int mig_new_file(const char *dir, char *path, size_t size)
+{
+	int fd;
+
+	snprintf(path, size, "%s/migrate.%d", dir, getpid());
+	mig_on_end_unlink(path);
+	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0)
+		mig_skip("%s: %m", path);
+	return fd;
+}
+
+/* Write this many patterned bytes to a file at once. */
+void mig_write_pattern(int fd, size_t size)
+{
+	char *bytes = mig_map(size, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS, -1);
+
+	mig_fill(bytes, size, 1);
+	if (pwrite(fd, bytes, size, 0) != (ssize_t)size)
+		mig_fail("write of %zu bytes: %m", size);
+	munmap(bytes, size);
 }
 
 /* A new file on ext4 of this many patterned bytes, not in the page cache. */
 int mig_ext4_file(char *path, size_t size)
 {
-	char dir[128], *text;
+	char dir[128];
 	int fd;
 
 	if (!mig_ext4_dir(dir, sizeof(dir)))
 		mig_skip("no ext4 mounted and MIGRATE_EXT4 not set");
-	snprintf(path, 256, "%s/migrate.%d", dir, getpid());
-	mig_on_end_unlink(path);
-	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd < 0)
-		mig_skip("%s: %m", path);
-	text = mig_map(size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
-	mig_fill(text, size, 1);
-	if (write(fd, text, size) != (ssize_t)size || fsync(fd))
-		mig_fail("write to %s: %m", path);
-	munmap(text, size);
+	fd = mig_new_file(dir, path, 256);
+	mig_write_pattern(fd, size);
+	if (fsync(fd))
+		mig_fail("fsync of %s: %m", path);
 	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 	return fd;
 }

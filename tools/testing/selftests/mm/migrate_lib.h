@@ -46,6 +46,7 @@
 #define MIG_KPF_UPTODATE	MIG_BIT(3)
 #define MIG_KPF_DIRTY		MIG_BIT(4)
 #define MIG_KPF_LRU		MIG_BIT(5)
+#define MIG_KPF_ACTIVE		MIG_BIT(6)
 #define MIG_KPF_WRITEBACK	MIG_BIT(8)
 #define MIG_KPF_MMAP		MIG_BIT(11)
 #define MIG_KPF_ANON		MIG_BIT(12)
@@ -139,6 +140,8 @@ void mig_on_end_write(const char *path, const char *text);
 void mig_on_end_unlink(const char *path);
 void mig_on_end_rmdir(const char *path);
 void mig_on_end_umount(const char *path);
+void mig_on_end_remount(const char *path, const char *options);
+int mig_remount(const char *path, const char *options);
 long mig_vmstat(const char *name);
 long mig_meminfo(const char *name);
 long mig_known_kb(void);
@@ -188,6 +191,9 @@ void *mig_thp_on(size_t len, size_t kb, int node);
 pid_t mig_holder(void (*prepare)(void *arg), void *arg);
 void mig_end_holder(pid_t pid);
 bool mig_ext4_dir(char *dir, size_t size);
+bool mig_xfs_dir(char *dir, size_t size);
+int mig_new_file(const char *dir, char *path, size_t size);
+void mig_write_pattern(int fd, size_t size);
 int mig_ext4_file(char *path, size_t size);
 int mig_try_pin(void *mem, size_t len);
 int mig_pin(void *mem, size_t len);
