@@ -780,26 +780,26 @@ static void migrate_install_entries(struct migrate_batch *batch,
 /*
  * Replace every mapping of the source by a migration entry.
  *
- * A folio without a mapping of its own comes in two kinds: fresh swap cache
- * that has no rmap yet, which is fine, and what truncation has left behind
- * because of its buffers. Dropping these is all that can be done for it; the
- * next try finds it free.
+ * A folio without a mapping of its own has no rmap. Fresh swap cache is not
+ * mapped yet, which is fine. What truncation has left behind because of its
+ * buffers is free at the next try, once they are dropped. And what truncation
+ * took away from somebody who still held it may have been mapped since by
+ * vm_insert_page(), as TCP does it for what it received: no walk leads to these
+ * entries, so they cannot be replaced.
  */
 static enum migrate_outcome migrate_unmap_src(struct migrate_batch *batch,
 					      struct migrate_pair *pair)
 {
 	struct folio *src = pair->src;
 
-	if (unlikely(!src->mapping)) {
-		if (!folio_test_private(src))
-			return MIGRATE_NEXT;
+	if (likely(src->mapping)) {
+		migrate_hold_anon_vma(batch, pair);
+		if (folio_mapped(src))
+			migrate_install_entries(batch, pair);
+	} else if (folio_test_private(src)) {
 		try_to_free_buffers(src);
 		return migrate_verdict(pair, MIGRATE_CAUSE_BUFFERS);
 	}
-
-	migrate_hold_anon_vma(batch, pair);
-	if (folio_mapped(src))
-		migrate_install_entries(batch, pair);
 
 	if (!folio_mapped(src))
 		return MIGRATE_NEXT;

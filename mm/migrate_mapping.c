@@ -17,9 +17,10 @@
  *  7. open the slot, move the counters, interrupts on
  *  8. flags, owner and memory cgroup follow
  *
- * Steps 1, 2 and 4 can fail, and up to there both folios are as they were. From
+ * Steps 1, 2 and 4 can fail, and up to there the old folio is where it was. From
  * step 5 on nothing can fail. Whoever looks the slot up without its lock sees
- * either folio, and with the old one finds no reference to take.
+ * either folio. With the old one there is no reference to take before step 6;
+ * after it the slot has changed, and whoever took one looks again.
  */
 
 #include <linux/backing-dev.h>
@@ -569,7 +570,8 @@ static int migrate_by_mapping(struct address_space *mapping, struct folio *dst,
  *
  * Return: 0, and @dst has all that @src had. -EAGAIN if @src is held by somebody
  * who may let go of it. Any other error is one that does not go away by trying
- * again. After an error both folios are as they were.
+ * again. After an error @src is where it was; its owner may have dropped its
+ * private data, and @dst may have been written to.
  */
 int migrate_folio_switch(struct folio *src, struct folio *dst,
 			 enum migrate_mode mode)
@@ -578,6 +580,7 @@ int migrate_folio_switch(struct folio *src, struct folio *dst,
 
 	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(src), src);
 	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(dst), dst);
+	VM_WARN_ON_ONCE_FOLIO(folio_mapped(src), src);
 
 	err = migrate_by_mapping(folio_mapping(src), dst, src, mode);
 	if (err)

@@ -1846,6 +1846,49 @@ static void truncated(struct kunit *test)
 	expect_no_leak(m, 0, 2);
 }
 
+/* Map a folio where no rmap leads, as drivers and TCP do. */
+static void insert_page(struct mover *m, unsigned long addr, struct folio *folio)
+{
+	struct mm_struct *mm = current->mm;
+	int err;
+
+	map(m, NULL, addr, PAGE_SIZE, MAP_PRIVATE | MAP_ANONYMOUS);
+	mmap_write_lock(mm);
+	err = vm_insert_page(vma_lookup(mm, addr), addr, folio_page(folio, 0));
+	mmap_write_unlock(mm);
+	KUNIT_ASSERT_EQ(m->test, 0, err);
+}
+
+/*
+ * Truncated while somebody held it, who has mapped it again since. It cannot be
+ * taken from under its page table, so it stays, contents and all.
+ */
+static void truncated_and_mapped(struct kunit *test)
+{
+	const enum migrate_mode *mode = test->param_value;
+	struct mover *m = test->priv;
+	struct folio *folio;
+
+	map_file(m);
+	remember(m, AREA, 2);
+	folio = folio_was(m, 1);
+	isolate(m);
+	folio_get(folio);
+	vm_munmap(AREA, NR_SMALL * PAGE_SIZE);
+	truncate_inode_pages(folio_mapping(folio), 0);
+	insert_page(m, AREA2, folio);
+	folio_put(folio);
+	migrate(m, *mode, MR_SYSCALL);
+	expect_outcome(m, .ret = 1, .left = 1, .ok = 1, .failed = 1);
+	expect_no_leak(m, 0, 1);
+	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 2);
+	KUNIT_EXPECT_PTR_EQ(test, entry_at(AREA2).page, folio_page(folio, 0));
+	KUNIT_EXPECT_EQ(test, wrong_words(m, AREA2, AREA + PAGE_SIZE), 0);
+	vm_munmap(AREA2, PAGE_SIZE);
+	put_back(m);
+	expect_no_leak(m, 0, 2);
+}
+
 static void later_unlock(struct work_struct *work)
 {
 	struct mover *m = container_of(work, struct mover, later.work);
@@ -4872,6 +4915,7 @@ static struct kunit_case migrate_test_cases[] = {
 	KUNIT_CASE_PARAM(freed_under_us, mode_gen_params),
 	KUNIT_CASE_PARAM(freed_but_held, mode_gen_params),
 	KUNIT_CASE_PARAM(truncated, mode_gen_params),
+	KUNIT_CASE_PARAM(truncated_and_mapped, mode_gen_params),
 	KUNIT_CASE_PARAM(lock_waited_for, mode_gen_params),
 	KUNIT_CASE(lock_of_a_read),
 	KUNIT_CASE(writeback_waited_for),
