@@ -104,7 +104,8 @@
 /*
  * Entries unmapped at once. The old values are kept on the stack, and the bits
  * of one u64 tell which of them are special. Restoring keeps nothing, and has no
- * such limit.
+ * such limit. A block that arm64 folds with pages of 16K is four times as long:
+ * there the first run unfolds it.
  */
 #define MIGRATE_RUN_MAX		32
 
@@ -192,7 +193,8 @@ struct migrate_series {
  * @nr: The number of entries, and of pages.
  * @defer: The flush is left to the caller.
  * @flush: A value out of the run that the TLB may know, with the dirty bit set
- *	if any of them is dirty. Valid if @may_be_cached.
+ *	if any of them is dirty. A hint for NUMA balancing only if there is nothing
+ *	else, see migrate_run_note(). Valid if @may_be_cached.
  * @may_be_cached: Some value of the run may be in the TLB.
  * @dirty: Some value of the run is dirty.
  * @alike: The values differ in nothing but the page, so @series says them all.
@@ -422,10 +424,18 @@ static void migrate_owe(struct migrate_unmap *mu, const struct migrate_debt *new
 		migrate_pay_debts(mu);
 }
 
-/* Keep in mind what the flush and the folio have to know about one old value. */
+/*
+ * Keep in mind what the flush and the folio have to know about one old value.
+ *
+ * A hint for NUMA balancing is accessible as long as any flush of its mm is
+ * pending, and that one may end before set_tlb_ubc_flush_pending() asks again. By
+ * then the hint has been flushed, but not the entries next to it: one of these is
+ * kept instead.
+ */
 static __always_inline void migrate_run_note(struct migrate_ptes *run, pte_t pte)
 {
-	if (!run->may_be_cached && pte_accessible(run->vma->vm_mm, pte)) {
+	if ((!run->may_be_cached || pte_protnone(run->flush)) &&
+	    pte_accessible(run->vma->vm_mm, pte)) {
 		run->may_be_cached = true;
 		run->flush = pte;
 	}

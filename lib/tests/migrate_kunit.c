@@ -3369,6 +3369,65 @@ static void no_access(struct mover *m, struct folio *folio, enum ttu_flags flags
 	migrate_enable();
 }
 
+/* Another thread is done with the flush of what it unmapped elsewhere. */
+static void end_other_flush(void *data, unsigned long addr, unsigned long value,
+			    int order)
+{
+	struct mm_struct *mm = data;
+
+	if (current->mm == mm && mm_tlb_flush_pending(mm))
+		dec_tlb_flush_pending(mm);
+}
+
+/* Make the entry at @addr a hint for NUMA balancing. Its own flush is done. */
+static void hint_entry(struct kunit *test, unsigned long addr)
+{
+	struct mm_struct *mm = current->mm;
+	spinlock_t *ptl; /* of the table of @ptep */
+	pte_t *ptep, pte;
+
+	ptep = pte_offset_map_lock(mm, pmd_at(addr), addr, &ptl);
+	KUNIT_ASSERT_NOT_NULL(test, ptep);
+	pte = ptep_get_and_clear(mm, addr, ptep);
+	set_pte_at(mm, addr, ptep, pte_modify(pte, PAGE_NONE));
+	flush_tlb_page(vma_at(addr), addr);
+	pte_unmap_unlock(ptep, ptl);
+}
+
+/*
+ * A hint counts as cached as long as any flush is pending in its mm, and not any
+ * more when that one ends. It must not answer for the entries next to it.
+ */
+static void hint_among_others(struct kunit *test)
+{
+	const enum ttu_flags flags = TTU_BATCH_FLUSH | TTU_BATCH_LOCAL;
+	const int nr = 1 << MTHP_ORDER, first = 3 * nr;
+	struct mm_struct *mm = current->mm;
+	struct mover *m = test->priv;
+	struct anon_vma *anon_vma;
+	struct folio *folio;
+
+	if (!IS_ENABLED(CONFIG_ARCH_HAS_PTE_PROTNONE) || !IS_ENABLED(CONFIG_TRACEPOINTS))
+		kunit_skip(test, "no hints or no tracepoints in this kernel");
+	map_mthp(m);
+	remember(m, AREA, 4 * nr);
+	folio = folio_was(m, first);
+	KUNIT_ASSERT_EQ(test, 0, register_trace_set_migration_pte(end_other_flush, mm));
+	migrate_disable();
+	read_all(m);
+	hint_entry(test, m->was[first].addr);
+	KUNIT_EXPECT_EQ(test, count_readable(m, folio), nr - 1);
+	inc_tlb_flush_pending(mm);
+	anon_vma = replace_entries(m, folio, flags);
+	KUNIT_EXPECT_FALSE(test, mm_tlb_flush_pending(mm));
+	KUNIT_EXPECT_EQ(test, count_readable(m, folio), 0);
+	restore_entries(folio, anon_vma, flags);
+	migrate_enable();
+	unregister_trace_set_migration_pte(end_other_flush, mm);
+	tracepoint_synchronize_unregister();
+	expect_contents(m, 0, m->nr);
+}
+
 static void tlb_forgets(struct kunit *test)
 {
 	const struct kind *kind = test->param_value;
@@ -4900,6 +4959,7 @@ static struct kunit_case migrate_test_cases[] = {
 	KUNIT_CASE(boost_wakes_kswapd),
 	KUNIT_CASE(pause_for_lock),
 	KUNIT_CASE_PARAM(tlb_forgets, kind_gen_params),
+	KUNIT_CASE(hint_among_others),
 	KUNIT_CASE(secondary_tlb_told_range),
 	KUNIT_CASE(folded_again),
 	KUNIT_CASE(folded_though_varied),
