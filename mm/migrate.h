@@ -27,8 +27,8 @@
  * folio is locked.
  *
  * Who does what: a step (unmap, move, ...) works on one &struct migrate_pair
- * and says what came of it as &enum migrate_outcome. It moves no folio between
- * lists and touches no counter. migrate_settle() alone does that.
+ * and says what came of it as &enum migrate_outcome. It moves no source between
+ * the lists of a batch and touches no counter; migrate_settle() alone does that.
  */
 #ifndef _MM_MIGRATE_H
 #define _MM_MIGRATE_H
@@ -220,7 +220,10 @@ struct migrate_spares {
  * @unused: Small sources that have been replaced, to be freed together.
  * @spares: Targets for the small folios to come.
  *
- * One writer: migrate_settle() and the functions it is made of.
+ * The counters have one writer, migrate_settle() and the functions it is made of;
+ * only migrate_pieces() takes back what the pieces of a folio add to @nr_failed.
+ * The lists are spliced by those who begin and end a batch, @split is filled by
+ * who splits and @spares by who allocates.
  */
 struct migrate_run {
 	const struct migrate_control *mc;

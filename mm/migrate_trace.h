@@ -38,13 +38,16 @@ MIGRATE_CAUSES
 
 /*
  * One for each attempt that failed. With "again" the obstacle may go away, and
- * the folio is tried again if there are tries left.
+ * the folio is tried again if there are tries left. If there are none, nothing
+ * new has stood in the way, and nothing more is said.
  */
-TRACE_EVENT(mm_migrate_folio_failed,
+TRACE_EVENT_CONDITION(mm_migrate_folio_failed,
 	TP_PROTO(const struct migrate_pair *pair, bool again,
 		 enum migrate_mode mode, enum migrate_reason reason),
 
 	TP_ARGS(pair, again, mode, reason),
+
+	TP_CONDITION(pair->cause != MIGRATE_CAUSE_NONE),
 
 	TP_STRUCT__entry(
 		__field(unsigned long,	pfn)
