@@ -959,16 +959,19 @@ static struct page *moving_page(softleaf_t entry, unsigned long offset)
 }
 
 /*
- * hugetlb writes its entries in one way at all levels, and each of several
- * entries that make up one huge page refers to the start of that page.
+ * hugetlb writes its entries in one way at all levels. If several make up one huge
+ * page, it depends on the architecture to which page of it each of them refers.
  */
 static struct page *moving_hugetlb_page(struct vm_area_struct *vma,
 					void *entryp, unsigned long addr)
 {
 	pte_t pte = huge_ptep_get(vma->vm_mm, addr, entryp);
+	struct page *page = moving_page(softleaf_from_pte(pte), 0);
 
-	return moving_page(softleaf_from_pte(pte),
-			   addr & ~huge_page_mask(hstate_vma(vma)));
+	if (!page)
+		return NULL;
+	return folio_page(page_folio(page),
+			  (addr & ~huge_page_mask(hstate_vma(vma))) >> PAGE_SHIFT);
 }
 
 static struct page *folio_walk_pud_page(struct folio_walk *fw,

@@ -27,8 +27,9 @@ struct mm_walk;
  * @PGWALK_VMA_RDLOCK_VERIFY: the caller holds the lock of the VMA, shared at
  *	least; the mmap lock is not needed
  *
- * A walk takes nothing but the VMA locks of @PGWALK_WRLOCK; everything else is
- * asserted.  Operations that leave the choice out get @PGWALK_RDLOCK.
+ * Of the mmap lock and the VMA locks a walk takes nothing but those of
+ * @PGWALK_WRLOCK; everything else is asserted.  The locks of page tables, and the
+ * VMA lock of hugetlb, are its own to take.  Operations that leave the choice out get @PGWALK_RDLOCK.
  */
 enum page_walk_lock {
 	PGWALK_RDLOCK = 0,
@@ -137,8 +138,10 @@ enum page_walk_action {
  * @no_vma: page tables are walked as they are, without regard to VMAs
  * @private: the caller's, handed through
  *
- * Owned by the walker.  Operations read it, and write nothing but @action; one
- * that ends the walk by what it returns may have used @vma for its own ends.
+ * Owned by the walker.  Operations read it, and write nothing but @action and
+ * @private, which every VMA of walk_page_mapping() begins with as the caller gave
+ * it; one that ends the walk by what it returns may have used @vma for its own
+ * ends.
  */
 struct mm_walk {
 	const struct mm_walk_ops *ops;
@@ -174,7 +177,7 @@ typedef int __bitwise folio_walk_flags_t;
 
 /*
  * A folio behind a migration entry counts as found, too.  It is the folio that
- * is being moved away, locked by whoever moves it, and it can be split or lose
+ * is being moved or split, locked by whoever does that, and it can be split or lose
  * its contents to another folio at any time: the page table lock does not stop
  * that.  Ask it where it is, not what it holds; to use it after the walk, take
  * a reference that may fail and look again at what folio the page is part of.

@@ -3320,7 +3320,8 @@ static void folio_migrating_pud(struct kunit *test)
 	touch(test, AREA);
 	touch(test, AREA + PUD_SIZE);
 	folio = lock_area(test);
-	entry = make_readable_migration_entry(folio_pfn(folio));
+	/* Where several entries make up a huge page, each may name a page of its own. */
+	entry = make_readable_migration_entry(folio_pfn(folio) + 2);
 	pud = __pud(pte_val(swp_entry_to_pte(entry)));
 	found[0] = look_up_in_pud(addr, pud, FW_ZEROPAGE);
 	found[1] = look_up_in_pud(addr, pud, FW_MIGRATION);
