@@ -237,6 +237,7 @@ struct folio *folio_walk_start(struct folio_walk *fw,
 			       struct vm_area_struct *vma, unsigned long addr,
 			       folio_walk_flags_t flags);
 
+#ifdef CONFIG_MMU
 /**
  * folio_walk_end - let go of what folio_walk_start() found
  * @fw: the walk, which has found something
@@ -256,5 +257,6 @@ static inline void folio_walk_end(struct folio_walk *fw,
 		pte_unmap(fw->ptep);
 	vma_pgtable_walk_end(vma);
 }
+#endif
 
 #endif /* _LINUX_PAGEWALK_H */

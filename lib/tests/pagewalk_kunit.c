@@ -1147,11 +1147,21 @@ static pud_t huge_pud(struct kunit *test)
 		kunit_skip(test, "no memory at PFN %lx", pfn);
 	return pud_mkhuge(pfn_pud(pfn, PAGE_KERNEL));
 }
+
+static pmd_t huge_special_pmd(unsigned long pfn)
+{
+	return pmd_mkspecial(pmd_mkhuge(pfn_pmd(pfn, PAGE_KERNEL)));
+}
 #else
 static pud_t huge_pud(struct kunit *test)
 {
 	kunit_skip(test, "no huge PUDs in this kernel");
 	return __pud(0);
+}
+
+static pmd_t huge_special_pmd(unsigned long pfn)
+{
+	return __pmd(0);
 }
 #endif
 
@@ -2257,7 +2267,7 @@ static int huge_kernel_pte(pte_t *pte, unsigned long addr, unsigned long next,
 /* The direct map, mostly huge: never split, and not looked into. */
 static void walk_kernel_huge(struct kunit *test)
 {
-	unsigned long start = (unsigned long)pfn_to_kaddr(zero_pfn(0));
+	unsigned long start = (unsigned long)__va(PFN_PHYS(zero_pfn(0)));
 	const struct mm_walk_ops ops = {
 		.pud_entry = note_pud,
 		.pmd_entry = note_pmd,
@@ -3008,7 +3018,7 @@ static void folio_pfn_map_huge(struct kunit *test)
 
 	map_anon(test, AREA, PUD_SIZE);
 	touch(test, AREA);
-	pmd = pmd_mkspecial(pmd_mkhuge(pfn_pmd(pud_pfn(pud), PAGE_KERNEL)));
+	pmd = huge_special_pmd(pud_pfn(pud));
 	mmap_write_lock(mm);
 	vm_flags_set(vma_lookup(mm, AREA), VM_PFNMAP);
 	mmap_write_unlock(mm);
