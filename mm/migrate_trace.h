@@ -29,7 +29,10 @@
 #define EM(_cause, _word)	TRACE_DEFINE_ENUM(_cause);
 #define EMe(_cause, _word)	TRACE_DEFINE_ENUM(_cause);
 
+/* Those that trace/events/migrate.h defines are for the object that made them. */
 MIGRATE_CAUSES
+MIGRATE_MODE
+MIGRATE_REASON
 
 #undef EM
 #undef EMe

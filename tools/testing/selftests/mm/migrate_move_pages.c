@@ -1121,7 +1121,7 @@ static void pinned_neighbour(const void *arg)
 
 /* A trace of its own: its buffers go with it. */
 #define TRACING		"/sys/kernel/tracing/instances/migrate_move_pages/"
-#define FAILED_EVENT	TRACING "events/migrate/mm_migrate_folio_failed/enable"
+#define FAILED_EVENT	TRACING "events/migrate/mm_migrate_folio_failed/"
 
 /* What the last line of the trace about page frame @pfn says in its end. */
 static void last_cause(uint64_t pfn, char *cause, size_t size)
@@ -1144,6 +1144,21 @@ static void last_cause(uint64_t pfn, char *cause, size_t size)
 	cause[strcspn(cause, "\n")] = '\0';
 }
 
+/* Programs that read raw events know values by what the format says, not by name. */
+static void check_format(void)
+{
+	FILE *file = fopen(FAILED_EVENT "format", "re");
+	char format[8192];
+
+	if (!file)
+		mig_fail("%s: %m", FAILED_EVENT "format");
+	format[fread(format, 1, sizeof(format) - 1, file)] = '\0';
+	fclose(file);
+	mig_check(strstr(format, "print fmt:"), "the format is too long or cut off");
+	mig_check(!strstr(format, "MIGRATE_") && !strstr(format, "MR_"),
+		  "values without a number: %s", format);
+}
+
 /* The kernel says why it did not move a page. */
 static void cause_is_traced(const void *arg)
 {
@@ -1155,9 +1170,10 @@ static void cause_is_traced(const void *arg)
 	if (mkdir(TRACING, 0700) && errno != EEXIST)
 		mig_skip("%s: %m", TRACING);
 	mig_on_end_rmdir(TRACING);
-	if (access(FAILED_EVENT, W_OK))
+	if (access(FAILED_EVENT "enable", W_OK))
 		mig_skip("no such trace event");
-	mig_must_set(FAILED_EVENT, "1");
+	check_format();
+	mig_must_set(FAILED_EVENT "enable", "1");
 	name_all(mem, 2 * mig_psize, MIG_B);
 	move(MIG_MF_MOVE);
 	last_cause(pfn, cause, sizeof(cause));
