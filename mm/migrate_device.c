@@ -1351,6 +1351,18 @@ static bool migrate_folio_fits(struct folio *from, const struct folio *to)
 	return !folio_test_writeback(from);
 }
 
+/*
+ * Must memory that goes to a device be kept from now on? MADV_FREE has left
+ * memory that may be dropped until it is written to. What a device writes leaves
+ * no dirty mark, so it must not be dropped any more. MAP_DROPPABLE memory may be
+ * dropped whatever is written to it. Pages that were named are on a device
+ * already, and have been asked about when they came there.
+ */
+static bool migrate_must_last(const struct migrate_entries *e)
+{
+	return e->args && !(e->args->vma->vm_flags & VM_DROPPABLE);
+}
+
 /* Let the folio that is dst[@i] take the place of the one that is src[@i]. */
 static bool migrate_entry_move(const struct migrate_entries *e, unsigned long i)
 {
@@ -1365,12 +1377,7 @@ static bool migrate_entry_move(const struct migrate_entries *e, unsigned long i)
 		return false;
 	folio_migrate_flags(to, from);
 
-	/*
-	 * MADV_FREE has left memory that may be dropped until it is written to.
-	 * What a device writes leaves no dirty mark, so it must not be dropped
-	 * any more.
-	 */
-	if (folio_is_zone_device(to))
+	if (folio_is_zone_device(to) && migrate_must_last(e))
 		folio_set_swapbacked(to);
 	return true;
 }
