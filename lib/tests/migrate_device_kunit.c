@@ -53,6 +53,7 @@
 #include <linux/preempt.h>
 #include <linux/sched/task.h>
 #include <linux/slab.h>
+#include <linux/swap.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
 #include <linux/workqueue.h>
@@ -611,6 +612,29 @@ static unsigned long toy_held(const struct toy_test *t)
 	return toy_device_held(t->toy);
 }
 
+static struct folio *toy_first_folio(const struct toy_test *t)
+{
+	return page_folio(pfn_to_page(t->toy->first));
+}
+
+/* A reference to the folio of the @i-th page, or NULL if no CPU can reach it. */
+static struct folio *toy_get_folio(const struct toy_test *t, unsigned long i)
+{
+	struct vm_area_struct *vma;
+	struct folio_walk fw;
+	struct folio *folio;
+
+	mmap_read_lock(current->mm);
+	vma = vma_lookup(current->mm, t->addr);
+	folio = folio_walk_start(&fw, vma, toy_page_addr(t, i), 0);
+	if (folio) {
+		folio_get(folio);
+		folio_walk_end(&fw, vma);
+	}
+	mmap_read_unlock(current->mm);
+	return folio;
+}
+
 static void toy_pull_all(struct toy_test *t, unsigned long nr)
 {
 	KUNIT_EXPECT_EQ(t->test, toy_pull(t->toy, current->mm, t->addr, nr), 0);
@@ -1094,6 +1118,80 @@ static void lazily_freed_small(struct kunit *test)
 static void lazily_freed_huge(struct kunit *test)
 {
 	toy_lazily_freed(test, /* huge = */ true);
+}
+
+/* Map memory that may be dropped whatever was written to it. */
+static bool toy_map_droppable(struct toy_test *t, bool huge)
+{
+	unsigned long mapped = vm_mmap(NULL, t->mapped, TOY_MAPPED,
+				       PROT_READ | PROT_WRITE,
+				       MAP_ANONYMOUS | MAP_DROPPABLE | MAP_FIXED, 0);
+
+	KUNIT_EXPECT_EQ(t->test, mapped, t->mapped);
+	if (mapped != t->mapped)
+		return false;
+	do_madvise(current->mm, t->mapped, TOY_MAPPED,
+		   huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+	return true;
+}
+
+/*
+ * How many of the first @nr pages would be swapped out, not dropped? All must be
+ * pages of the system.
+ */
+static unsigned long toy_swapbacked(struct toy_test *t, unsigned long nr)
+{
+	unsigned long i, swapbacked = 0;
+	struct folio *folio;
+
+	for (i = 0; i < nr; i++) {
+		folio = toy_get_folio(t, i);
+		if (!folio) {
+			KUNIT_FAIL(t->test, "page %lu is not in the system", i);
+			break;
+		}
+		swapbacked += folio_test_swapbacked(folio);
+		folio_put(folio);
+	}
+	return swapbacked;
+}
+
+/* Memory that may be dropped may still be dropped when a device has had it. */
+static void toy_droppable(struct kunit *test, bool huge)
+{
+	const unsigned long nr = TOY_NR;
+	struct toy_test t;
+
+	if (!toy_begin(test, &t, huge))
+		return;
+	if (!toy_map_droppable(&t, huge))
+		goto out_end;
+	toy_fill(&t, nr);
+	KUNIT_EXPECT_EQ(test, toy_swapbacked(&t, nr), 0);
+	toy_pull_all(&t, nr);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), nr);
+	KUNIT_EXPECT_EQ(test, folio_nr_pages(toy_first_folio(&t)), huge ? nr : 1);
+	toy_evict_all(&t);
+	KUNIT_EXPECT_EQ(test, toy_held(&t), 0);
+	KUNIT_EXPECT_EQ(test, toy_swapbacked(&t, nr), 0);
+
+	/* What is still in the LRU caches of another CPU would be left. */
+	lru_add_drain_all();
+	KUNIT_EXPECT_EQ(test, do_madvise(current->mm, t.addr, PMD_SIZE, MADV_PAGEOUT), 0);
+	toy_check_zero(&t, nr);
+	KUNIT_EXPECT_EQ(test, toy_faults(&t), 0);
+out_end:
+	toy_end(&t);
+}
+
+static void droppable_small(struct kunit *test)
+{
+	toy_droppable(test, /* huge = */ false);
+}
+
+static void droppable_huge(struct kunit *test)
+{
+	toy_droppable(test, /* huge = */ true);
 }
 
 /* The driver collects, fills in its answers, and gives up. */
@@ -1910,11 +2008,6 @@ static void evicted_unlike_divided(struct kunit *test)
  * Others who hold what is to move
  */
 
-static struct folio *toy_first_folio(const struct toy_test *t)
-{
-	return page_folio(pfn_to_page(t->toy->first));
-}
-
 /* Somebody's reference, or lock, keeps a page where it is as long as it lasts. */
 static void toy_held_back(struct kunit *test, bool huge, bool lock)
 {
@@ -2459,19 +2552,13 @@ static long toy_touch_here(void *data)
 
 static bool toy_first_on_lru(const struct toy_test *t)
 {
-	struct vm_area_struct *vma;
-	struct folio_walk fw;
-	struct folio *folio;
+	struct folio *folio = toy_get_folio(t, 0);
 	bool on_lru = true;
 
-	mmap_read_lock(current->mm);
-	vma = vma_lookup(current->mm, t->addr);
-	folio = folio_walk_start(&fw, vma, t->addr, 0);
 	if (folio) {
 		on_lru = folio_test_lru(folio);
-		folio_walk_end(&fw, vma);
+		folio_put(folio);
 	}
-	mmap_read_unlock(current->mm);
 	return on_lru;
 }
 
@@ -2859,6 +2946,8 @@ static struct kunit_case migrate_device_cases[] = {
 	KUNIT_CASE(evicted_range_cuts_huge),
 	KUNIT_CASE(lazily_freed_small),
 	KUNIT_CASE(lazily_freed_huge),
+	KUNIT_CASE(droppable_small),
+	KUNIT_CASE(droppable_huge),
 	KUNIT_CASE(given_up),
 	KUNIT_CASE(selection),
 	KUNIT_CASE(invalid_arguments),
