@@ -568,31 +568,13 @@ static bool migrate_vma_take_pte(const struct migrate_vma *migrate,
 }
 
 /*
- * A folio mapped by PTEs is in the way at *@addr: split it, or else skip as
- * much of it as there is before @end.
- */
-static unsigned long migrate_vma_split_at(struct migrate_vma *migrate,
-					  const struct migrate_leaf *leaf,
-					  unsigned long addr, unsigned long end)
-{
-	struct folio *folio = page_folio(leaf->page);
-	unsigned long rest = folio_nr_pages(folio) -
-			     folio_page_idx(folio, leaf->page);
-
-	if (migrate_vma_split(migrate, leaf->page))
-		return addr;
-
-	rest = min(rest, (end - addr) >> PAGE_SHIFT);
-	migrate_vma_record(migrate, MIGRATE_SKIP, leaf, rest);
-	return addr + (rest << PAGE_SHIFT);
-}
-
-/*
  * Collect from one PTE, and say in @leaf what it was. After MIGRATE_TAKE there is
  * a migration entry; from MIGRATE_TAKE on the folio is locked and referenced.
+ * Pages of @whole, which could not be split, are left alone.
  */
 static enum migrate_choice migrate_vma_collect_pte(const struct migrate_vma *migrate,
 						   unsigned long addr, pte_t *ptep,
+						   const struct folio *whole,
 						   struct migrate_leaf *leaf)
 {
 	enum migrate_choice choice;
@@ -601,6 +583,8 @@ static enum migrate_choice migrate_vma_collect_pte(const struct migrate_vma *mig
 	choice = migrate_vma_choose(migrate, leaf, 1);
 	if (choice < MIGRATE_TAKE)
 		return choice;
+	if (choice == MIGRATE_SPLIT && page_folio(leaf->page) == whole)
+		return MIGRATE_SKIP;
 
 	if (!migrate_folio_grab(migrate, page_folio(leaf->page)))
 		return MIGRATE_SKIP;
@@ -611,12 +595,30 @@ static enum migrate_choice migrate_vma_collect_pte(const struct migrate_vma *mig
 }
 
 /*
+ * Split a folio that is mapped by PTEs. If that fails, say so in @whole. The
+ * folio may be freed after that: @whole is to be compared, nothing else.
+ */
+static void migrate_vma_split_ptes(const struct migrate_vma *migrate,
+				   const struct migrate_leaf *leaf,
+				   const struct folio **whole)
+{
+	const struct folio *folio = page_folio(leaf->page);
+
+	if (!migrate_vma_split(migrate, leaf->page))
+		*whole = folio;
+}
+
+/*
  * Collect from a page table. Returns the address to go on from, which is less
- * than @end if the PMD has to be looked at again.
+ * than @end if the PMD has to be looked at again. A folio that cannot be split is
+ * kept in @whole, so that this is tried once for all its pages. Not all that
+ * lies between them need be its own: pages may have been discarded, copied, or
+ * moved elsewhere.
  */
 static unsigned long migrate_vma_collect_ptes(struct migrate_vma *migrate,
 					      pmd_t *pmdp, unsigned long addr,
-					      unsigned long end)
+					      unsigned long end,
+					      const struct folio **whole)
 {
 	struct vm_area_struct *vma = migrate->vma;
 	enum migrate_choice choice = MIGRATE_SKIP;
@@ -632,7 +634,8 @@ static unsigned long migrate_vma_collect_ptes(struct migrate_vma *migrate,
 
 	lazy_mmu_mode_enable();
 	for (; addr < end; addr += PAGE_SIZE, ptep++) {
-		choice = migrate_vma_collect_pte(migrate, addr, ptep, &leaf);
+		choice = migrate_vma_collect_pte(migrate, addr, ptep, *whole,
+						 &leaf);
 		if (choice == MIGRATE_SPLIT)
 			break;
 		migrate_vma_record(migrate, choice, &leaf, 1);
@@ -652,7 +655,7 @@ static unsigned long migrate_vma_collect_ptes(struct migrate_vma *migrate,
 	pte_unmap_unlock(first, ptl);
 
 	if (choice == MIGRATE_SPLIT)
-		addr = migrate_vma_split_at(migrate, &leaf, addr, end);
+		migrate_vma_split_ptes(migrate, &leaf, whole);
 	return addr;
 }
 
@@ -660,6 +663,7 @@ static int migrate_vma_collect_pmd(pmd_t *pmdp, unsigned long start,
 				   unsigned long end, struct mm_walk *walk)
 {
 	struct migrate_vma *migrate = walk->private;
+	const struct folio *whole = NULL;
 
 	while (start < end) {
 		pmd_t pmd = pmdp_get_lockless(pmdp);
@@ -667,7 +671,8 @@ static int migrate_vma_collect_pmd(pmd_t *pmdp, unsigned long start,
 		if (pmd_none(pmd) || pmd_is_huge(pmd))
 			start = migrate_vma_collect_huge(migrate, pmdp, start, end);
 		else
-			start = migrate_vma_collect_ptes(migrate, pmdp, start, end);
+			start = migrate_vma_collect_ptes(migrate, pmdp, start, end,
+							 &whole);
 		cond_resched();
 	}
 	return 0;
