@@ -56,6 +56,7 @@
 #include <linux/swap.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
+#include <linux/vmstat.h>
 #include <linux/workqueue.h>
 #include <trace/events/pagemap.h>
 #include <asm/tlb.h>
@@ -2056,6 +2057,69 @@ static void locked_huge_stays(struct kunit *test)
 	toy_held_back(test, /* huge = */ true, /* lock = */ true);
 }
 
+/* How many huge pages could not be split since the system has started? */
+static unsigned long toy_splits_failed(unsigned long *events)
+{
+	all_vm_events(events);
+	return events[THP_SPLIT_PAGE_FAILED];
+}
+
+/* Collect, and give up. There must be one entry, and it must be src[@i]. */
+static void toy_expect_only(struct toy_test *t, struct migrate_vma *args,
+			    unsigned long i, unsigned long entry)
+{
+	mmap_read_lock(current->mm);
+	args->vma = vma_lookup(current->mm, t->addr);
+	KUNIT_EXPECT_EQ(t->test, migrate_vma_setup(args), 0);
+	KUNIT_EXPECT_EQ(t->test, args->cpages, 1);
+	KUNIT_EXPECT_EQ(t->test, args->npages, TOY_NR);
+	KUNIT_EXPECT_EQ(t->test, args->src[i] & (MIGRATE_PFN_VALID |
+						 MIGRATE_PFN_MIGRATE |
+						 MIGRATE_PFN_COMPOUND), entry);
+	migrate_vma_finalize(args);
+	mmap_read_unlock(current->mm);
+}
+
+/*
+ * A huge page that cannot be split stays, but not what lies between its pages:
+ * another page, or nothing. One attempt to split it is enough.
+ */
+static void held_huge_with_gap(struct kunit *test)
+{
+	const unsigned long gap = 5, failures = IS_ENABLED(CONFIG_VM_EVENT_COUNTERS);
+	unsigned long *events, before;
+	struct migrate_vma args = {};
+	struct folio *folio;
+	struct toy_test t;
+
+	if (!toy_begin(test, &t, /* huge = */ true))
+		return;
+	events = kunit_kcalloc(test, NR_VM_EVENT_ITEMS, sizeof(*events), GFP_KERNEL);
+	toy_fill(&t, TOY_NR);
+	folio = toy_get_folio(&t, 0);
+	if (!folio || !events || !toy_one_begin(&t, &args, TOY_NR)) {
+		KUNIT_FAIL(test, "no memory");
+		goto out_put;
+	}
+	KUNIT_EXPECT_EQ(test, folio_nr_pages(folio), TOY_NR);
+
+	KUNIT_EXPECT_EQ(test, toy_discard(&t, toy_page_addr(&t, gap), PAGE_SIZE), 0);
+	toy_fill(&t, TOY_NR);
+	before = toy_splits_failed(events);
+	toy_expect_only(&t, &args, gap, MIGRATE_PFN_VALID | MIGRATE_PFN_MIGRATE);
+	KUNIT_EXPECT_EQ(test, toy_splits_failed(events) - before, failures);
+	toy_check_filled(&t, TOY_NR);
+
+	KUNIT_EXPECT_EQ(test, toy_discard(&t, toy_page_addr(&t, gap), PAGE_SIZE), 0);
+	before = toy_splits_failed(events);
+	toy_expect_only(&t, &args, gap, MIGRATE_PFN_MIGRATE);
+	KUNIT_EXPECT_EQ(test, toy_splits_failed(events) - before, failures);
+out_put:
+	if (folio)
+		folio_put(folio);
+	toy_end(&t);
+}
+
 /* Memory is short: some of it is left, and goes when there is memory again. */
 static void evicted_in_part(struct kunit *test)
 {
@@ -2964,6 +3028,7 @@ static struct kunit_case migrate_device_cases[] = {
 	KUNIT_CASE(held_huge_stays),
 	KUNIT_CASE(locked_small_stays),
 	KUNIT_CASE(locked_huge_stays),
+	KUNIT_CASE(held_huge_with_gap),
 	KUNIT_CASE(evicted_in_part),
 	KUNIT_CASE(two_devices),
 	KUNIT_CASE(fault_on_part_of_huge),
