@@ -194,11 +194,15 @@ static inline int migrate_misplaced_folio_prepare(struct folio *folio,
  *	Source: the page, or the hole if there is no page, can be migrated. It
  *	is clear after migrate_vma_pages() for those that were not.
  * ``MIGRATE_PFN_WRITE``
- *	Source: the page was mapped writable.
- *	Target: map the new page writable.
+ *	Source: the page was mapped writable where migrate_vma_setup() found it.
+ *	It is clear for pages that were named by their pfn.
+ *	Target: ignored. The new page is mapped as the old one was, and in a hole
+ *	as the VMA allows.
  * ``MIGRATE_PFN_COMPOUND``
- *	The entry stands for all the pages of a PMD-sized folio, and the other
- *	entries of the folio are zero.
+ *	The entry stands for all the pages of a large folio, or for a hole of the
+ *	size of a PMD, and the slots behind it up to this size are zero. From
+ *	migrate_vma_setup() the folio has the size of a PMD, too; a folio that was
+ *	named by its pfn may have any size.
  */
 #define MIGRATE_PFN_VALID	BIT(0)
 #define MIGRATE_PFN_MIGRATE	BIT(1)
