@@ -1584,8 +1584,9 @@ EXPORT_SYMBOL(migrate_vma_finalize);
 /*
  * Lock the folio that starts at @pfn and make it the entry @src[0], unless it
  * is free, a tail, or locked. Its order is known, and stays, only while it is
- * locked. Returns the number of slots that are done: all @room if the folio is
- * larger than that, which ends the scan.
+ * referenced: a split must freeze the references. Returns the number of slots
+ * that are done, one if the folio is free; all @room if the folio is larger than
+ * that, which ends the scan.
  */
 static unsigned long migrate_device_lock(unsigned long *src, unsigned long room,
 					 unsigned long pfn)
@@ -1596,13 +1597,12 @@ static unsigned long migrate_device_lock(unsigned long *src, unsigned long room,
 	*src = 0;
 	if (!folio)
 		return 1;
-	if (!folio_trylock(folio)) {
-		folio_put(folio);
-		return 1;
-	}
 
 	nr = folio_nr_pages(folio);
-	if (nr > room) {
+	if (!folio_trylock(folio)) {
+		folio_put(folio);
+		nr = min(nr, room);
+	} else if (nr > room) {
 		migrate_folio_release(NULL, folio);
 		nr = room;
 	} else {
@@ -1651,7 +1651,10 @@ EXPORT_SYMBOL(migrate_device_range);
  * @npages: slots in @src_pfns
  *
  * The same as migrate_device_range() for pages that need not be neighbours. A
- * large folio uses as many slots as it has pages.
+ * large folio uses as many slots as it has pages, which are cleared behind its
+ * entry whatever they held. How large a free one was nobody knows, so the slots
+ * behind it are read: all slots must hold a frame number of the device, as those
+ * of the tail pages are.
  *
  * Context: Process context, may sleep. No lock is needed.
  * Return: 0.
