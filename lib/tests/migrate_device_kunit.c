@@ -2057,6 +2057,47 @@ static void locked_huge_stays(struct kunit *test)
 	toy_held_back(test, /* huge = */ true, /* lock = */ true);
 }
 
+/*
+ * Pages that are named one by one: the slots behind a huge page belong to it, even
+ * if it cannot be had because somebody has locked it.
+ */
+static void locked_huge_steps_over(struct kunit *test)
+{
+	const unsigned long nr = TOY_NR + 1;
+	unsigned long *src, *dst, i;
+	struct folio *folio;
+	struct toy_test t;
+
+	if (!toy_begin(test, &t, /* huge = */ true))
+		return;
+	src = kunit_kcalloc(test, nr, sizeof(*src), GFP_KERNEL);
+	dst = kunit_kcalloc(test, nr, sizeof(*dst), GFP_KERNEL);
+	toy_fill(&t, 2 * TOY_NR);
+	toy_pull_all(&t, TOY_NR);
+	t.toy->refuse_huge = true;
+	toy_pull_all(&t, 2 * TOY_NR);
+	t.toy->refuse_huge = false;
+	KUNIT_EXPECT_EQ(test, toy_held(&t), 2 * TOY_NR);
+
+	folio = toy_first_folio(&t);
+	if (src && dst) {
+		/* Two small pages: one where a tail belongs, one behind it all. */
+		for (i = 0; i < nr; i++)
+			src[i] = t.toy->first + i;
+		src[1] = t.toy->first + TOY_NR + 1;
+		folio_lock(folio);
+		migrate_device_pfns(src, nr);
+		KUNIT_EXPECT_NULL(test, memchr_inv(src, 0, TOY_NR * sizeof(*src)));
+		toy_answer_system(src, dst, nr);
+		migrate_device_pages(src, dst, nr);
+		migrate_device_finalize(src, dst, nr);
+		folio_unlock(folio);
+	}
+	KUNIT_EXPECT_EQ(test, toy_held(&t), 2 * TOY_NR - 1);
+	toy_check_filled(&t, 2 * TOY_NR);
+	toy_end(&t);
+}
+
 /* How many huge pages could not be split since the system has started? */
 static unsigned long toy_splits_failed(unsigned long *events)
 {
@@ -3028,6 +3069,7 @@ static struct kunit_case migrate_device_cases[] = {
 	KUNIT_CASE(held_huge_stays),
 	KUNIT_CASE(locked_small_stays),
 	KUNIT_CASE(locked_huge_stays),
+	KUNIT_CASE(locked_huge_steps_over),
 	KUNIT_CASE(held_huge_with_gap),
 	KUNIT_CASE(evicted_in_part),
 	KUNIT_CASE(two_devices),
