@@ -8,6 +8,10 @@
 # PATTERN picks some of them.  What our files refer to has to be defined by
 # something that the variant links; see missing_symbols().
 #
+# riscv64-no-MMU is as small as a kernel gets, and has none of our files: what is
+# built are the files that get our headers by mm/internal.h. uml-KUNIT has the
+# tests that kunit.py runs by default.
+#
 # ARCH-drivers is one more: our files, and against our headers those files of
 # the base that move memory to a device and back.  ARCH-no-OPTION-linked is a
 # whole kernel, less some drivers.
@@ -33,6 +37,7 @@ FEATURES="RT KCSAN UBSAN DEBUG_VM"
 # With all options that they have; the first two without HUGE as well.
 OTHERS="riscv64 s390x alpha loongarch64 mips64 parisc parisc64 powerpc powerpc64
 	powerpc64le sparc64"
+INTERNAL='^#include "(../mm/)?internal\.h"'
 HEADERS='^#include (<linux/(migrate|migrate_mode|pagewalk|balloon)|"(migrate|zpdesc))\.h'
 
 # off_with OPTION: the symbols that are off when OPTION is.  Everything else
@@ -220,6 +225,10 @@ fragment()
 {
 	local symbol
 
+	case $1 in
+	MMU) printf 'CONFIG_%s\n' MMU=n NONPORTABLE=y && return ;;
+	KUNIT) cat kconfig/uml.config && printf 'CONFIG_%s=y\n' KUNIT KUNIT_ALL_TESTS && return ;;
+	esac
 	{
 		cat kconfig/guest.config kconfig/series.config
 		case $arch in
@@ -311,7 +320,10 @@ build()
 		(cd "$dir" && rm -f "${others[@]}")
 	fi
 	all_linked >"$dir.linked" || return 1
-	{ with_line "$HEADERS" && users; } | sort -u >"$dir.objects"
+	{
+		with_line "$HEADERS" && users
+		[ "$1" != MMU ] || with_line "$INTERNAL"
+	} | sort -u >"$dir.objects"
 	# One that is a driver as well is built as such.
 	mapfile -t objects < <(printf '%s\n' "${others[@]}" |
 		grep -vxFf - "$dir.objects")
@@ -330,7 +342,7 @@ told()
 		say "$name: $(grep -c '^  CC ' "$log") compiled, linked, $((SECONDS - start)) s"
 		return ;;
 	esac
-	read=$(sed -n 's/^  CHECK *//p' "$log" | grep -cxFf "$out/ours")
+	read=$(sed -n 's/^  CHECK *//p' "$log" | grep -cxFf "$out/ours" || true)
 	say "$name: $(grep -c '^  CC ' "$log") compiled, $read of ours read by sparse," \
 		"${others[*]:+${#others[@]} drivers, }no findings," \
 		"$(wc -l <"$dir.wanted") symbols found, $((SECONDS - start)) s"
@@ -345,7 +357,7 @@ variant()
 	local wrong='' undefined='' karch cross srcarch bits compiler
 	local objects=() others=()
 
-	case " all drivers $(xargs <<<"$FEATURES") " in
+	case " all drivers KUNIT $(xargs <<<"$FEATURES") " in
 	*" $2 "*) name=$arch-$2 ;;
 	esac
 	case $2 in
@@ -413,6 +425,8 @@ done
 for arch in riscv64 s390x; do
 	variant "$arch" HUGE
 done
+variant riscv64 MMU
+variant uml KUNIT
 for option in THP HUGE; do
 	variant x86_64 "$option-linked"
 done
