@@ -411,12 +411,13 @@ static bool move_search_one(struct folio *folio, struct vm_area_struct *vma,
 }
 
 /*
- * Does anybody else map @folio, which is locked and mapped in @mm? 1 or 0, or
- * -EAGAIN if that cannot be said now: hugetlb takes i_mmap_rwsem before the lock
- * of a folio, so here it can only be tried. Of an anonymous folio the mmap lock
- * of @mm keeps the anon_vma, which a VMA of @mm is linked to.
+ * Does anybody else map @folio, which is locked and mapped in @mm? hugetlb takes
+ * i_mmap_rwsem before the lock of a folio, so here it can only be tried. Where
+ * that fails, the estimate stands that led to the question: somebody does. Of an
+ * anonymous folio the mmap lock of @mm keeps the anon_vma, which a VMA of @mm is
+ * linked to.
  */
-static int move_search_others(struct folio *folio, const struct mm_struct *mm)
+static bool move_search_others(struct folio *folio, const struct mm_struct *mm)
 {
 	struct move_search search = { .mm = mm };
 	struct rmap_walk_control rwc = {
@@ -427,7 +428,7 @@ static int move_search_others(struct folio *folio, const struct mm_struct *mm)
 	};
 
 	rmap_walk(folio, &rwc);
-	return rwc.contended ? -EAGAIN : search.found;
+	return rwc.contended || search.found;
 }
 
 /*
@@ -439,22 +440,18 @@ static int move_search_others(struct folio *folio, const struct mm_struct *mm)
 static bool move_ask(struct move_run *run)
 {
 	struct folio *folio = run->walk.folio;
-	int ret = -EAGAIN;
 
 	folio_get(folio);
 	move_walk_release(&run->walk);
-	if (folio_trylock(folio)) {
-		ret = move_search_others(folio, run->walk.mm);
-		folio_unlock(folio);
-	}
-	if (ret < 0) {
+	if (!folio_trylock(folio)) {
 		folio_put(folio);
 		return false;
 	}
 	if (run->asked)
 		folio_put(run->asked);
 	run->asked = folio;
-	run->asked_shared = ret;
+	run->asked_shared = move_search_others(folio, run->walk.mm);
+	folio_unlock(folio);
 	return true;
 }
 

@@ -813,6 +813,54 @@ static void hugetlb_mapped_twice(const void *arg)
 	file_mapped_twice(mig_meminfo("Hugepagesize") * KB, MFD_HUGETLB);
 }
 
+/* A process that moves a page to and fro, and counts how often it did. */
+static void __noreturn move_for_ever(void *page, int *moved)
+{
+	int node, status;
+	size_t round;
+
+	touch_page(page);
+	for (round = 0;; round++) {
+		node = round % 2 ? MIG_A : MIG_B;
+		if (!mig_move_pages(0, 1, &page, &node, &status, MIG_MF_MOVE_ALL) &&
+		    status == node)
+			__atomic_add_fetch(moved, 1, __ATOMIC_RELAXED);
+	}
+}
+
+/*
+ * Whoever moves one page of a hugetlb file keeps the kernel from finding out who
+ * maps the others. A shared page is called shared all the same, and not busy.
+ */
+static void hugetlb_of_busy_file(const void *arg)
+{
+	size_t size = mig_meminfo("Hugepagesize") * KB;
+	int *moved = mig_map(mig_psize, PROT_READ | PROT_WRITE,
+			     MAP_SHARED | MAP_ANONYMOUS, -1);
+	double end = mig_seconds() + 20;
+	pid_t other, mover;
+	int fd, round;
+	char *mem;
+
+	mig_hugetlb_reserve(MIG_A, 2);
+	mig_hugetlb_reserve(MIG_B, 1);
+	mem = new_file(2 * size, MFD_HUGETLB, &fd);
+	name(mem, MIG_B);
+	other = mig_holder(touch_page, mem);
+	mover = fork();
+	if (!mover)
+		move_for_ever(mem + size, moved);
+	for (round = 0;
+	     round < 500 || __atomic_load_n(moved, __ATOMIC_RELAXED) < 20; round++) {
+		if (mig_seconds() > end)
+			mig_skip("the file was not busy");
+		expect_shared(MIG_B);
+	}
+	mig_end_holder(mover);
+	mig_end_holder(other);
+	expect_contents(mem, 2 * size);
+}
+
 /* As many processes as want to, and more than one of them has VMAs. */
 static void file_of_many(const void *arg)
 {
@@ -1712,6 +1760,7 @@ static const struct mig_case cases[] = {
 	  .wrong = SHARED_WRONG },
 	{ "hugetlb page of a file mapped twice", hugetlb_mapped_twice,
 	  .wrong = SHARED_WRONG },
+	{ "shared hugetlb page of a busy file: EACCES", hugetlb_of_busy_file },
 	{ "page of a file that 65 processes map", file_of_many },
 	{ "large folio whose last user was the third", last_of_three,
 	  .wrong = SHARED_WRONG },
