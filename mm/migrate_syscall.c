@@ -57,6 +57,14 @@
 #define MOVE_CHUNK		512
 #define MOVE_CHUNK_SMALL	16
 
+/*
+ * How many VMAs are looked through for other users of a page. One of another
+ * process costs about as much as a fault that finds its page: a microsecond or
+ * less. So those who wait for the lock of the folio, of the file or of the
+ * address space meanwhile do so for a millisecond at most.
+ */
+#define MOVE_SEARCH_MAX		1024
+
 /* Memory that an address needs: itself, its node and its status. */
 #define MOVE_SLOT		(sizeof(unsigned long) + 2 * sizeof(int))
 
@@ -384,38 +392,45 @@ static void move_walk_wait(struct move_walk *walk)
 /**
  * struct move_search - search for a process that maps a folio
  * @mm: The one that is known to.
- * @found: There is another one.
+ * @nr_vmas: How many VMAs have been looked at.
+ * @found: There is another one, or there are too many VMAs to tell.
  */
 struct move_search {
 	const struct mm_struct *mm;
+	unsigned int nr_vmas;
 	bool found;
 };
 
-static bool move_search_skips(struct vm_area_struct *vma, void *arg)
+static bool move_search_vma(struct folio *folio, struct vm_area_struct *vma,
+			    unsigned long addr)
 {
-	const struct move_search *search = arg;
+	DEFINE_FOLIO_VMA_WALK(pvmw, folio, vma, addr, 0);
 
-	return vma->vm_mm == search->mm;
+	if (!page_vma_mapped_walk(&pvmw))
+		return false;
+	page_vma_mapped_walk_done(&pvmw);
+	return true;
 }
 
+/* An &rmap_walk_control.rmap_one: go on to the next VMA? */
 static bool move_search_one(struct folio *folio, struct vm_area_struct *vma,
 			    unsigned long addr, void *arg)
 {
-	DEFINE_FOLIO_VMA_WALK(pvmw, folio, vma, addr, 0);
 	struct move_search *search = arg;
 
-	search->found = page_vma_mapped_walk(&pvmw);
-	if (search->found)
-		page_vma_mapped_walk_done(&pvmw);
+	if (search->nr_vmas++ == MOVE_SEARCH_MAX)
+		search->found = true;
+	else if (vma->vm_mm != search->mm)
+		search->found = move_search_vma(folio, vma, addr);
 	return !search->found;
 }
 
 /*
  * Does anybody else map @folio, which is locked and mapped in @mm? hugetlb takes
  * i_mmap_rwsem before the lock of a folio, so here it can only be tried. Where
- * that fails, the estimate stands that led to the question: somebody does. Of an
- * anonymous folio the mmap lock of @mm keeps the anon_vma, which a VMA of @mm is
- * linked to.
+ * that fails, or the search would take too long, the estimate stands that led to
+ * the question: somebody does. Of an anonymous folio the mmap lock of @mm keeps
+ * the anon_vma, which a VMA of @mm is linked to.
  */
 static bool move_search_others(struct folio *folio, const struct mm_struct *mm)
 {
@@ -424,7 +439,6 @@ static bool move_search_others(struct folio *folio, const struct mm_struct *mm)
 		.arg = &search,
 		.try_lock = folio_test_hugetlb(folio),
 		.rmap_one = move_search_one,
-		.invalid_vma = move_search_skips,
 	};
 
 	rmap_walk(folio, &rwc);
@@ -435,7 +449,7 @@ static bool move_search_others(struct folio *folio, const struct mm_struct *mm)
  * Find out who else maps the folio that was looked up last. The locks of the
  * rmap come before that of the page table, which therefore is released: the
  * reference keeps the folio, and the caller has to look again. Returns false if
- * somebody else has locked the folio.
+ * somebody else has locked the folio, or nobody waits for the answer.
  */
 static bool move_ask(struct move_run *run)
 {
@@ -443,7 +457,7 @@ static bool move_ask(struct move_run *run)
 
 	folio_get(folio);
 	move_walk_release(&run->walk);
-	if (!folio_trylock(folio)) {
+	if (fatal_signal_pending(current) || !folio_trylock(folio)) {
 		folio_put(folio);
 		return false;
 	}
@@ -466,8 +480,9 @@ static void move_ask_end(struct move_run *run)
 /*
  * Does the estimate that others map @folio stand as it is? Pages of large folios
  * are mapped one by one, and those of KSM are merged from anywhere. Of the rest
- * an mm maps an anonymous folio once, and one of a file once in each VMA at most.
- * What has no mapping, such as pages of a driver, has no rmap to be asked.
+ * an mm maps an anonymous folio once, and one of a file once in each VMA at most,
+ * and no search gets beyond MOVE_SEARCH_MAX of those. What has no mapping, such as
+ * pages of a driver, has no rmap to be asked.
  */
 static bool move_surely_shared(const struct folio *folio,
 			       const struct mm_struct *mm)
@@ -477,7 +492,8 @@ static bool move_surely_shared(const struct folio *folio,
 	if (folio_test_ksm(folio) ||
 	    (folio_test_large(folio) && !folio_test_hugetlb(folio)))
 		return false;
-	return folio_test_anon(folio) || folio_mapcount(folio) > mm->map_count;
+	return folio_test_anon(folio) ||
+	       folio_mapcount(folio) > min(mm->map_count, MOVE_SEARCH_MAX);
 }
 
 /* -EACCES if others map @folio and it may not be moved then, 0, or MOVE_ASK. */
@@ -645,7 +661,7 @@ static int move_decide(struct move_run *run, unsigned long addr, int node)
 		return status;
 	if (move_ask(run))
 		status = move_queue(run, addr, node);
-	/* It is locked, or not the same page any more. */
+	/* It is locked, or not the same page any more, or we are killed. */
 	return status == MOVE_ASK ? move_postpone_wait(run, addr) : status;
 }
 
