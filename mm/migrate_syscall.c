@@ -161,7 +161,7 @@ enum {
  * @walk: Finds the pages.
  * @chunk: The addresses at hand.
  * @allowed: Nodes that the owner of the memory may use.
- * @full: Nodes that had no memory for a folio.
+ * @full: Nodes that had no memory for a small folio.
  * @served: Nodes that pages of the chunk are on because that was asked for.
  * @taken_from: Those of them that a later pass has taken pages from.
  * @shared: Move also what other processes map.
@@ -718,17 +718,46 @@ static bool move_retry(struct move_run *run, struct list_head *list)
 	return false;
 }
 
-/* Move the folios of one queue and keep those that do not want to. */
-static void move_flush_queue(struct move_run *run, struct move_queue *queue,
-			     int node)
+static int move_try(struct move_run *run, struct list_head *list, int node)
 {
 	int err;
 
 	do {
-		err = move_migrate(&queue->list, node);
-	} while (err > 0 && move_retry(run, &queue->list));
+		err = move_migrate(list, node);
+	} while (err > 0 && move_retry(run, list));
+	return err;
+}
+
+/* Give up on the large folios on @list. Returns false if there were none. */
+static bool move_give_up_large(struct move_run *run, struct list_head *list)
+{
+	struct folio *folio, *next;
+	bool found = false;
+
+	list_for_each_entry_safe(folio, next, list, lru) {
+		if (!folio_test_large(folio))
+			continue;
+		list_move_tail(&folio->lru, &run->failed);
+		found = true;
+	}
+	return found;
+}
+
+/*
+ * Move the folios of one queue and keep those that do not want to. The first one
+ * without a target ends an attempt. If that may have been a large one, there may
+ * still be memory for the small ones.
+ */
+static void move_flush_queue(struct move_run *run, struct move_queue *queue,
+			     int node)
+{
+	int err = move_try(run, &queue->list, node);
 
 	queue->err = err > 0 ? -EBUSY : err;
+	if (err == -ENOMEM && move_give_up_large(run, &queue->list))
+		err = move_try(run, &queue->list, node);
+	if (err == -ENOMEM)
+		node_set(node, run->full);
 	list_splice_tail_init(&queue->list, &run->failed);
 }
 
@@ -799,9 +828,6 @@ static bool move_flush(struct move_run *run, unsigned int first)
 
 	move_flush_queue(run, hugetlbs, node);
 	move_flush_queue(run, folios, node);
-	if (folios->err == -ENOMEM)
-		node_set(node, run->full);
-
 	if (folios->err || hugetlbs->err)
 		move_settle_each(run, first);
 	else

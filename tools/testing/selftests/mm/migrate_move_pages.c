@@ -1392,6 +1392,31 @@ static void no_memory(const void *arg)
 	expect_contents(mem, 4 * mig_psize);
 }
 
+/*
+ * A folio finds no memory as a whole and cannot be split as it is pinned. There
+ * is memory for small ones: those along with it and those behind it, of which
+ * there are more than the kernel looks at in one go.
+ */
+static void no_memory_for_large(const void *arg)
+{
+	char *mem = some_pages(600), *large = mig_thp_on(64 * KB, 64, MIG_A);
+	int fd = prepare_failures(), pin = mig_pin(large, mig_psize);
+	size_t i;
+
+	mig_must_set(FAIL_PAGES "min-order", "1");
+	name(large, MIG_B);
+	name_all(mem, 600 * mig_psize, MIG_B);
+	move_without_memory(fd);
+	expect_ret(-ENOMEM);
+	expect_status(0, -ENOMEM);
+	for (i = 1; i < call.nr; i++)
+		expect_moved(i);
+	mig_check(mig_node_of(large) == MIG_A, "moved without memory");
+	mig_unpin(pin);
+	expect_contents(large, 64 * KB);
+	expect_contents(mem, 600 * mig_psize);
+}
+
 /**
  * struct shuttle - a page that goes to and fro between two addresses
  * @from: one of them
@@ -1818,6 +1843,8 @@ static const struct mig_case cases[] = {
 	{ "page of a ring, no cache is drained", ring_drains_nothing,
 	  .wrong = DRAIN_WRONG },
 	{ "no memory: ENOMEM", no_memory, .wrong = NOMEM_WRONG },
+	{ "no memory for a large folio: ENOMEM", no_memory_for_large,
+	  .wrong = NOMEM_WRONG },
 	{ "no memory, and the page has gone: ENOMEM", no_memory_for_one_gone,
 	  .wrong = NOMEM_WRONG },
 	{ "moved by somebody else as well", moved_by_others,
