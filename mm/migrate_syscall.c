@@ -479,18 +479,19 @@ static void move_ask_end(struct move_run *run)
 
 /*
  * Does the estimate that others map @folio stand as it is? Pages of large folios
- * are mapped one by one, and those of KSM are merged from anywhere. Of the rest
- * an mm maps an anonymous folio once, and one of a file once in each VMA at most,
- * and no search gets beyond MOVE_SEARCH_MAX of those. What has no mapping, such as
- * pages of a driver, has no rmap to be asked.
+ * are mapped one by one. Of the rest an mm maps an anonymous folio once, and one
+ * of a file once in each VMA at most, and no search gets beyond MOVE_SEARCH_MAX of
+ * those. One of KSM, which is small and anonymous, may be mapped several times by
+ * one mm, but its rmap cannot tell: ksmd maps it in the place of another page
+ * first, without its lock, and makes that known to the rmap later. What has no
+ * mapping, such as pages of a driver, has no rmap to be asked.
  */
 static bool move_surely_shared(const struct folio *folio,
 			       const struct mm_struct *mm)
 {
 	if (!READ_ONCE(folio->mapping))
 		return true;
-	if (folio_test_ksm(folio) ||
-	    (folio_test_large(folio) && !folio_test_hugetlb(folio)))
+	if (folio_test_large(folio) && !folio_test_hugetlb(folio))
 		return false;
 	return folio_test_anon(folio) ||
 	       folio_mapcount(folio) > min(mm->map_count, MOVE_SEARCH_MAX);
