@@ -429,8 +429,14 @@ static bool move_search_one(struct folio *folio, struct vm_area_struct *vma,
  * Does anybody else map @folio, which is locked and mapped in @mm? hugetlb takes
  * i_mmap_rwsem before the lock of a folio, so here it can only be tried. Where
  * that fails, or the search would take too long, the estimate stands that led to
- * the question: somebody does. Of an anonymous folio the mmap lock of @mm keeps
- * the anon_vma, which a VMA of @mm is linked to.
+ * the question: somebody does.
+ *
+ * Of an anonymous folio the mmap lock of @mm keeps the anon_vma, which a VMA of
+ * @mm is linked to. Even if @mm does not map the folio any more, it still belongs
+ * to that anon_vma: only a page that is exclusive to one mm is given to another
+ * anon_vma, and the reference from when @mm did map it keeps the others from
+ * making it exclusive to them. hugetlb does so whatever references there are, so
+ * an anonymous folio of hugetlb must not get here.
  */
 static bool move_search_others(struct folio *folio, const struct mm_struct *mm)
 {
@@ -441,6 +447,8 @@ static bool move_search_others(struct folio *folio, const struct mm_struct *mm)
 		.rmap_one = move_search_one,
 	};
 
+	VM_WARN_ON_ONCE_FOLIO(folio_test_hugetlb(folio) && folio_test_anon(folio),
+			      folio);
 	rmap_walk(folio, &rwc);
 	return rwc.contended || search.found;
 }
