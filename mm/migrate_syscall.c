@@ -522,7 +522,9 @@ static int move_check_shared(const struct move_run *run, struct folio *folio)
 /*
  * Whether a cache of a CPU may hold a reference to @folio, apart from @known
  * ones. Other references are as good as one of a cache; but a cache holds few,
- * and a pin counts as many. What has no mapping has never been on an LRU.
+ * and a pin counts as many. What has no mapping is not drained for: it is mapped
+ * by a driver and has never been on an LRU, or it has been truncated since it was
+ * isolated, and no address leads to it any more.
  *
  * Mappings may come and go meanwhile. With the expected number from before and
  * after it is the drain that is made for nothing, and not the one left undone.
