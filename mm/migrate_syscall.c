@@ -303,34 +303,66 @@ static bool move_walk_present(const struct folio_walk *fw)
 	}
 }
 
-/* What folio_walk_start() would find in a page table that is held already. */
-static struct folio *move_walk_pte(struct move_walk *walk, unsigned long addr)
+/* What move_walk_node() says of a folio that is no zeropage. */
+static int move_normal_node(const struct folio *folio)
 {
-	const pte_t pte = ptep_get(walk->table + pte_index(addr));
-	struct page *page;
-
-	if (likely(pte_present(pte))) {
-		walk->moving = false;
-		page = vm_normal_page(walk->vma, addr, pte);
-		if (!page && is_zero_pfn(pte_pfn(pte)))
-			page = pte_page(pte);
-		return page ? page_folio(page) : NULL;
-	}
-
-	if (!softleaf_is_migration(softleaf_from_pte(pte)))
-		return NULL;
-	walk->moving = true;
-	return softleaf_to_folio(softleaf_from_pte(pte));
+	return folio_is_zone_device(folio) ? -ENOENT : folio_nid(folio);
 }
 
-/* Find the folio at @addr, which is within the VMA. */
-static struct folio *move_walk_folio(struct move_walk *walk, unsigned long addr)
+static int move_folio_node(const struct folio *folio)
 {
-	if (move_walk_holds(walk, addr)) {
-		if (walk->fw.level == FW_LEVEL_PTE)
-			walk->folio = move_walk_pte(walk, addr);
-		return walk->folio;
+	if (!folio)
+		return -ENOENT;
+	if (is_zero_folio(folio) || is_huge_zero_folio(folio))
+		return -EFAULT;
+	return move_normal_node(folio);
+}
+
+/* The folio that an entry leads to which maps no ordinary page, or NULL. */
+static noinline struct folio *move_walk_special(struct move_walk *walk, pte_t pte)
+{
+	softleaf_t entry;
+
+	if (pte_present(pte)) {
+		walk->moving = false;
+		return is_zero_pfn(pte_pfn(pte)) ? page_folio(pte_page(pte)) : NULL;
 	}
+	entry = softleaf_from_pte(pte);
+	walk->moving = softleaf_is_migration(entry);
+	return walk->moving ? softleaf_to_folio(entry) : NULL;
+}
+
+/*
+ * What folio_walk_start() would find, with the right lock held already. A page
+ * that vm_normal_page() returns is no zeropage.
+ */
+static int move_walk_held(struct move_walk *walk, unsigned long addr)
+{
+	struct page *page;
+	pte_t pte;
+
+	if (walk->fw.level != FW_LEVEL_PTE)
+		return move_folio_node(walk->folio);
+
+	pte = ptep_get(walk->table + pte_index(addr));
+	page = pte_present(pte) ? vm_normal_page(walk->vma, addr, pte) : NULL;
+	if (unlikely(!page)) {
+		walk->folio = move_walk_special(walk, pte);
+		return move_folio_node(walk->folio);
+	}
+	walk->moving = false;
+	walk->folio = page_folio(page);
+	return move_normal_node(walk->folio);
+}
+
+/* move_walk_node() for an address that may be tagged, with any lock held. */
+static noinline int move_walk_find(struct move_walk *walk, unsigned long addr)
+{
+	addr = untagged_addr_remote(walk->mm, addr);
+	if (!move_walk_vma(walk, addr))
+		return -EFAULT;
+	if (move_walk_holds(walk, addr))
+		return move_walk_held(walk, addr);
 
 	move_walk_release(walk);
 	cond_resched();
@@ -340,7 +372,7 @@ static struct folio *move_walk_folio(struct move_walk *walk, unsigned long addr)
 		walk->moving = !move_walk_present(&walk->fw);
 		move_walk_range(walk, addr);
 	}
-	return walk->folio;
+	return move_folio_node(walk->folio);
 }
 
 /*
@@ -348,23 +380,15 @@ static struct folio *move_walk_folio(struct move_walk *walk, unsigned long addr)
  * the page table lock. -EFAULT if there can be none or it is the zeropage,
  * -ENOENT if there is none, or none that is the kernel's to move. A page that
  * somebody is moving has not left its node yet.
+ *
+ * An address for which the right lock is held is in the same VMA as the one
+ * before, and has no tag.
  */
 static int move_walk_node(struct move_walk *walk, unsigned long addr)
 {
-	struct folio *folio;
-
-	addr = untagged_addr_remote(walk->mm, addr);
-	if (!move_walk_vma(walk, addr))
-		return -EFAULT;
-
-	folio = move_walk_folio(walk, addr);
-	if (!folio)
-		return -ENOENT;
-	if (is_zero_folio(folio) || is_huge_zero_folio(folio))
-		return -EFAULT;
-	if (folio_is_zone_device(folio))
-		return -ENOENT;
-	return folio_nid(folio);
+	if (likely(move_walk_holds(walk, addr)))
+		return move_walk_held(walk, addr);
+	return move_walk_find(walk, addr);
 }
 
 /*
@@ -633,18 +657,15 @@ static bool move_try_isolate(struct move_run *run, struct folio *folio,
 }
 
 /*
- * Decide what to do about the page at @addr on the way to @node, and return its
- * status; MOVE_ASK if the rmap has to say who uses it.
+ * Decide what to do about the page at @addr on the way from @nid to @node, and
+ * return its status; MOVE_ASK if the rmap has to say who uses it.
  */
-static int move_queue(struct move_run *run, unsigned long addr, int node)
+static int move_queue(struct move_run *run, unsigned long addr, int nid, int node)
 {
-	const int nid = move_walk_node(&run->walk, addr);
 	struct folio *folio = run->walk.folio;
 	bool may_drain;
 	int ret;
 
-	if (nid < 0 || nid == node)
-		return nid;
 	if (run->walk.moving)
 		return move_postpone_wait(run, addr);
 	if (folio == run->last)
@@ -663,15 +684,24 @@ static int move_queue(struct move_run *run, unsigned long addr, int node)
 	return MOVE_QUEUED;
 }
 
-/* Decide, and find out before what has to be known for it. */
+/* The same for any page at @addr, which may be on @node already, or none. */
 static int move_decide(struct move_run *run, unsigned long addr, int node)
 {
-	int status = move_queue(run, addr, node);
+	const int nid = move_walk_node(&run->walk, addr);
 
-	if (likely(status != MOVE_ASK))
-		return status;
+	if (nid < 0 || nid == node)
+		return nid;
+	return move_queue(run, addr, nid, node);
+}
+
+/* The same with the rmap asked. */
+static noinline int move_decide_asked(struct move_run *run, unsigned long addr,
+				      int node)
+{
+	int status = MOVE_ASK;
+
 	if (move_ask(run))
-		status = move_queue(run, addr, node);
+		status = move_decide(run, addr, node);
 	/* It is locked, or not the same page any more, or we are killed. */
 	return status == MOVE_ASK ? move_postpone_wait(run, addr) : status;
 }
@@ -682,7 +712,7 @@ static int move_gather(struct move_run *run, unsigned int first)
 	struct move_chunk *chunk = &run->chunk;
 	const int node = chunk->node[first];
 	unsigned int i;
-	int err;
+	int err, status;
 
 	run->nr_todo = 0;
 	run->may_drain = false;
@@ -693,8 +723,12 @@ static int move_gather(struct move_run *run, unsigned int first)
 		return err;
 
 	for (i = first; i < chunk->nr; i++) {
-		if (chunk->node[i] == node && chunk->status[i] == MOVE_TODO)
-			chunk->status[i] = move_decide(run, chunk->addr[i], node);
+		if (chunk->node[i] != node || chunk->status[i] != MOVE_TODO)
+			continue;
+		status = move_decide(run, chunk->addr[i], node);
+		if (unlikely(status == MOVE_ASK))
+			status = move_decide_asked(run, chunk->addr[i], node);
+		chunk->status[i] = status;
 	}
 	move_walk_end(&run->walk);
 	move_ask_end(run);
