@@ -45,7 +45,6 @@
 #define SYS_memfd_secret	447
 #endif
 
-#define KSM_DIR			"/sys/kernel/mm/ksm"
 #define THP_DIR			"/sys/kernel/mm/transparent_hugepage"
 
 #define KB			1024UL
@@ -653,33 +652,13 @@ static void uffd_marked(struct area *a, unsigned long unused)
 		  "no uffd-wp bit");
 }
 
-static void wait_merged(long wanted)
-{
-	double end = mig_seconds() + 15;
-
-	while (mig_read_long(KSM_DIR "/pages_sharing") < wanted) {
-		if (mig_seconds() > end)
-			mig_skip("KSM merged only %ld of %ld pages",
-				 mig_read_long(KSM_DIR "/pages_sharing"), wanted);
-		usleep(20000);
-	}
-}
-
 /* Both halves hold the same pages; naming one of them moves both. */
 static void ksm(struct area *a, unsigned long unused)
 {
 	map_anon(a);
 	mig_fill(a->mem, a->len / 2, 1);
 	memcpy(a->mem + a->len / 2, a->mem, a->len / 2);
-	if (madvise(a->mem, a->len, MADV_MERGEABLE))
-		mig_skip("MADV_MERGEABLE: %m");
-	mig_set(KSM_DIR "/sleep_millisecs", "5");
-	mig_set(KSM_DIR "/pages_to_scan", "5000");
-	/* What earlier processes left must not count. */
-	mig_must_set(KSM_DIR "/run", "2");
-	mig_write(KSM_DIR "/run", "1");
-	wait_merged(nr_pages(a) / 2);
-	mig_write(KSM_DIR "/run", "0");
+	mig_ksm_merge(a->mem, a->len, nr_pages(a) / 2);
 	a->named = a->len / 2;
 }
 

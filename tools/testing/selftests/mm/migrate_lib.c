@@ -39,6 +39,7 @@
 #define THP_DIR			"/sys/kernel/mm/transparent_hugepage"
 #define BLOCK_DIR		"/sys/devices/system/memory"
 #define NODE_DIR		"/sys/devices/system/node"
+#define KSM_DIR			"/sys/kernel/mm/ksm"
 
 #define MAX_UNDO		64
 #define MAX_BLOCKS		65536
@@ -1036,6 +1037,32 @@ void mig_hugetlb_reserve(int node, int nr)
 	mig_must_set(path, text);
 	if (mig_read_long(path) != have + nr)
 		mig_skip("node %d has no room for %d hugetlb pages", node, nr);
+}
+
+static void wait_merged(long saved)
+{
+	double end = mig_seconds() + 15;
+
+	while (mig_read_long(KSM_DIR "/pages_sharing") < saved) {
+		if (mig_seconds() > end)
+			mig_skip("KSM merged only %ld of %ld pages",
+				 mig_read_long(KSM_DIR "/pages_sharing"), saved);
+		usleep(20000);
+	}
+}
+
+/* Have KSM merge memory in which so many pages are copies of others. */
+void mig_ksm_merge(void *mem, size_t len, long saved)
+{
+	if (madvise(mem, len, MADV_MERGEABLE))
+		mig_skip("MADV_MERGEABLE: %m");
+	mig_set(KSM_DIR "/sleep_millisecs", "5");
+	mig_set(KSM_DIR "/pages_to_scan", "5000");
+	/* What earlier processes left must not count. */
+	mig_must_set(KSM_DIR "/run", "2");
+	mig_write(KSM_DIR "/run", "1");
+	wait_merged(saved);
+	mig_write(KSM_DIR "/run", "0");
 }
 
 /*

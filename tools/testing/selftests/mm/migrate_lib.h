@@ -199,6 +199,7 @@ int mig_try_pin(void *mem, size_t len);
 int mig_pin(void *mem, size_t len);
 void mig_unpin(int fd);
 void mig_hugetlb_reserve(int node, int nr);
+void mig_ksm_merge(void *mem, size_t len, long saved);
 double mig_seconds(void);
 
 #endif /* __MIGRATE_LIB_H */

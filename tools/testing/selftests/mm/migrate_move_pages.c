@@ -924,6 +924,21 @@ static void file_of_many_vmas(const void *arg)
 	expect_contents(mem, mig_psize);
 }
 
+/* Pages that KSM has merged count as shared, even within one process. */
+static void merged_by_ksm(const void *arg)
+{
+	char *mem = some_pages(2);
+
+	memcpy(mem + mig_psize, mem, mig_psize);
+	mig_ksm_merge(mem, 2 * mig_psize, 1);
+	name(mem, MIG_B);
+	expect_shared(MIG_B);
+	name(mem + mig_psize, MIG_B);
+	move(MIG_MF_MOVE_ALL);
+	expect_all_moved();
+	expect_contents(mem, mig_psize);
+}
+
 /* A child that has found something has said so; its parent ends likewise. */
 static void expect_child(pid_t pid)
 {
@@ -1834,6 +1849,7 @@ static const struct mig_case cases[] = {
 	{ "page of a file that 65 processes map", file_of_many },
 	{ "page of a file with thousands of VMAs", file_of_many_vmas,
 	  .wrong = SHARED_WRONG },
+	{ "page that KSM has merged: EACCES", merged_by_ksm },
 	{ "large folio whose last user was the third", last_of_three,
 	  .wrong = SHARED_WRONG },
 	{ "large folio of which others map a page", large_shared,
