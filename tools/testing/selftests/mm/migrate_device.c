@@ -2,7 +2,9 @@
 /*
  * Device migration where it gets crowded: ranges of which only a part can move,
  * processes that fork, unmap, protect and discard memory while a device holds
- * it, many threads that want one huge page back, eviction, and two devices.
+ * it, many threads that want one huge page back, eviction, and two devices. And
+ * memory of a device that CPUs can use where it is, which leaves the device when
+ * somebody pins it for long.
  *
  * The device is that of lib/test_hmm.c; see test_hmm.sh for how to load it.
  * Every page carries a pattern of its own, so that a page that turns up in the
@@ -32,15 +34,22 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <linux/mempolicy.h>
 #include <linux/userfaultfd.h>
 #include <lib/test_hmm_uapi.h>
+#include <mm/gup_test.h>
 
 #include "vm_util.h"
 
 #define DEVICES		2
+#define MAX_NODES	8
 #define THREADS		4
 #define ROUNDS		8
 #define STRESS_SECONDS	3
+
+/* The first device of each sort. */
+#define PRIVATE		0
+#define COHERENT	2
 
 /*
  * As many pages that are not there khugepaged fetches for a huge one, those that
@@ -140,8 +149,22 @@ static int device_fail_next(int fd, void *addr)
 			  HMM_DMIRROR_FLAG_FAIL_ALLOC, NULL);
 }
 
-/* How many of these pages does the device hold? Negative on error. */
-static long device_holds(int fd, void *addr, unsigned long npages)
+/*
+ * The device gives up all its memory, whoever has it mapped. This blocks for as
+ * long as there is a reference to any of it.
+ */
+static int device_release(int fd)
+{
+	return device_cmd(fd, HMM_DMIRROR_RELEASE, (void *)(long)getpagesize(), 1,
+			  NULL);
+}
+
+/*
+ * Of how many of these pages does the device see @what, as far as @mask goes?
+ * Negative on error.
+ */
+static long device_sees(int fd, void *addr, unsigned long npages,
+			unsigned char mask, unsigned char what)
 {
 	unsigned char *place = malloc(npages);
 	long ret, n = 0;
@@ -150,9 +173,16 @@ static long device_holds(int fd, void *addr, unsigned long npages)
 		return -ENOMEM;
 	ret = device_cmd(fd, HMM_DMIRROR_SNAPSHOT, addr, npages, place);
 	for (unsigned long i = 0; !ret && i < npages; i++)
-		n += (place[i] & PLACE_MASK) == HMM_DMIRROR_PROT_DEV_PRIVATE_LOCAL;
+		n += (place[i] & mask) == what;
 	free(place);
 	return ret ? ret : n;
+}
+
+/* How many of these pages does the device hold? Negative on error. */
+static long device_holds(int fd, void *addr, unsigned long npages)
+{
+	return device_sees(fd, addr, npages, PLACE_MASK,
+			   HMM_DMIRROR_PROT_DEV_PRIVATE_LOCAL);
 }
 
 /* Another process-wide handle that is closed again: the device evicts all. */
@@ -306,16 +336,19 @@ static long thps_counted(size_t pmd)
 	return number_in(path, "");
 }
 
+/* With the devices from number @first on. */
 static void setup(struct __test_metadata *const _metadata,
-		  FIXTURE_DATA(migrate_device) *self, bool huge)
+		  FIXTURE_DATA(migrate_device) *self, int first, bool huge)
 {
 	self->map = MAP_FAILED;
 	self->page = getpagesize();
 	self->pmd = read_pmd_pagesize();
 	for (int i = 0; i < DEVICES; i++) {
-		self->dev[i] = device_open(i);
+		self->dev[i] = device_open(first + i);
 		if (self->dev[i] < 0)
-			SKIP(return, "no /dev/hmm_dmirror%d: load test_hmm", i);
+			SKIP(return, "no /dev/hmm_dmirror%d: load test_hmm%s",
+			     first + i, first == COHERENT ?
+			     " with spm_addr_dev0 and spm_addr_dev1" : "");
 	}
 	if (!self->pmd)
 		SKIP(return, "no huge pages");
@@ -351,8 +384,7 @@ static void teardown(struct __test_metadata *const _metadata,
 	for (int i = 0; i < DEVICES; i++) {
 		if (self->dev[i] < 0)
 			continue;
-		EXPECT_EQ(device_cmd(self->dev[i], HMM_DMIRROR_RELEASE,
-				     (void *)self->page, 1, NULL), 0);
+		EXPECT_EQ(device_release(self->dev[i]), 0);
 		close(self->dev[i]);
 	}
 	if (self->map == MAP_FAILED)
@@ -367,7 +399,7 @@ static void teardown(struct __test_metadata *const _metadata,
 
 FIXTURE_SETUP(migrate_device)
 {
-	setup(_metadata, self, variant->huge);
+	setup(_metadata, self, PRIVATE, variant->huge);
 }
 
 FIXTURE_TEARDOWN(migrate_device)
@@ -377,7 +409,7 @@ FIXTURE_TEARDOWN(migrate_device)
 
 FIXTURE_SETUP(migrate_device_small)
 {
-	setup(_metadata, &self->m, false);
+	setup(_metadata, &self->m, PRIVATE, false);
 }
 
 FIXTURE_TEARDOWN(migrate_device_small)
@@ -387,7 +419,7 @@ FIXTURE_TEARDOWN(migrate_device_small)
 
 FIXTURE_SETUP(migrate_device_huge)
 {
-	setup(_metadata, &self->m, true);
+	setup(_metadata, &self->m, PRIVATE, true);
 }
 
 FIXTURE_TEARDOWN(migrate_device_huge)
@@ -1439,6 +1471,616 @@ TEST_F_TIMEOUT(migrate_device, evict_while_exiting, 120)
 		EXPECT_EQ(device_evict(0), 0);
 		EXPECT_EQ(child_status(pid), 0);
 	}
+}
+
+/*
+ * Coherent memory: that of a device which CPUs can use where it is
+ *
+ * The test driver has one range of it for each device. It divides the range when
+ * it needs the first page, into pages of the size of that one, and not again before
+ * it has given up the range. So a test uses one size. No test unmaps a part of a
+ * huge page, or writes to a huge page that is shared: Linux 7.3.4 would put it on
+ * the list of folios to split, where memory of a device must not be.
+ */
+FIXTURE(migrate_device_coherent)
+{
+	FIXTURE_DATA(migrate_device) m;
+};
+
+FIXTURE(migrate_device_coherent_small)
+{
+	FIXTURE_DATA(migrate_device) m;
+};
+
+FIXTURE_VARIANT(migrate_device_coherent)
+{
+	bool huge;
+};
+
+FIXTURE_VARIANT_ADD(migrate_device_coherent, small)
+{
+	.huge = false,
+};
+
+/*
+ * Not for a kernel with CONFIG_DEBUG_VM, which warns when the test driver gives up
+ * the range: it walks its free huge pages by a function for private memory.
+ */
+FIXTURE_VARIANT_ADD(migrate_device_coherent, huge)
+{
+	.huge = true,
+};
+
+FIXTURE_SETUP(migrate_device_coherent)
+{
+	setup(_metadata, &self->m, COHERENT, variant->huge);
+	if (_metadata->exit_code || !variant->huge)
+		return;
+
+	/* When loaded, the test driver divides the range into small pages. */
+	for (int i = 0; i < DEVICES; i++)
+		ASSERT_EQ(device_release(self->m.dev[i]), 0);
+}
+
+FIXTURE_TEARDOWN(migrate_device_coherent)
+{
+	teardown(_metadata, &self->m);
+}
+
+FIXTURE_SETUP(migrate_device_coherent_small)
+{
+	setup(_metadata, &self->m, COHERENT, false);
+}
+
+FIXTURE_TEARDOWN(migrate_device_coherent_small)
+{
+	teardown(_metadata, &self->m);
+}
+
+static long coherent_holds(int fd, void *addr, unsigned long npages)
+{
+	return device_sees(fd, addr, npages, PLACE_MASK,
+			   HMM_DMIRROR_PROT_DEV_COHERENT_LOCAL);
+}
+
+/* Write to a huge page's worth of new memory, and give it to the first device. */
+static void coherent_pull(struct __test_metadata *const _metadata,
+			  FIXTURE_DATA(migrate_device) *m, bool huge,
+			  uint64_t seed)
+{
+	unsigned char what = HMM_DMIRROR_PROT_DEV_COHERENT_LOCAL |
+			     HMM_DMIRROR_PROT_WRITE;
+
+	ASSERT_EQ(madvise(m->mem, m->pmd, MADV_DONTNEED), 0);
+	fill(m->mem, 0, m->nr, m->page, seed);
+	if (huge) {
+		what |= HMM_DMIRROR_PROT_PMD;
+		ASSERT_TRUE(check_huge_anon(m->mem, m->pmd, 1, m->pmd));
+	}
+	ASSERT_EQ(device_pull(m->dev[0], m->mem, m->nr), 0);
+	ASSERT_EQ(device_sees(m->dev[0], m->mem, m->nr, 0xff, what), m->nr);
+}
+
+/* The page frames that are mapped, one after the other. */
+static unsigned long *frames_read(int pagemap, char *mem, unsigned long nr,
+				  size_t page)
+{
+	unsigned long *frame = malloc(nr * sizeof(*frame));
+
+	for (unsigned long p = 0; frame && p < nr; p++)
+		frame[p] = pagemap_get_pfn(pagemap, mem + p * page);
+	return frame;
+}
+
+/* From page @first on, how many are at another frame than they were? */
+static long frames_changed(int pagemap, char *mem, unsigned long first,
+			   unsigned long nr, size_t page,
+			   const unsigned long *frame)
+{
+	long n = 0;
+
+	for (unsigned long p = first; p < first + nr; p++)
+		n += pagemap_get_pfn(pagemap, mem + p * page) != frame[p];
+	return n;
+}
+
+/* CPU and devices read and write it, and it does not go anywhere for that. */
+TEST_F(migrate_device_coherent, used_in_place)
+{
+	FIXTURE_DATA(migrate_device) *m = &self->m;
+	char *mem = m->mem, *copy = malloc(m->pmd);
+	unsigned long *frame;
+
+	ASSERT_NE(copy, NULL);
+	coherent_pull(_metadata, m, variant->huge, 30);
+	frame = frames_read(m->pagemap, mem, m->nr, m->page);
+	ASSERT_NE(frame, NULL);
+
+	EXPECT_EQ(differing(mem, 0, m->nr, m->page, 30), 0);
+	fill(mem, 0, m->nr, m->page, 31);
+	for (int i = 0; i < DEVICES; i++) {
+		ASSERT_EQ(device_cmd(m->dev[i], HMM_DMIRROR_READ, mem, m->nr, copy),
+			  0);
+		EXPECT_EQ(differing(copy, 0, m->nr, m->page, 31), 0);
+	}
+	fill(copy, 0, m->nr, m->page, 32);
+	ASSERT_EQ(device_cmd(m->dev[0], HMM_DMIRROR_WRITE, mem, m->nr, copy), 0);
+	EXPECT_EQ(differing(mem, 0, m->nr, m->page, 32), 0);
+
+	EXPECT_EQ(coherent_holds(m->dev[0], mem, m->nr), m->nr);
+	EXPECT_EQ(device_sees(m->dev[1], mem, m->nr, PLACE_MASK,
+			      HMM_DMIRROR_PROT_DEV_COHERENT_REMOTE), m->nr);
+	EXPECT_EQ(frames_changed(m->pagemap, mem, 0, m->nr, m->page, frame), 0);
+	free(frame);
+	free(copy);
+}
+
+/* The driver fetches it by its address, and by its frame number. */
+TEST_F(migrate_device_coherent, pushed_and_evicted)
+{
+	FIXTURE_DATA(migrate_device) *m = &self->m;
+	char *mem = m->mem;
+	unsigned long *frame;
+
+	coherent_pull(_metadata, m, variant->huge, 33);
+	frame = frames_read(m->pagemap, mem, m->nr, m->page);
+	ASSERT_NE(frame, NULL);
+	ASSERT_EQ(device_push(m->dev[0], mem, m->nr), 0);
+	EXPECT_EQ(coherent_holds(m->dev[0], mem, m->nr), 0);
+	EXPECT_EQ(frames_changed(m->pagemap, mem, 0, m->nr, m->page, frame), m->nr);
+	EXPECT_EQ(differing(mem, 0, m->nr, m->page, 33), 0);
+
+	coherent_pull(_metadata, m, variant->huge, 34);
+	ASSERT_EQ(device_evict(COHERENT), 0);
+	EXPECT_EQ(coherent_holds(m->dev[0], mem, m->nr), 0);
+	EXPECT_EQ(differing(mem, 0, m->nr, m->page, 34), 0);
+	free(frame);
+}
+
+/* The same while a child has it mapped, too. */
+TEST_F(migrate_device_coherent, pushed_while_shared)
+{
+	FIXTURE_DATA(migrate_device) *m = &self->m;
+	char *mem = m->mem;
+	int status;
+	pid_t pid;
+
+	for (int evict = 0; evict < 2; evict++) {
+		coherent_pull(_metadata, m, variant->huge, 10);
+		pid = child_start(child_waits, mem, m->nr, m->page);
+		ASSERT_EQ(waitpid(pid, &status, WUNTRACED), pid);
+		EXPECT_EQ(coherent_holds(m->dev[0], mem, m->nr), m->nr);
+
+		EXPECT_EQ(evict ? device_evict(COHERENT) :
+			  device_push(m->dev[0], mem, m->nr), 0);
+		EXPECT_EQ(coherent_holds(m->dev[0], mem, m->nr), 0);
+		kill(pid, SIGCONT);
+		EXPECT_EQ(child_status(pid), 0);
+		EXPECT_EQ(differing(mem, 0, m->nr, m->page, 10), 0);
+	}
+}
+
+/* The device is given up with memory on it, and comes again. */
+TEST_F(migrate_device_coherent, released)
+{
+	FIXTURE_DATA(migrate_device) *m = &self->m;
+	char *mem = m->mem;
+	int status;
+	pid_t pid;
+
+	coherent_pull(_metadata, m, variant->huge, 10);
+	pid = child_start(child_waits, mem, m->nr, m->page);
+	ASSERT_EQ(waitpid(pid, &status, WUNTRACED), pid);
+	EXPECT_EQ(device_release(m->dev[0]), 0);
+	EXPECT_EQ(coherent_holds(m->dev[0], mem, m->nr), 0);
+	kill(pid, SIGCONT);
+	EXPECT_EQ(child_status(pid), 0);
+	EXPECT_EQ(differing(mem, 0, m->nr, m->page, 10), 0);
+
+	coherent_pull(_metadata, m, variant->huge, 35);
+	EXPECT_EQ(differing(mem, 0, m->nr, m->page, 35), 0);
+}
+
+/* Exits with memory on the device that nobody else knows of. */
+static long child_exits(char *mem, unsigned long nr, size_t page)
+{
+	int fd = device_open(COHERENT);
+
+	fill(mem, 0, nr, page, 36);
+	if (fd < 0 || device_pull(fd, mem, nr))
+		return 1;
+	return coherent_holds(fd, mem, nr) != (long)nr ||
+	       differing(mem, 0, nr, page, 36);
+}
+
+TEST_F(migrate_device_coherent, exit_on_device)
+{
+	FIXTURE_DATA(migrate_device) *m = &self->m;
+	char *mem = m->mem;
+	int status;
+	pid_t pid;
+
+	pid = child_start(child_exits, mem, m->nr, m->page);
+	EXPECT_EQ(child_status(pid), 0);
+
+	/* Memory of the parent that only the child still has. */
+	coherent_pull(_metadata, m, variant->huge, 10);
+	pid = child_start(child_waits, mem, m->nr, m->page);
+	ASSERT_EQ(waitpid(pid, &status, WUNTRACED), pid);
+	EXPECT_EQ(munmap(mem, m->pmd), 0);
+	kill(pid, SIGCONT);
+	EXPECT_EQ(child_status(pid), 0);
+}
+
+static int pin_open(void)
+{
+	return open("/sys/kernel/debug/gup_test", O_RDWR);
+}
+
+/* Pin for long, until pin_stop(). Returns 0 or a negative error. */
+static int pin_start(int fd, void *addr, size_t len, unsigned int flags)
+{
+	struct pin_longterm_test pin = {
+		.addr = (uintptr_t)addr,
+		.size = len,
+		.flags = flags,
+	};
+
+	return ioctl(fd, PIN_LONGTERM_TEST_START, &pin) ? -errno : 0;
+}
+
+static int pin_stop(int fd)
+{
+	return ioctl(fd, PIN_LONGTERM_TEST_STOP) ? -errno : 0;
+}
+
+/*
+ * Of @nr pages from @first on that are pinned, how many differ from what fill()
+ * has left? Negative on error.
+ */
+static long pin_differing(int fd, unsigned long first, unsigned long nr,
+			  size_t page, uint64_t seed)
+{
+	char *copy = malloc((first + nr) * page);
+	__u64 addr = (uintptr_t)copy + first * page;
+	long ret = -ENOMEM;
+
+	if (copy)
+		ret = ioctl(fd, PIN_LONGTERM_TEST_READ, &addr) ?
+		      -errno : differing(copy, first, nr, page, seed);
+	free(copy);
+	return ret;
+}
+
+/* All of it can be seen at the address, in the pin, and by a device. */
+static void pin_check(struct __test_metadata *const _metadata,
+		      FIXTURE_DATA(migrate_device) *m, int fd,
+		      unsigned long first, unsigned long nr, uint64_t seed)
+{
+	char *copy = malloc(m->pmd);
+
+	ASSERT_NE(copy, NULL);
+	EXPECT_EQ(differing(m->mem, 0, m->nr, m->page, seed), 0);
+	EXPECT_EQ(pin_differing(fd, first, nr, m->page, seed), 0);
+	EXPECT_EQ(device_cmd(m->dev[0], HMM_DMIRROR_READ, m->mem, m->nr, copy), 0);
+	EXPECT_EQ(differing(copy, 0, m->nr, m->page, seed), 0);
+	free(copy);
+}
+
+/*
+ * What somebody wants to pin for long leaves the device before, and does not get
+ * there meanwhile. Of a huge page only one page is pinned, as each page that is
+ * pinned in one go would keep the huge page where it is.
+ */
+TEST_F(migrate_device_coherent, pinned_for_long)
+{
+	FIXTURE_DATA(migrate_device) *m = &self->m;
+	const unsigned long first = variant->huge ? m->nr / 2 : 0;
+	const unsigned long nr = variant->huge ? 1 : m->nr;
+	char *mem = m->mem;
+	int fd = pin_open();
+
+	if (fd < 0)
+		SKIP(return, "no gup_test in debugfs");
+	for (unsigned int flags = 0; flags < 4; flags++) {
+		coherent_pull(_metadata, m, variant->huge, 37);
+		ASSERT_EQ(pin_start(fd, mem + first * m->page, nr * m->page, flags),
+			  0);
+		EXPECT_EQ(coherent_holds(m->dev[0], mem, m->nr), 0);
+		if (variant->huge)
+			EXPECT_TRUE(check_huge_anon(mem, m->pmd, 1, m->pmd));
+		pin_check(_metadata, m, fd, first, nr, 37);
+
+		/* It is the same memory for all of them. */
+		fill(mem, 0, m->nr, m->page, 38);
+		pin_check(_metadata, m, fd, first, nr, 38);
+		device_pull(m->dev[0], mem, m->nr);
+		EXPECT_EQ(coherent_holds(m->dev[0], mem, m->nr), 0);
+		pin_check(_metadata, m, fd, first, nr, 38);
+		ASSERT_EQ(pin_stop(fd), 0);
+	}
+	close(fd);
+}
+
+/* One page is held by somebody else: it cannot be pinned for long, nor fetched. */
+TEST_F(migrate_device_coherent, held_page_stays)
+{
+	FIXTURE_DATA(migrate_device) *m = &self->m;
+	const unsigned long held = m->nr / 2 + 3;
+	long stays = variant->huge ? m->nr : 1;
+	char *mem = m->mem, *page = mem + held * m->page;
+	int fd = pin_open(), pipefd[2];
+
+	if (fd < 0)
+		SKIP(return, "no gup_test in debugfs");
+	coherent_pull(_metadata, m, variant->huge, 39);
+	ASSERT_EQ(page_hold(pipefd, page), 0);
+
+	EXPECT_EQ(pin_start(fd, page, m->page, 0), -EBUSY);
+	EXPECT_EQ(coherent_holds(m->dev[0], mem, m->nr), m->nr);
+	EXPECT_EQ(pin_start(fd, page - 2 * m->page, 4 * m->page,
+			    PIN_LONGTERM_TEST_FLAG_USE_WRITE), -EBUSY);
+	EXPECT_EQ(coherent_holds(m->dev[0], page, 1), 1);
+	EXPECT_EQ(differing(mem, 0, m->nr, m->page, 39), 0);
+
+	EXPECT_EQ(device_push(m->dev[0], mem, m->nr), 0);
+	EXPECT_EQ(coherent_holds(m->dev[0], mem, m->nr), stays);
+	EXPECT_EQ(device_evict(COHERENT), 0);
+	EXPECT_EQ(coherent_holds(m->dev[0], mem, m->nr), stays);
+	EXPECT_EQ(coherent_holds(m->dev[0], page, 1), 1);
+	EXPECT_EQ(differing(mem, 0, m->nr, m->page, 39), 0);
+
+	fill(mem, 0, m->nr, m->page, 40);
+	page_let_go(pipefd);
+	EXPECT_EQ(pin_start(fd, page, m->page, 0), 0);
+	EXPECT_EQ(coherent_holds(m->dev[0], mem, m->nr), 0);
+	pin_check(_metadata, m, fd, held, 1, 40);
+	close(fd);
+}
+
+/*
+ * Ask move_pages() to move pages to @node, or for where they are if that is
+ * negative. Returns what it does, or a negative error.
+ */
+static long move_pages_to(int node, char *mem, unsigned long nr, size_t page,
+			  int *status)
+{
+	void **addr = calloc(nr, sizeof(*addr));
+	int *nodes = calloc(nr, sizeof(*nodes));
+	long ret = -ENOMEM;
+
+	for (unsigned long p = 0; addr && nodes && p < nr; p++) {
+		addr[p] = mem + p * page;
+		nodes[p] = node;
+		status[p] = MAX_NODES;
+	}
+	if (addr && nodes)
+		ret = syscall(__NR_move_pages, 0, nr, addr,
+			      node < 0 ? NULL : nodes, status, MPOL_MF_MOVE);
+	if (ret == -1)
+		ret = -errno;
+	free(nodes);
+	free(addr);
+	return ret;
+}
+
+/* In how many of every @step-th place is there something else than @what? */
+static long status_differs(const int *status, unsigned long nr, int step, int what)
+{
+	long n = 0;
+
+	for (unsigned long p = 0; p < nr; p += step)
+		n += status[p] != what;
+	return n;
+}
+
+static long migrations_counted(void)
+{
+	return number_in("/proc/vmstat", "pgmigrate_success ") +
+	       number_in("/proc/vmstat", "pgmigrate_fail ");
+}
+
+/* For move_pages() there is no page that could be moved, and none is. */
+TEST_F(migrate_device_coherent, move_pages_refused)
+{
+	FIXTURE_DATA(migrate_device) *m = &self->m;
+	int *status = calloc(m->nr, sizeof(*status));
+	bool uncounted = false;
+	unsigned long *frame;
+	char *mem = m->mem;
+
+	ASSERT_NE(status, NULL);
+	coherent_pull(_metadata, m, variant->huge, 41);
+	frame = frames_read(m->pagemap, mem, m->nr, m->page);
+	ASSERT_NE(frame, NULL);
+	for (int node = -1; node < MAX_NODES; node++) {
+		long counted = migrations_counted();
+		long ret = move_pages_to(node, mem, m->nr, m->page, status);
+
+		if (ret == -ENODEV)
+			continue;
+		EXPECT_EQ(ret, 0);
+		EXPECT_EQ(status_differs(status, m->nr, 1, -ENOENT), 0);
+		/* Others may migrate what is theirs, but not all the time. */
+		if (node >= 0)
+			uncounted |= migrations_counted() == counted;
+	}
+	EXPECT_TRUE(uncounted);
+	EXPECT_EQ(coherent_holds(m->dev[0], mem, m->nr), m->nr);
+	EXPECT_EQ(frames_changed(m->pagemap, mem, 0, m->nr, m->page, frame), 0);
+	EXPECT_EQ(differing(mem, 0, m->nr, m->page, 41), 0);
+	free(frame);
+	free(status);
+}
+
+/* Of memory that is on the device in turns, the rest is moved, and all is pinned. */
+TEST_F(migrate_device_coherent_small, every_other_page)
+{
+	FIXTURE_DATA(migrate_device) *m = &self->m;
+	const unsigned long nr = 32;
+	int fd = pin_open(), status[32], asked = 0;
+	char *mem = m->mem;
+
+	if (fd < 0)
+		SKIP(return, "no gup_test in debugfs");
+	fill(mem, 0, m->nr, m->page, 42);
+	for (unsigned long p = 0; p < nr; p += 2)
+		ASSERT_EQ(device_pull(m->dev[0], mem + p * m->page, 1), 0);
+	for (int node = 0; node < MAX_NODES; node++) {
+		long ret = move_pages_to(node, mem, nr, m->page, status);
+
+		if (ret == -ENODEV)
+			continue;
+		asked++;
+		EXPECT_EQ(ret, 0);
+		EXPECT_EQ(status_differs(status, nr, 2, -ENOENT), 0);
+		EXPECT_EQ(status_differs(status + 1, nr - 1, 2, node), 0);
+	}
+	EXPECT_GT(asked, 0);
+	EXPECT_EQ(coherent_holds(m->dev[0], mem, m->nr), nr / 2);
+
+	EXPECT_EQ(pin_start(fd, mem, nr * m->page, 0), 0);
+	EXPECT_EQ(coherent_holds(m->dev[0], mem, m->nr), 0);
+	pin_check(_metadata, m, fd, 0, nr, 42);
+	close(fd);
+}
+
+/* Written, read only and never touched, too few to be taken for a huge page. */
+TEST_F(migrate_device_coherent_small, mixed_entries)
+{
+	FIXTURE_DATA(migrate_device) *m = &self->m;
+	const unsigned long third = 20, nr = 3 * third;
+	char *mem = m->mem;
+
+	fill(mem, 0, third, m->page, 43);
+	for (unsigned long p = third; p < 2 * third; p++)
+		FORCE_READ(mem[p * m->page]);
+	ASSERT_EQ(device_pull(m->dev[0], mem, nr), 0);
+	EXPECT_EQ(coherent_holds(m->dev[0], mem, nr), nr);
+	EXPECT_EQ(differing(mem, 0, third, m->page, 43), 0);
+	EXPECT_EQ(dirty_pages(mem, third, nr - third, m->page), 0);
+
+	fill(mem, 0, nr, m->page, 44);
+	EXPECT_EQ(coherent_holds(m->dev[0], mem, nr), nr);
+	EXPECT_EQ(device_push(m->dev[0], mem, nr), 0);
+	EXPECT_EQ(coherent_holds(m->dev[0], mem, nr), 0);
+	EXPECT_EQ(differing(mem, 0, nr, m->page, 44), 0);
+}
+
+/* Half of it is written to, which must not change what the parent has. */
+static long child_copies(char *mem, unsigned long nr, size_t page)
+{
+	const unsigned long half = nr / 2;
+	int pagemap = open("/proc/self/pagemap", O_RDONLY);
+	unsigned long *frame = frames_read(pagemap, mem, nr, page);
+	long bad = pagemap < 0 || !frame;
+
+	if (bad)
+		return bad;
+	bad = differing(mem, 0, nr, page, 45);
+	fill(mem, 0, half, page, 46);
+	bad += frames_changed(pagemap, mem, 0, half, page, frame) != (long)half;
+	bad += frames_changed(pagemap, mem, half, half, page, frame);
+	bad += differing(mem, 0, half, page, 46);
+	return bad + differing(mem, half, half, page, 45);
+}
+
+/* Who writes first gets a copy, which is not on the device, and who is last not. */
+TEST_F(migrate_device_coherent_small, copied_on_write)
+{
+	FIXTURE_DATA(migrate_device) *m = &self->m;
+	char *mem = m->mem;
+	unsigned long *frame;
+	int status;
+	pid_t pid;
+
+	coherent_pull(_metadata, m, false, 45);
+	frame = frames_read(m->pagemap, mem, m->nr, m->page);
+	ASSERT_NE(frame, NULL);
+	pid = child_start(child_copies, mem, m->nr, m->page);
+	EXPECT_EQ(child_status(pid), 0);
+	EXPECT_EQ(differing(mem, 0, m->nr, m->page, 45), 0);
+	fill(mem, 0, m->nr, m->page, 10);
+	EXPECT_EQ(coherent_holds(m->dev[0], mem, m->nr), m->nr);
+	EXPECT_EQ(frames_changed(m->pagemap, mem, 0, m->nr, m->page, frame), 0);
+
+	pid = child_start(child_waits, mem, m->nr, m->page);
+	ASSERT_EQ(waitpid(pid, &status, WUNTRACED), pid);
+	fill(mem, 0, m->nr, m->page, 47);
+	EXPECT_EQ(coherent_holds(m->dev[0], mem, m->nr), 0);
+	kill(pid, SIGCONT);
+	EXPECT_EQ(child_status(pid), 0);
+	EXPECT_EQ(differing(mem, 0, m->nr, m->page, 47), 0);
+	free(frame);
+}
+
+/* A long pin of what a child has as well is one of a copy. */
+TEST_F(migrate_device_coherent_small, pinned_while_shared)
+{
+	FIXTURE_DATA(migrate_device) *m = &self->m;
+	int fd = pin_open(), status;
+	char *mem = m->mem;
+	pid_t pid;
+
+	if (fd < 0)
+		SKIP(return, "no gup_test in debugfs");
+	coherent_pull(_metadata, m, false, 10);
+	pid = child_start(child_waits, mem, m->nr, m->page);
+	ASSERT_EQ(waitpid(pid, &status, WUNTRACED), pid);
+
+	EXPECT_EQ(pin_start(fd, mem, m->pmd, 0), 0);
+	EXPECT_EQ(coherent_holds(m->dev[0], mem, m->nr), 0);
+	pin_check(_metadata, m, fd, 0, m->nr, 10);
+	fill(mem, 0, m->nr, m->page, 48);
+	pin_check(_metadata, m, fd, 0, m->nr, 48);
+	kill(pid, SIGCONT);
+	EXPECT_EQ(child_status(pid), 0);
+	close(fd);
+}
+
+/* What is protected on the device is so there, and when a pin has fetched it. */
+TEST_F(migrate_device_coherent_small, protected)
+{
+	FIXTURE_DATA(migrate_device) *m = &self->m;
+	int fd = pin_open();
+	char *mem = m->mem;
+
+	if (fd < 0)
+		SKIP(return, "no gup_test in debugfs");
+	coherent_pull(_metadata, m, false, 49);
+	ASSERT_EQ(mprotect(mem, m->pmd, PROT_READ), 0);
+	EXPECT_TRUE(write_is_refused(mem, 0, m->page, 49));
+	EXPECT_EQ(pin_start(fd, mem, m->pmd, PIN_LONGTERM_TEST_FLAG_USE_WRITE),
+		  -EFAULT);
+	EXPECT_EQ(coherent_holds(m->dev[0], mem, m->nr), m->nr);
+
+	EXPECT_EQ(pin_start(fd, mem, m->pmd / 2, 0), 0);
+	EXPECT_EQ(coherent_holds(m->dev[0], mem, m->nr), m->nr / 2);
+	EXPECT_TRUE(write_is_refused(mem, 0, m->page, 49));
+	EXPECT_TRUE(write_is_refused(mem, m->nr / 2, m->page, 49));
+	ASSERT_EQ(mprotect(mem, m->pmd, PROT_READ | PROT_WRITE), 0);
+	fill(mem, 0, m->nr, m->page, 50);
+	pin_check(_metadata, m, fd, 0, m->nr / 2, 50);
+	EXPECT_EQ(coherent_holds(m->dev[0], mem, m->nr), m->nr / 2);
+	close(fd);
+}
+
+/* Parts go away while the device holds all, and the rest stays there. */
+TEST_F(migrate_device_coherent_small, munmap_on_device)
+{
+	FIXTURE_DATA(migrate_device) *m = &self->m;
+	const unsigned long part = m->nr / 4;
+	char *mem = m->mem;
+
+	coherent_pull(_metadata, m, false, 51);
+	ASSERT_EQ(munmap(mem + part * m->page, part * m->page), 0);
+	ASSERT_EQ(madvise(mem + 2 * part * m->page, part * m->page, MADV_DONTNEED),
+		  0);
+	EXPECT_EQ(coherent_holds(m->dev[0], mem, part), part);
+	EXPECT_EQ(coherent_holds(m->dev[0], mem + 2 * part * m->page, 2 * part), part);
+	EXPECT_EQ(differing(mem, 0, part, m->page, 51), 0);
+	EXPECT_EQ(dirty_pages(mem, 2 * part, part, m->page), 0);
+	EXPECT_EQ(differing(mem, 3 * part, part, m->page, 51), 0);
 }
 
 TEST_HARNESS_MAIN
