@@ -408,10 +408,12 @@ enum migrate_outcome migrate_switch_verdict(struct migrate_pair *pair, int err)
 		return MIGRATE_DONE;
 	if (err != -EAGAIN)
 		return migrate_verdict(pair, MIGRATE_CAUSE_REFUSED);
-	if (!(pair->was & MIGRATE_IS_MOVABLE_OPS) &&
-	    migrate_is_pinned(pair->src))
-		return migrate_verdict(pair, MIGRATE_CAUSE_PINNED);
-	return migrate_verdict(pair, MIGRATE_CAUSE_REFS);
+	if (pair->was & MIGRATE_IS_MOVABLE_OPS)
+		return migrate_verdict(pair, MIGRATE_CAUSE_REFS);
+	if (folio_mapped(pair->src))
+		return migrate_verdict(pair, MIGRATE_CAUSE_MAPPED);
+	return migrate_verdict(pair, migrate_is_pinned(pair->src) ?
+			       MIGRATE_CAUSE_PINNED : MIGRATE_CAUSE_REFS);
 }
 
 /* --------------------------------------------------------------- bookkeeping */

@@ -611,9 +611,9 @@ static void migrate_vma_split_ptes(const struct migrate_vma *migrate,
 /*
  * Collect from a page table. Returns the address to go on from, which is less
  * than @end if the PMD has to be looked at again. A folio that cannot be split is
- * kept in @whole, so that this is tried once for all its pages. Not all that
- * lies between them need be its own: pages may have been discarded, copied, or
- * moved elsewhere.
+ * kept in @whole, so that this is tried once for all its pages up to another one
+ * of that kind. Not all that lies between them need be its own: pages may have
+ * been discarded, copied, or moved elsewhere.
  */
 static unsigned long migrate_vma_collect_ptes(struct migrate_vma *migrate,
 					      pmd_t *pmdp, unsigned long addr,

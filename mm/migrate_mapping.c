@@ -565,11 +565,10 @@ static int migrate_by_mapping(struct address_space *mapping, struct folio *dst,
  * Nothing of the engine's may be left in @dst->migrate_info: the field is the
  * one for private data and for the swap entry.
  *
- * Context: Both folios locked, @src mapped by no page table and not under
- * writeback. May sleep.
+ * Context: Both folios locked, @src unmapped and not under writeback. May sleep.
  *
  * Return: 0, and @dst has all that @src had. -EAGAIN if @src is held by somebody
- * who may let go of it. Any other error is one that does not go away by trying
+ * who may let go of it, or has been mapped again. Any other error is one that does not go away by trying
  * again. After an error @src is where it was; its owner may have dropped its
  * private data, and @dst may have been written to.
  */
@@ -580,7 +579,10 @@ int migrate_folio_switch(struct folio *src, struct folio *dst,
 
 	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(src), src);
 	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(dst), dst);
-	VM_WARN_ON_ONCE_FOLIO(folio_mapped(src), src);
+
+	/* KSM and vm_insert_page() map a folio without its lock. */
+	if (unlikely(folio_mapped(src)))
+		return -EAGAIN;
 
 	err = migrate_by_mapping(folio_mapping(src), dst, src, mode);
 	if (err)

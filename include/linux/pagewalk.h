@@ -29,7 +29,8 @@ struct mm_walk;
  *
  * Of the mmap lock and the VMA locks a walk takes nothing but those of
  * @PGWALK_WRLOCK; everything else is asserted.  The locks of page tables, and the
- * VMA lock of hugetlb, are its own to take.  Operations that leave the choice out get @PGWALK_RDLOCK.
+ * VMA lock of hugetlb, are its own to take.  Operations that leave the choice out
+ * get @PGWALK_RDLOCK.
  */
 enum page_walk_lock {
 	PGWALK_RDLOCK = 0,
