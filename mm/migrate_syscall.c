@@ -60,8 +60,9 @@
 /*
  * How many VMAs are looked through for other users of a page. One of another
  * process costs about as much as a fault that finds its page: a microsecond or
- * less. So those who wait for the lock of the folio, of the file or of the
- * address space meanwhile do so for a millisecond at most.
+ * less. So those who wait for the lock of the folio or of the file meanwhile do so
+ * for a millisecond at most. After as many VMAs for one page or several, those
+ * who wait for the lock of the address space have their turn, too.
  */
 #define MOVE_SEARCH_MAX		1024
 
@@ -140,10 +141,12 @@ enum move_drained {
  * struct move_queue - isolated folios that are to be moved next
  * @list: The folios.
  * @err: What has kept some of them from being moved, 0 if nothing.
+ * @err_large: The same for the large ones.
  */
 struct move_queue {
 	struct list_head list;
 	int err;
+	int err_large;
 };
 
 /*
@@ -167,11 +170,13 @@ enum {
  * @shared: Move also what other processes map.
  * @asked: The folio whose users were looked for last, with a reference.
  * @asked_shared: Whether another process maps it.
+ * @nr_searched: VMAs that were looked through since the mmap lock was taken.
  * @drained: How far the search for folios off the LRU has gone.
  * @queue: What this pass is going to move.
  * @isolated: Isolated pages that their node has not been told about.
  * @failed: Isolated folios that have been tried. They stay isolated until the
  *	pass is over, so that no second address of theirs queues them again.
+ * @no_room: The same, of large folios that there was no memory for.
  * @last: The folio that was queued last, NULL once the queues are empty.
  * @nr_todo: Addresses that the pass could not decide.
  * @may_drain: Draining could help at least one of them.
@@ -191,10 +196,12 @@ struct move_run {
 	bool shared;
 	struct folio *asked;
 	bool asked_shared;
+	unsigned int nr_searched;
 	enum move_drained drained;
 	struct move_queue queue[MOVE_NR_QUEUES];
 	struct migrate_isolated isolated;
 	struct list_head failed;
+	struct list_head no_room;
 	struct folio *last;
 	unsigned int nr_todo;
 	bool may_drain;
@@ -462,9 +469,9 @@ static bool move_search_one(struct folio *folio, struct vm_area_struct *vma,
  * making it exclusive to them. hugetlb does so whatever references there are, so
  * an anonymous folio of hugetlb must not get here.
  */
-static bool move_search_others(struct folio *folio, const struct mm_struct *mm)
+static bool move_search_others(struct move_run *run, struct folio *folio)
 {
-	struct move_search search = { .mm = mm };
+	struct move_search search = { .mm = run->walk.mm };
 	struct rmap_walk_control rwc = {
 		.arg = &search,
 		.try_lock = folio_test_hugetlb(folio),
@@ -474,6 +481,7 @@ static bool move_search_others(struct folio *folio, const struct mm_struct *mm)
 	VM_WARN_ON_ONCE_FOLIO(folio_test_hugetlb(folio) && folio_test_anon(folio),
 			      folio);
 	rmap_walk(folio, &rwc);
+	run->nr_searched += search.nr_vmas;
 	return rwc.contended || search.found;
 }
 
@@ -496,7 +504,7 @@ static bool move_ask(struct move_run *run)
 	if (run->asked)
 		folio_put(run->asked);
 	run->asked = folio;
-	run->asked_shared = move_search_others(folio, run->walk.mm);
+	run->asked_shared = move_search_others(run, folio);
 	folio_unlock(folio);
 	return true;
 }
@@ -628,32 +636,34 @@ static int move_postpone_wait(struct move_run *run, unsigned long addr)
 	return move_postpone(run, false);
 }
 
-/* Is it this pass that keeps @folio off the LRU, as it could not be moved? */
-static bool move_has_failed(const struct move_run *run, const struct folio *folio)
+static bool move_is_among(const struct folio *folio, const struct list_head *list)
 {
-	const struct folio *failed;
+	const struct folio *other;
 
-	list_for_each_entry(failed, &run->failed, lru) {
-		if (failed == folio)
+	list_for_each_entry(other, list, lru) {
+		if (other == folio)
 			return true;
 	}
 	return false;
 }
 
 /*
- * A cache may let go of @folio after an attempt to isolate it and before the
- * look for that cache, which makes the second attempt a different one.
+ * Isolate @folio, or say what is to be done about its page instead. This pass may
+ * be what keeps it off the LRU, as it has tried to move it. A cache may let go of
+ * it after an attempt to isolate it and before the look for that cache, which
+ * makes the second attempt a different one.
  */
-static bool move_try_isolate(struct move_run *run, struct folio *folio,
-			     bool *may_drain)
+static int move_try_isolate(struct move_run *run, struct folio *folio)
 {
-	*may_drain = false;
 	if (move_isolate(run, folio))
-		return true;
-	if (move_has_failed(run, folio))
-		return false;
-	*may_drain = move_maybe_cached(folio, folio == run->asked);
-	return !*may_drain && move_isolate(run, folio);
+		return MOVE_QUEUED;
+	if (move_is_among(folio, &run->no_room))
+		return move_refuse(run, -ENOMEM);
+	if (move_is_among(folio, &run->failed))
+		return move_postpone(run, false);
+	if (move_maybe_cached(folio, folio == run->asked))
+		return move_postpone(run, true);
+	return move_isolate(run, folio) ? MOVE_QUEUED : move_postpone(run, false);
 }
 
 /*
@@ -663,7 +673,6 @@ static bool move_try_isolate(struct move_run *run, struct folio *folio,
 static int move_queue(struct move_run *run, unsigned long addr, int nid, int node)
 {
 	struct folio *folio = run->walk.folio;
-	bool may_drain;
 	int ret;
 
 	if (run->walk.moving)
@@ -676,8 +685,9 @@ static int move_queue(struct move_run *run, unsigned long addr, int nid, int nod
 	if (node_isset(node, run->full) && !folio_test_hugetlb(folio))
 		return move_refuse(run, -ENOMEM);
 
-	if (!move_try_isolate(run, folio, &may_drain))
-		return move_postpone(run, may_drain);
+	ret = move_try_isolate(run, folio);
+	if (ret != MOVE_QUEUED)
+		return ret;
 	run->last = folio;
 	if (node_isset(nid, run->served))
 		node_set(nid, run->taken_from);
@@ -706,6 +716,16 @@ static noinline int move_decide_asked(struct move_run *run, unsigned long addr,
 	return status == MOVE_ASK ? move_postpone_wait(run, addr) : status;
 }
 
+/* Let others have the mmap lock if searches have kept it for long. */
+static int move_give_way(struct move_run *run)
+{
+	if (run->nr_searched < MOVE_SEARCH_MAX)
+		return 0;
+	run->nr_searched = 0;
+	move_walk_end(&run->walk);
+	return move_walk_begin(&run->walk);
+}
+
 /* Look at what is left of the chunk from @first on and goes to the same node. */
 static int move_gather(struct move_run *run, unsigned int first)
 {
@@ -726,11 +746,19 @@ static int move_gather(struct move_run *run, unsigned int first)
 		if (chunk->node[i] != node || chunk->status[i] != MOVE_TODO)
 			continue;
 		status = move_decide(run, chunk->addr[i], node);
-		if (unlikely(status == MOVE_ASK))
+		if (unlikely(status == MOVE_ASK)) {
 			status = move_decide_asked(run, chunk->addr[i], node);
+			err = move_give_way(run);
+		}
 		chunk->status[i] = status;
+		if (unlikely(err)) {
+			/* Killed: there is no lock, and no need to see the rest. */
+			move_postpone(run, false);
+			break;
+		}
 	}
-	move_walk_end(&run->walk);
+	if (!err)
+		move_walk_end(&run->walk);
 	move_ask_end(run);
 	migrate_isolated_flush(&run->isolated);
 	return 0;
@@ -763,6 +791,7 @@ static bool move_retry(struct move_run *run, struct list_head *list)
 	return false;
 }
 
+/* Returns what has kept some of the folios on the list from being moved, or 0. */
 static int move_try(struct move_run *run, struct list_head *list, int node)
 {
 	int err;
@@ -770,7 +799,7 @@ static int move_try(struct move_run *run, struct list_head *list, int node)
 	do {
 		err = move_migrate(list, node);
 	} while (err > 0 && move_retry(run, list));
-	return err;
+	return err > 0 ? -EBUSY : err;
 }
 
 /* Give up on the large folios on @list. Returns false if there were none. */
@@ -782,7 +811,7 @@ static bool move_give_up_large(struct move_run *run, struct list_head *list)
 	list_for_each_entry_safe(folio, next, list, lru) {
 		if (!folio_test_large(folio))
 			continue;
-		list_move_tail(&folio->lru, &run->failed);
+		list_move_tail(&folio->lru, &run->no_room);
 		found = true;
 	}
 	return found;
@@ -796,12 +825,11 @@ static bool move_give_up_large(struct move_run *run, struct list_head *list)
 static void move_flush_queue(struct move_run *run, struct move_queue *queue,
 			     int node)
 {
-	int err = move_try(run, &queue->list, node);
-
-	queue->err = err > 0 ? -EBUSY : err;
-	if (err == -ENOMEM && move_give_up_large(run, &queue->list))
-		err = move_try(run, &queue->list, node);
-	if (err == -ENOMEM)
+	queue->err = move_try(run, &queue->list, node);
+	queue->err_large = queue->err;
+	if (queue->err == -ENOMEM && move_give_up_large(run, &queue->list))
+		queue->err = move_try(run, &queue->list, node);
+	if (queue->err == -ENOMEM)
 		node_set(node, run->full);
 	list_splice_tail_init(&queue->list, &run->failed);
 }
@@ -810,13 +838,15 @@ static void move_flush_queue(struct move_run *run, struct move_queue *queue,
 static int move_outcome(struct move_run *run, unsigned long addr, int node)
 {
 	const int nid = move_walk_node(&run->walk, addr);
+	const struct move_queue *queue;
 	int err;
 
 	/* It has arrived, or is gone meanwhile. */
 	if (nid == node || nid < 0)
 		return nid;
 
-	err = run->queue[folio_test_hugetlb(run->walk.folio)].err;
+	queue = &run->queue[folio_test_hugetlb(run->walk.folio)];
+	err = folio_test_large(run->walk.folio) ? queue->err_large : queue->err;
 	/* Without an error it did arrive, but somebody has moved it on. */
 	return err ? move_refuse(run, err) : nid;
 }
@@ -873,7 +903,7 @@ static bool move_flush(struct move_run *run, unsigned int first)
 
 	move_flush_queue(run, hugetlbs, node);
 	move_flush_queue(run, folios, node);
-	if (folios->err || hugetlbs->err)
+	if (folios->err || folios->err_large || hugetlbs->err_large)
 		move_settle_each(run, first);
 	else
 		move_settle(&run->chunk, first, MOVE_QUEUED, node);
@@ -947,6 +977,7 @@ static void move_pass(struct move_run *run, unsigned int first)
 		run->nr_failed += move_settle(&run->chunk, first, MOVE_TODO,
 					      -EBUSY);
 	putback_movable_pages(&run->failed);
+	putback_movable_pages(&run->no_room);
 	node_set(run->chunk.node[first], run->served);
 }
 
@@ -1152,6 +1183,7 @@ static long move_pages_to_nodes(struct mm_struct *mm, const nodemask_t *allowed,
 		.allowed = *allowed,
 		.shared = shared,
 		.failed = LIST_HEAD_INIT(run.failed),
+		.no_room = LIST_HEAD_INIT(run.no_room),
 	};
 	int err;
 

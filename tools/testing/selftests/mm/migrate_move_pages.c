@@ -1432,6 +1432,34 @@ static void no_memory_for_large(const void *arg)
 	expect_contents(mem, 600 * mig_psize);
 }
 
+/*
+ * Each page has the status that is true for it: the small one that is pinned is
+ * busy, for which it does not matter that there is no memory for the large folio,
+ * and all addresses in that one say the same.
+ */
+static void no_memory_for_large_and_pinned(const void *arg)
+{
+	char *mem = some_pages(2), *large = mig_thp_on(64 * KB, 64, MIG_A);
+	int fd = prepare_failures(), pin = mig_pin(large, mig_psize);
+	int pin_small = mig_pin(mem, mig_psize);
+
+	mig_must_set(FAIL_PAGES "min-order", "1");
+	name(large, MIG_B);
+	name(mem, MIG_B);
+	name(mem + mig_psize, MIG_B);
+	name(large + mig_psize, MIG_B);
+	move_without_memory(fd);
+	expect_ret(-ENOMEM);
+	expect_status(0, -ENOMEM);
+	expect_status(1, -EBUSY);
+	expect_moved(2);
+	expect_status(3, -ENOMEM);
+	mig_unpin(pin);
+	mig_unpin(pin_small);
+	expect_contents(large, 64 * KB);
+	expect_contents(mem, 2 * mig_psize);
+}
+
 /**
  * struct shuttle - a page that goes to and fro between two addresses
  * @from: one of them
@@ -1860,6 +1888,8 @@ static const struct mig_case cases[] = {
 	  .wrong = DRAIN_WRONG },
 	{ "no memory: ENOMEM", no_memory, .wrong = NOMEM_WRONG },
 	{ "no memory for a large folio: ENOMEM", no_memory_for_large,
+	  .wrong = NOMEM_WRONG },
+	{ "no memory for a large folio, and a pinned page", no_memory_for_large_and_pinned,
 	  .wrong = NOMEM_WRONG },
 	{ "no memory, and the page has gone: ENOMEM", no_memory_for_one_gone,
 	  .wrong = NOMEM_WRONG },
