@@ -111,7 +111,7 @@ rc=0
 # shellcheck disable=SC2086 # a list of words is meant
 kbuild -j"$(nproc)" ${TARGETS:-"${image##*/}" modules} 2>&1 9>&- | progress "$total" || rc=$?
 if [ "$rc" != 0 ]; then
-	grep -E -A3 -m 8 'error|Error|undefined|No rule' "$log" >&2 ||
+	grep -E -A3 -m 8 'error:|Error [0-9]|undefined|No rule' "$log" >&2 ||
 		tail -n 20 "$log" >&2
 	die "the build failed; the log is $log"
 fi

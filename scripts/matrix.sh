@@ -387,7 +387,7 @@ variant()
 	esac
 	build "$2" >"$log" 2>&1 || {
 		[ -z "$wrong" ] || die "$name: not so in the configuration: $wrong"
-		grep -E -A3 'error|Error|undefined' "$log" | head -n 20 >&2 || true
+		grep -E -A3 'error:|Error [0-9]|undefined' "$log" | head -n 20 >&2 || true
 		die "$name does not build; the log is $log"
 	}
 	if grep -E -A5 '(warning|error):|C=1 specified' "$log" >&2; then

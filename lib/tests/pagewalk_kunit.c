@@ -264,8 +264,11 @@ static int note_hugetlb(pte_t *pte, unsigned long hmask, unsigned long addr,
 			unsigned long next, struct mm_walk *walk)
 {
 	struct record *rec = walk->private;
-	pte_t entry = huge_ptep_get(walk->mm, addr & hmask, pte);
+	pte_t entry;
 
+	if (!IS_ENABLED(CONFIG_HUGETLB_PAGE))
+		return -EINVAL;
+	entry = huge_ptep_get(walk->mm, addr & hmask, pte);
 	if (hmask != huge_page_mask(hstate_vma(walk->vma)))
 		rec->strange++;
 	if (hugetlb_vma_trylock_write(walk->vma)) {
