@@ -3639,7 +3639,7 @@ static void note_removed(void *data, unsigned long addr, unsigned long value, in
 	if (current != events->task)
 		return;
 	events->removed++;
-	events->wrong += !pte_present(pte) || pte_batch_hint(&(pte_t){}, pte) > 1 ||
+	events->wrong += !pte_present(pte) || pte_batch_hint(NULL, pte) > 1 ||
 			 pte_page(pte) != entry_at(addr).page ||
 			 order != order_of(pte_page(pte));
 }
