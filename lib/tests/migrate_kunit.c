@@ -532,6 +532,8 @@ static void note_counts(struct mover *m)
 {
 	int nid;
 
+	/* What an earlier test has mlocked is counted until its last CPU lets go. */
+	lru_add_drain_all();
 	for_each_online_node(nid) {
 		m->isolated[nid][0] = node_count(nid, NR_ISOLATED_ANON);
 		m->isolated[nid][1] = node_count(nid, NR_ISOLATED_FILE);
