@@ -339,6 +339,12 @@ static void must_read_text(const char *path)
 	text[sum] = '\0';
 }
 
+/* The file of a node has the sums of its zones, and what it counts itself. */
+static bool is_sum_of_zones(const struct field *field)
+{
+	return !strncmp(field->name, "nr_zone_", 8);
+}
+
 /* The counter of the other list, if both are one. */
 static struct counter *other_list(struct mig_counters *c,
 				  const struct place *place,
@@ -350,6 +356,7 @@ static struct counter *other_list(struct mig_counters *c,
 		if (is_one_list(one->field) && one->place.label == place->label &&
 		    one->place.node == place->node &&
 		    one->place.zone == place->zone &&
+		    is_sum_of_zones(one->field) == is_sum_of_zones(field) &&
 		    shown_items(one->field) == shown_items(field))
 			return one;
 	}
