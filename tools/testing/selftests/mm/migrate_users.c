@@ -32,6 +32,8 @@
 #define MB			(1024 * KB)
 #define SOME_UID		12345
 #define MAX_BLOCK		65535
+/* A block takes a second or two. Without a signal there is no end to trying. */
+#define OFFLINE_SECONDS		60
 #define BIT_OF(node)		(1UL << (node))
 #define BALLOON_SECONDS		5
 
@@ -728,14 +730,55 @@ static void compact_balloon(const void *arg)
  * Memory that goes away
  */
 
+static uint64_t pages_per_block(void)
+{
+	char text[32];
+
+	if (mig_read(BLOCK_DIR "/block_size_bytes", text, sizeof(text)) <= 0)
+		mig_skip("no memory blocks in sysfs");
+	return strtoull(text, NULL, 16) / mig_psize;
+}
+
+static void interrupt(int sig)
+{
+}
+
+/* What is not free in a block, and may be what keeps it from going offline. */
+static void fail_in_use(long block)
+{
+	uint64_t pfn = block * pages_per_block(), end = pfn + pages_per_block(), flags;
+	char text[256] = "";
+	size_t len = 0, nr = 0;
+
+	for (; pfn < end; pfn++) {
+		flags = mig_kpageflags(pfn);
+		if (flags & MIG_KPF_BUDDY)
+			continue;
+		if (len < sizeof(text) - 40)
+			len += snprintf(text + len, sizeof(text) - len, " %llx: %llx",
+					(unsigned long long)pfn, (unsigned long long)flags);
+		nr++;
+	}
+	mig_fail("block %ld is not offline after %d seconds, %zu pages are not free, with flags%s",
+		 block, OFFLINE_SECONDS, nr, text);
+}
+
 static bool take_offline(long block)
 {
+	struct sigaction action = { .sa_handler = interrupt };
 	char path[128], text[32];
+	int err;
 
 	snprintf(path, sizeof(path), BLOCK_DIR "/memory%ld/state", block);
 	if (mig_read(path, text, sizeof(text)) <= 0 || strcmp(text, "online"))
 		return false;
-	if (mig_write(path, "offline"))
+	sigaction(SIGALRM, &action, NULL);
+	alarm(OFFLINE_SECONDS);
+	err = mig_write(path, "offline");
+	alarm(0);
+	if (err == -EINTR)
+		fail_in_use(block);
+	if (err)
 		return false;
 	mig_on_end_write(path, "online");
 	return true;
@@ -751,15 +794,6 @@ static size_t nr_in_range(char *mem, size_t len, uint64_t from, uint64_t to)
 		nr += pfn >= from && pfn < to;
 	}
 	return nr;
-}
-
-static uint64_t pages_per_block(void)
-{
-	char text[32];
-
-	if (mig_read(BLOCK_DIR "/block_size_bytes", text, sizeof(text)) <= 0)
-		mig_skip("no memory blocks in sysfs");
-	return strtoull(text, NULL, 16) / mig_psize;
 }
 
 /* What tasks of a cpuset need has to come from its nodes; if there is any. */
