@@ -568,9 +568,9 @@ static int migrate_by_mapping(struct address_space *mapping, struct folio *dst,
  * Context: Both folios locked, @src unmapped and not under writeback. May sleep.
  *
  * Return: 0, and @dst has all that @src had. -EAGAIN if @src is held by somebody
- * who may let go of it, or has been mapped again. Any other error is one that does not go away by trying
- * again. After an error @src is where it was; its owner may have dropped its
- * private data, and @dst may have been written to.
+ * who may let go of it, or has been mapped again. Any other error is one that does
+ * not go away by trying again. After an error @src is where it was; its owner may
+ * have dropped its private data, and @dst may have been written to.
  */
 int migrate_folio_switch(struct folio *src, struct folio *dst,
 			 enum migrate_mode mode)

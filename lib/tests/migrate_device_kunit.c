@@ -1081,10 +1081,12 @@ static void evicted_range_cuts_huge(struct kunit *test)
 /* Let the device write to the first @nr of its pages, as far as they are in use. */
 static void toy_write(struct toy_test *t, unsigned long nr)
 {
-	unsigned long i;
+	unsigned long i, *words;
 
-	for_each_set_bit(i, t->toy->used, nr)
-		*(unsigned long *)page_address(t->toy->backing[i]) = i + 1;
+	for_each_set_bit(i, t->toy->used, nr) {
+		words = page_address(t->toy->backing[i]);
+		*words = i + 1;
+	}
 }
 
 /*
