@@ -3384,6 +3384,7 @@ static void end_other_flush(void *data, unsigned long addr, unsigned long value,
 /* Make the entry at @addr a hint for NUMA balancing. Its own flush is done. */
 static void hint_entry(struct kunit *test, unsigned long addr)
 {
+	struct vm_area_struct *vma = vma_at(addr);
 	struct mm_struct *mm = current->mm;
 	spinlock_t *ptl; /* of the table of @ptep */
 	pte_t *ptep, pte;
@@ -3392,7 +3393,7 @@ static void hint_entry(struct kunit *test, unsigned long addr)
 	KUNIT_ASSERT_NOT_NULL(test, ptep);
 	pte = ptep_get_and_clear(mm, addr, ptep);
 	set_pte_at(mm, addr, ptep, pte_modify(pte, PAGE_NONE));
-	flush_tlb_page(vma_at(addr), addr);
+	flush_tlb_page(vma, addr);
 	pte_unmap_unlock(ptep, ptl);
 }
 
