@@ -1181,10 +1181,13 @@ static void uncached_meanwhile(const void *arg)
 	struct turns *turns = mig_map(mig_psize, PROT_READ | PROT_WRITE,
 				      MAP_SHARED | MAP_ANONYMOUS, -1);
 	struct cpus cpus = two_cpus();
+	long isolated;
 	char *mem;
 	int round;
 	pid_t other;
 
+	/* Whoever else isolates the page keeps it from being moved. */
+	mig_set("/proc/sys/kernel/numa_balancing", "0");
 	mem = new_file(mig_psize, 0, &turns->fd);
 	turns->cpu = cpus.there;
 	name(mem, MIG_B);
@@ -1195,7 +1198,11 @@ static void uncached_meanwhile(const void *arg)
 		await_turn(turns, 2 * round + 1);
 		touch_page(mem);
 		call.nodes[0] = mig_node_of(mem) == MIG_A ? MIG_B : MIG_A;
+		isolated = mig_vmstat("compact_isolated");
 		move(MIG_MF_MOVE_ALL);
+		mig_check(!call.ret, "round %d: returned %ld, status %d, compaction isolated %ld",
+			  round, call.ret, call.status[0],
+			  mig_vmstat("compact_isolated") - isolated);
 		expect_all_moved();
 		end_turn(turns);
 	}
