@@ -61,8 +61,8 @@
  * How many VMAs are looked through for other users of a page. One of another
  * process costs about as much as a fault that finds its page: a microsecond or
  * less. So those who wait for the lock of the folio or of the file meanwhile do so
- * for a millisecond at most. After as many VMAs for one page or several, those
- * who wait for the lock of the address space have their turn, too.
+ * for a millisecond at most. move_gather() lets go of the mmap lock for a moment
+ * after as many VMAs, whether one page was searched for or several.
  */
 #define MOVE_SEARCH_MAX		1024
 
@@ -737,6 +737,7 @@ static int move_gather(struct move_run *run, unsigned int first)
 	run->nr_todo = 0;
 	run->may_drain = false;
 	run->may_wait = false;
+	run->nr_searched = 0;
 
 	err = move_walk_begin(&run->walk);
 	if (err)

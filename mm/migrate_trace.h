@@ -29,7 +29,10 @@
 #define EM(_cause, _word)	TRACE_DEFINE_ENUM(_cause);
 #define EMe(_cause, _word)	TRACE_DEFINE_ENUM(_cause);
 
-/* Those that trace/events/migrate.h defines are for the object that made them. */
+/*
+ * trace/events/migrate.h defines the modes and reasons as well, but for the events
+ * of the object that creates these, which is rmap.o.
+ */
 MIGRATE_CAUSES
 MIGRATE_MODE
 MIGRATE_REASON
@@ -41,8 +44,8 @@ MIGRATE_REASON
 
 /*
  * One for each attempt that failed. With "again" the obstacle may go away, and
- * the folio is tried again if there are tries left. If there are none, nothing
- * new has stood in the way, and nothing more is said.
+ * the folio is tried again if there are tries left. That it is given up when there
+ * are none is no event: each of the attempts has had one.
  */
 TRACE_EVENT_CONDITION(mm_migrate_folio_failed,
 	TP_PROTO(const struct migrate_pair *pair, bool again,

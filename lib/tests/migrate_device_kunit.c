@@ -507,6 +507,13 @@ static s64 toy_count_anon(void)
 	return percpu_counter_sum(&current->mm->rss_stat[MM_ANONPAGES]);
 }
 
+/* Whether huge pages are wanted for the memory of the test. */
+static void toy_advise(const struct toy_test *t, bool huge)
+{
+	do_madvise(current->mm, t->mapped, TOY_MAPPED,
+		   huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+}
+
 /* Sets @t up for this test. Nothing may be asserted until toy_end(). */
 static bool toy_begin(struct kunit *test, struct toy_test *t, bool huge)
 {
@@ -526,8 +533,7 @@ static bool toy_begin(struct kunit *test, struct toy_test *t, bool huge)
 	}
 	t->addr = ALIGN(t->mapped, PMD_SIZE);
 	t->anon = toy_count_anon();
-	do_madvise(current->mm, t->mapped, TOY_MAPPED,
-		   huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+	toy_advise(t, huge);
 
 	t->toy = toy_create();
 	if (!t->toy) {
@@ -951,7 +957,7 @@ static void huge_hole_touched(struct kunit *test)
 	if (!toy_begin(test, &t, /* huge = */ true))
 		return;
 	/* What is faulted in is to be small. */
-	do_madvise(current->mm, t.mapped, TOY_MAPPED, MADV_NOHUGEPAGE);
+	toy_advise(&t, /* huge = */ false);
 	toy_fill_hole(&t, TOY_NR, toy_touch_second);
 	toy_check_zero(&t, TOY_NR);
 	KUNIT_EXPECT_EQ(test, toy_faults(&t), 0);
@@ -1133,8 +1139,7 @@ static bool toy_map_droppable(struct toy_test *t, bool huge)
 	KUNIT_EXPECT_EQ(t->test, mapped, t->mapped);
 	if (mapped != t->mapped)
 		return false;
-	do_madvise(current->mm, t->mapped, TOY_MAPPED,
-		   huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+	toy_advise(t, huge);
 	return true;
 }
 
@@ -2474,7 +2479,7 @@ static void huge_of_used_pages(struct kunit *test)
 
 	if (!toy_begin(test, &t, /* huge = */ true))
 		return;
-	do_madvise(current->mm, t.mapped, TOY_MAPPED, MADV_NOHUGEPAGE);
+	toy_advise(&t, /* huge = */ false);
 	toy_fill(&t, TOY_NR);
 	toy_pull_active(&t, TOY_NR);
 	KUNIT_EXPECT_TRUE(test, folio_test_active(toy_first_folio(&t)));

@@ -365,6 +365,9 @@ static struct vm_area_struct *vma_at(unsigned long addr)
 	return vma;
 }
 
+/* A state of an entry beside the eight that vary() gives to all. */
+#define NUMA_HINT	8
+
 /* The states that an entry can be in; all of them have to survive. */
 static pte_t varied(pte_t pte, unsigned int how)
 {
@@ -382,6 +385,8 @@ static pte_t varied(pte_t pte, unsigned int how)
 		return pte_wrprotect(pte);
 	case 7:
 		return pte_mkold(pte_mkclean(pte_wrprotect(pte)));
+	case NUMA_HINT:
+		return pte_modify(pte, PAGE_NONE);
 	default:
 		return pte;
 	}
@@ -1826,11 +1831,12 @@ static void freed_but_held(struct kunit *test)
 	put_back(m);
 }
 
-/* File memory that has been truncated, and is held or not. */
-static void truncated(struct kunit *test)
+/*
+ * Two isolated pages of a file that are truncated and unmapped. Returns the second
+ * one, with a reference.
+ */
+static struct folio *truncate_held(struct mover *m)
 {
-	const enum migrate_mode *mode = test->param_value;
-	struct mover *m = test->priv;
 	struct folio *folio;
 
 	map_file(m);
@@ -1840,6 +1846,17 @@ static void truncated(struct kunit *test)
 	folio_get(folio);
 	vm_munmap(AREA, NR_SMALL * PAGE_SIZE);
 	truncate_inode_pages(folio_mapping(folio), 0);
+	return folio;
+}
+
+/* File memory that has been truncated, and is held or not. */
+static void truncated(struct kunit *test)
+{
+	const enum migrate_mode *mode = test->param_value;
+	struct mover *m = test->priv;
+	struct folio *folio;
+
+	folio = truncate_held(m);
 	migrate(m, *mode, MR_SYSCALL);
 	expect_outcome(m, .ret = 1, .left = 1, .ok = 1, .failed = 1);
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 2);
@@ -1871,13 +1888,7 @@ static void truncated_and_mapped(struct kunit *test)
 	struct mover *m = test->priv;
 	struct folio *folio;
 
-	map_file(m);
-	remember(m, AREA, 2);
-	folio = folio_was(m, 1);
-	isolate(m);
-	folio_get(folio);
-	vm_munmap(AREA, NR_SMALL * PAGE_SIZE);
-	truncate_inode_pages(folio_mapping(folio), 0);
+	folio = truncate_held(m);
 	insert_page(m, AREA2, folio);
 	folio_put(folio);
 	migrate(m, *mode, MR_SYSCALL);
@@ -3381,22 +3392,6 @@ static void end_other_flush(void *data, unsigned long addr, unsigned long value,
 		dec_tlb_flush_pending(mm);
 }
 
-/* Make the entry at @addr a hint for NUMA balancing. Its own flush is done. */
-static void hint_entry(struct kunit *test, unsigned long addr)
-{
-	struct vm_area_struct *vma = vma_at(addr);
-	struct mm_struct *mm = current->mm;
-	spinlock_t *ptl; /* of the table of @ptep */
-	pte_t *ptep, pte;
-
-	ptep = pte_offset_map_lock(mm, pmd_at(addr), addr, &ptl);
-	KUNIT_ASSERT_NOT_NULL(test, ptep);
-	pte = ptep_get_and_clear(mm, addr, ptep);
-	set_pte_at(mm, addr, ptep, pte_modify(pte, PAGE_NONE));
-	flush_tlb_page(vma, addr);
-	pte_unmap_unlock(ptep, ptl);
-}
-
 /*
  * A hint counts as cached as long as any flush is pending in its mm, and not any
  * more when that one ends. It must not answer for the entries next to it.
@@ -3418,7 +3413,8 @@ static void hint_among_others(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, register_trace_set_migration_pte(end_other_flush, mm));
 	migrate_disable();
 	read_all(m);
-	hint_entry(test, m->was[first].addr);
+	vary_one(test, m->was[first].addr, NUMA_HINT);
+	flush_tlb_page(vma_at(m->was[first].addr), m->was[first].addr);
 	KUNIT_EXPECT_EQ(test, count_readable(m, folio), nr - 1);
 	inc_tlb_flush_pending(mm);
 	anon_vma = replace_entries(m, folio, flags);

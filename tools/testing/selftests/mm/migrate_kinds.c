@@ -1025,25 +1025,26 @@ static void need_two_huge(struct area *a, const char *who)
 		mig_skip("%s gave no huge pages", who);
 }
 
-static void tmpfs_huge(struct area *a, unsigned long unused)
+/* As much of a file on a new tmpfs as two huge pages have. */
+static void tmpfs_for_two_huge(struct area *a, const char *options)
 {
 	want_two_huge(a);
-	mount_here(a, "tmpfs", "huge=always");
+	mount_here(a, "tmpfs", options);
 	if (ftruncate(a->fd, a->len))
 		mig_fail("ftruncate: %m");
 	map_file_aligned(a);
 	mig_fill(a->mem, a->len, 1);
+}
+
+static void tmpfs_huge(struct area *a, unsigned long unused)
+{
+	tmpfs_for_two_huge(a, "huge=always");
 	need_two_huge(a, "tmpfs");
 }
 
 static void tmpfs_collapsed(struct area *a, unsigned long unused)
 {
-	want_two_huge(a);
-	mount_here(a, "tmpfs", "huge=never");
-	if (ftruncate(a->fd, a->len))
-		mig_fail("ftruncate: %m");
-	map_file_aligned(a);
-	mig_fill(a->mem, a->len, 1);
+	tmpfs_for_two_huge(a, "huge=never");
 	collapse(a);
 	need_two_huge(a, "MADV_COLLAPSE");
 }

@@ -917,24 +917,26 @@ static bool dir_from_mounts(const char *type, char *dir, size_t size)
 	return found;
 }
 
-/* Where ext4 is mounted; false if it is not. */
-bool mig_ext4_dir(char *dir, size_t size)
+static bool given_or_mounted(const char *variable, const char *type,
+			     char *dir, size_t size)
 {
-	const char *given = getenv("MIGRATE_EXT4");
+	const char *given = getenv(variable);
 
 	if (given)
 		snprintf(dir, size, "%s", given);
-	return given || dir_from_mounts("ext4", dir, size);
+	return given || dir_from_mounts(type, dir, size);
+}
+
+/* Where ext4 is mounted; false if it is not. */
+bool mig_ext4_dir(char *dir, size_t size)
+{
+	return given_or_mounted("MIGRATE_EXT4", "ext4", dir, size);
 }
 
 /* Where xfs is mounted; false if it is not. */
 bool mig_xfs_dir(char *dir, size_t size)
 {
-	const char *given = getenv("MIGRATE_XFS");
-
-	if (given)
-		snprintf(dir, size, "%s", given);
-	return given || dir_from_mounts("xfs", dir, size);
+	return given_or_mounted("MIGRATE_XFS", "xfs", dir, size);
 }
 
 /* A new, empty file in a folder, until the case ends. */
