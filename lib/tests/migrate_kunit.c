@@ -3347,7 +3347,8 @@ static void read_all(struct mover *m)
 	int i, failed = 0;
 
 	for (i = 0; i < m->nr; i++)
-		failed += get_user(word, (unsigned long __user *)m->was[i].addr) != 0;
+		failed += copy_from_user(&word, (void __user *)m->was[i].addr,
+					 sizeof(word)) != 0;
 	KUNIT_EXPECT_EQ(m->test, failed, 0);
 }
 
