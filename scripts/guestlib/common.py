@@ -10,6 +10,7 @@ import typing
 
 SCRIPTS = pathlib.Path(__file__).resolve().parent.parent
 GUEST_FILES = SCRIPTS / "guest"
+SLOWER = 3      # how much longer a kernel that checks itself may take
 
 # Kernels by name: the make target that builds each of them.
 TARGETS = {"guest": "kernel", "debug": "debug-kernel", "base": "base-kernel",
@@ -81,6 +82,11 @@ class Kernel:
             return "CONFIG_KASAN=y\n" in (self.folder / ".config").read_text()
         except OSError:
             return False
+
+    @property
+    def patience(self):
+        """How many times as long as others this kernel may take."""
+        return SLOWER if self.slow else 1
 
     def modules(self):
         """The test modules that the guest loads by name; others may be left of older builds."""

@@ -6,7 +6,6 @@ import re
 
 from .common import GUEST_FILES, Refused
 
-SLOWER = 3      # how much longer a kernel that checks itself may take
 PORTABLE = ("kunit", "migrate")         # the suites that need no library of the distribution
 
 
@@ -46,7 +45,7 @@ class Test:
 
     def limit(self, kernel):
         """Its time limit on this kernel."""
-        return self.seconds * (SLOWER if kernel.slow else 1)
+        return self.seconds * kernel.patience
 
     def expand(self, programs, taken):
         """The tests that a pattern stands for."""

@@ -35,7 +35,7 @@ class Boot:
         try:
             userland.initramfs(guest.initramfs, self.kernel, programs, plan)
             guest.start("test")
-            self.deadline = time.monotonic() + machine.BOOT_LIMIT
+            self.deadline = time.monotonic() + machine.BOOT_LIMIT * self.kernel.patience
             trouble = self._follow(guest)
         finally:
             guest.close()
