@@ -330,47 +330,82 @@ static void undo_all(void)
 		undo_one(&shared->undo[--shared->nr_undo]);
 }
 
-static long keyed_value(const char *path, const char *name)
-{
-	size_t len = strlen(name);
-	char line[256];
-	long value = -1;
-	FILE *file = fopen(path, "re");
+/**
+ * struct proc_file - a file of /proc that is looked at often
+ * @path: its path
+ * @fd: open, 0 if it is not yet
+ * @text: what it said last
+ *
+ * It stays open: to open, read and close one takes memory from the lists of the
+ * CPUs, and KASAN keeps that memory for a while.
+ */
+struct proc_file {
+	const char *path;
+	int fd;
+	char text[128 * 1024];
+};
 
-	if (!file)
-		return -1;
-	while (value < 0 && fgets(line, sizeof(line), file)) {
-		if (!strncmp(line, name, len) && strchr(" :\t", line[len]))
-			value = strtol(line + len + 1, NULL, 10);
+static struct proc_file vmstat = { .path = "/proc/vmstat" };
+static struct proc_file meminfo = { .path = "/proc/meminfo" };
+static struct proc_file zoneinfo = { .path = "/proc/zoneinfo" };
+
+static const char *proc_read(struct proc_file *file)
+{
+	size_t len = 0;
+	ssize_t got;
+
+	if (!file->fd)
+		file->fd = open(file->path, O_RDONLY | O_CLOEXEC);
+	do {
+		got = pread(file->fd, file->text + len,
+			    sizeof(file->text) - 1 - len, len);
+		len += got > 0 ? got : 0;
+	} while (got > 0);
+	file->text[len] = '\0';
+	return file->text;
+}
+
+static const char *next_line(const char *line)
+{
+	line = strchr(line, '\n');
+	return line ? line + 1 : NULL;
+}
+
+/* The number behind @name, at the beginning of a line; -1 if there is none. */
+static long value_in(const char *text, const char *name)
+{
+	const size_t len = strlen(name);
+
+	for (; text; text = next_line(text)) {
+		if (!strncmp(text, name, len) && text[len] &&
+		    strchr(" :\t", text[len]))
+			return strtol(text + len + 1, NULL, 10);
 	}
-	fclose(file);
-	return value;
+	return -1;
 }
 
 /* -1 if there is no such counter. */
 long mig_vmstat(const char *name)
 {
-	return keyed_value("/proc/vmstat", name);
+	return value_in(proc_read(&vmstat), name);
 }
 
 long mig_meminfo(const char *name)
 {
-	return keyed_value("/proc/meminfo", name);
+	return value_in(proc_read(&meminfo), name);
 }
 
 /* Pages on the free lists of the CPUs count neither as free nor as used. */
 static long pcp_pages(void)
 {
-	char line[256];
-	long count, sum = 0;
-	FILE *file = fopen("/proc/zoneinfo", "re");
+	static const char name[] = " count:";
+	const char *at = proc_read(&zoneinfo);
+	long sum = 0;
 
-	while (file && fgets(line, sizeof(line), file)) {
-		if (sscanf(line, " count: %ld", &count) == 1)
-			sum += count;
+	while ((at = strstr(at, name))) {
+		at += strlen(name);
+		sum += strtol(at, NULL, 10);
 	}
-	if (file)
-		fclose(file);
 	return sum;
 }
 
@@ -386,6 +421,7 @@ long mig_known_kb(void)
 		"Balloon", "MemFree", "Buffers", "Cached", "SwapCached",
 		"AnonPages", "Slab", "KernelStack", "PageTables", "Percpu",
 	};
+	const char *text;
 	int try = 100;
 	long pcp, sum;
 	size_t i;
@@ -393,8 +429,9 @@ long mig_known_kb(void)
 	do {
 		pcp = pcp_pages();
 		sum = pcp * (long)mig_psize / 1024;
+		text = proc_read(&meminfo);
 		for (i = 0; i < ARRAY_SIZE(uses); i++)
-			sum += mig_meminfo(uses[i]);
+			sum += value_in(text, uses[i]);
 	} while (pcp_pages() != pcp && --try);
 	return sum;
 }
