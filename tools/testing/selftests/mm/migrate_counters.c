@@ -166,7 +166,7 @@ static uint64_t *heads;
 #define LRU_FILE		(I(INACTIVE_FILE) | I(ACTIVE_FILE))
 
 #define FREE_WHY							\
-	"what is free is compared per node, with the lists of the CPUs"
+	"what is free is compared per node, with the lists of the CPUs and slabs"
 #define FREE_SLACK_WHY							\
 	"the kernel allocates and frees memory for itself, partly late"
 #define TUNED_WHY "follows how many pages are allocated and freed"
@@ -489,7 +489,20 @@ static void read_zoneinfo(struct mig_counters *c)
 	nr_zones = zone + 1;
 }
 
-/* What is free, or about to be: the free lists of a node and those of the CPUs. */
+/* Free, or about to be: of a node's lists, those of the CPUs, or the slab allocator. */
+static bool is_free(const struct counter *c)
+{
+	if (c->place.zone != EVERYWHERE)
+		return !strcmp(c->name, "pages free") || !strcmp(c->name, "count:");
+	return !strcmp(c->place.label, "zoneinfo") &&
+	       (!strcmp(c->name, "nr_slab_reclaimable") ||
+		!strcmp(c->name, "nr_slab_unreclaimable"));
+}
+
+/*
+ * The slab allocator takes pages and gives them back at any time, KASAN long after
+ * its objects have been freed. Where others own memory that moves, it has none of it.
+ */
 static void add_free(struct mig_counters *c, int node)
 {
 	const struct place place = { VMSTAT, "sum", node, EVERYWHERE };
@@ -497,9 +510,7 @@ static void add_free(struct mig_counters *c, int node)
 	long sum = 0;
 
 	for (one = c->counter; one < c->counter + c->nr; one++) {
-		if (one->place.zone != EVERYWHERE && one->place.node == node &&
-		    (!strcmp(one->name, "pages free") ||
-		     !strcmp(one->name, "count:")))
+		if (one->place.node == node && is_free(one))
 			sum += one->value;
 	}
 	add_counter(c, &place, "free", sum);
