@@ -20,10 +20,12 @@ PROBE_LIMIT, SILENT_LIMIT = 8, 3
 # A string move is emulated byte by byte.
 CPU = "max,-erms,-fsrm"
 OFTEN = "panic=-1 oops=panic printk.devkmsg=on"
-CONSOLE = f"console=ttyS0 no_timer_check {OFTEN} unknown_nmi_panic"
+# Without a word about it the emulated TSC counts as unsynchronized, and to look at the
+# clock is to ask a device, which takes as long as many hundred instructions.
+CONSOLE = f"console=ttyS0 no_timer_check tsc=reliable {OFTEN} unknown_nmi_panic"
 # identify_cpu() forgets for an instant that page tables have five levels, and an
 # interrupt that comes then looks like a wild access to KASAN.
-DEBUG_WORDS = "no5lvl page_owner=on page_poison=1"
+DEBUG_WORDS = "no5lvl page_owner=on"
 WORDS = "kunit.enable=1 sysctl.kernel.hung_task_timeout_secs=60 rcupdate.rcu_cpu_stall_timeout=60"
 
 # The disks of a run: name, MiB, the command that formats the file.
