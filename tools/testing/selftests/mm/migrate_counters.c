@@ -735,11 +735,10 @@ static unsigned int folio_items(uint64_t kpf, bool huge, bool pmd, bool written_
 	return items | (huge ? I(FILE_THP) : 0) | (pmd ? I(FILE_PMD) : 0);
 }
 
-static void share_of_folio(uint64_t head, char *addr, bool written_back,
-			   struct mig_share *share)
+static void share_of_folio(uint64_t head, size_t nr, char *addr,
+			   bool written_back, struct mig_share *share)
 {
 	const uint64_t kpf = mig_kpageflags(head);
-	const size_t nr = size_of_folio(head);
 	const bool huge = mig_pmd_size() && nr * mig_psize >= mig_pmd_size();
 	const unsigned int items = folio_items(kpf, huge, huge && is_pmd_mapped(addr),
 					       written_back);
@@ -763,8 +762,8 @@ void mig_counters_share(void *mem, size_t len, bool written_back,
 			struct mig_share *share)
 {
 	const size_t nr = len / mig_psize;
-	uint64_t entry, head;
-	size_t i, j;
+	uint64_t entry, head = 0;
+	size_t i, j, size = 0;
 
 	mig_check(nr <= MAX_PAGES, "%zu pages are too many", nr);
 	memset(share, 0, sizeof(*share));
@@ -774,12 +773,16 @@ void mig_counters_share(void *mem, size_t len, bool written_back,
 		if (!(entry & MIG_PM_PRESENT) || !(entry & MIG_PM_PFN) ||
 		    mig_kpageflags(entry & MIG_PM_PFN) & MIG_KPF_ZERO)
 			continue;
-		head = head_of(entry & MIG_PM_PFN);
+		/* Most often in the folio of the page before. */
+		if ((entry & MIG_PM_PFN) - head >= size) {
+			head = head_of(entry & MIG_PM_PFN);
+			size = size_of_folio(head);
+		}
 		for (j = i; j && heads[j - 1] != head; j--)
 			;
 		heads[i] = head;
 		if (!j)
-			share_of_folio(head, (char *)mem + i * mig_psize,
+			share_of_folio(head, size, (char *)mem + i * mig_psize,
 				       written_back, share);
 	}
 }
