@@ -217,7 +217,9 @@ class Guest:
 
     def command(self, mode, channels):
         """The qemu command line."""
-        words = f"{WORDS} {DEBUG_WORDS}" if self.kernel.slow else WORDS
+        words = f"{WORDS} PATIENCE={self.kernel.patience}"
+        if self.kernel.slow:
+            words += f" {DEBUG_WORDS}"
         return [*emulator(self.kernel, self.slow_node),
                 *devices(make_disks(self._scratch), self.model.bus), *channels,
                 "-display", "none", "-no-reboot",

@@ -202,5 +202,6 @@ void mig_unpin(int fd);
 void mig_hugetlb_reserve(int node, int nr);
 void mig_ksm_merge(void *mem, size_t len, long saved);
 double mig_seconds(void);
+unsigned int mig_patience(void);
 
 #endif /* __MIGRATE_LIB_H */

@@ -759,8 +759,8 @@ static void fail_in_use(long block)
 					(unsigned long long)pfn, (unsigned long long)flags);
 		nr++;
 	}
-	mig_fail("block %ld is not offline after %d seconds, %zu pages are not free, with flags%s",
-		 block, OFFLINE_SECONDS, nr, text);
+	mig_fail("block %ld is not offline after %u seconds, %zu pages are not free, with flags%s",
+		 block, OFFLINE_SECONDS * mig_patience(), nr, text);
 }
 
 static bool take_offline(long block)
@@ -773,7 +773,7 @@ static bool take_offline(long block)
 	if (mig_read(path, text, sizeof(text)) <= 0 || strcmp(text, "online"))
 		return false;
 	sigaction(SIGALRM, &action, NULL);
-	alarm(OFFLINE_SECONDS);
+	alarm(OFFLINE_SECONDS * mig_patience());
 	err = mig_write(path, "offline");
 	alarm(0);
 	if (err == -EINTR)
