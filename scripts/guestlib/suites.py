@@ -110,6 +110,8 @@ def lacking(test, kernel):
     """What the machine of this kernel does not have for the test; nothing, most often."""
     if test.slow_node and kernel.arch != "x86_64":
         return f"nothing tells a kernel of {kernel.arch} here which node has slower memory"
+    if "memmap=" in test.cmdline and kernel.arch != "x86_64":
+        return f"no word keeps a kernel of {kernel.arch} from ranges of memory"
     return ""
 
 
