@@ -819,7 +819,7 @@ static long in_unit(const struct counter *c, long pages)
 	case BYTES:
 		return pages * (long)mig_psize;
 	case HUGE:
-		return pages * (long)mig_psize / (long)mig_pmd_size();
+		return mig_pmd_size() ? pages * (long)mig_psize / (long)mig_pmd_size() : 0;
 	case UNUSED_HUGETLB:
 		return -pages * (long)mig_psize / 1024 / mig_meminfo("Hugepagesize");
 	case UNUSED:

@@ -1096,6 +1096,8 @@ TEST_F_TIMEOUT(migrate_device_small, evict_under_pressure, 120)
 	hog = mmap(NULL, len, PROT_READ | PROT_WRITE,
 		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(hog, MAP_FAILED);
+	/* By small pages it would take minutes where each fault is checked. */
+	madvise(hog, len, MADV_HUGEPAGE);
 	memset(hog, 1, len);
 
 	EXPECT_EQ(device_evict(0), 0);
