@@ -179,8 +179,8 @@ all_linked()
 {
 	local folder
 
-	for folder in mm/ kernel/ lib/ fs/ "arch/$srcarch/"; do
-		linked "$folder" || return 1
+	for folder in mm/ kernel/ lib/ fs/ "arch/$srcarch/" "arch/$srcarch/lib/"; do
+		[ ! -d "$src/$folder" ] || linked "$folder" || return 1
 	done | sort -u
 }
 
@@ -274,10 +274,27 @@ symbols()
 }
 
 # definers: the objects that are linked and whose source has a line without
-# indent that names one of the symbols on stdin, as a definition does.
+# indent that names one of the symbols on stdin, as a definition does; or whose
+# source includes one that has, or a header that has a macro of such a name.
 definers()
 {
-	with_line "^[A-Za-z_].*\b($(sed 's/[.$]/\\&/g' | paste -sd'|'))\b"
+	local names parts
+
+	names=$(sed 's/[.$]/\\&/g' | paste -sd'|')
+	with_line "^[A-Za-z_].*\b($names)\b"
+	parts=$(cd "$src" && {
+		grep -rlE --include='*.c' "^[A-Za-z_].*\b($names)\b" kernel mm lib
+		grep -rlE --include='*.h' "^DEFINE_[A-Z_]+\(($names)\b" kernel mm lib
+	} | sed 's|.*/||' | sort -u | paste -sd'|')
+	[ -z "$parts" ] || with_line "^#include \"($parts)\""
+}
+
+# in_script: those of the symbols on stdin that are defined where sections begin
+# and end.
+in_script()
+{
+	grep -xF -f <(grep -ohE '\w+' "$src/include/asm-generic/vmlinux.lds.h" \
+		"$src/arch/$srcarch/kernel/vmlinux.lds.S" | sort -u) || true
 }
 
 # missing_symbols: what our objects, and those we edit, refer to and nothing in
@@ -296,10 +313,11 @@ missing_symbols()
 	symbols --defined-only "${more[@]}" >>"$known"
 	of -v "$known" "$wanted" >"$dir.left"
 	[ -s "$dir.left" ] || return 0
-	definers <"$dir.left" >"$dir.definers"
+	definers <"$dir.left" | sort -u >"$dir.definers"
 	mapfile -t more <"$dir.definers"
 	[ "${#more[@]}" = 0 ] || kbuild -j"$(nproc)" "${more[@]}" >&2 || return 1
 	symbols --defined-only "${more[@]}" >>"$known"
+	in_script <"$dir.left" >>"$known"
 	of -v "$known" "$dir.left"
 }
 
