@@ -289,8 +289,8 @@ definers()
 	[ -z "$parts" ] || with_line "^#include \"($parts)\""
 }
 
-# in_script: those of the symbols on stdin that are defined where sections begin
-# and end.
+# in_script: those of the symbols on stdin that the linker script defines, at the
+# beginning and the end of sections.
 in_script()
 {
 	grep -xF -f <(grep -ohE '\w+' "$src/include/asm-generic/vmlinux.lds.h" \

@@ -20,8 +20,8 @@ PROBE_LIMIT, SILENT_LIMIT = 8, 3
 # A string move is emulated byte by byte.
 CPU = "max,-erms,-fsrm"
 OFTEN = "panic=-1 oops=panic printk.devkmsg=on"
-# Without a word about it the emulated TSC counts as unsynchronized, and to look at the
-# clock is to ask a device, which takes as long as many hundred instructions.
+# Without tsc=reliable the kernel takes the emulated TSC for unsynchronized and reads the
+# time from the HPET, a device: a third of what a guest with KASAN did.
 CONSOLE = f"console=ttyS0 no_timer_check tsc=reliable {OFTEN} unknown_nmi_panic"
 # identify_cpu() forgets for an instant that page tables have five levels, and an
 # interrupt that comes then looks like a wild access to KASAN.

@@ -500,8 +500,8 @@ static bool is_free(const struct counter *c)
 }
 
 /*
- * The slab allocator takes pages and gives them back at any time, KASAN long after
- * its objects have been freed. Where others own memory that moves, it has none of it.
+ * The slab allocator takes and frees pages at any time, with KASAN long after the
+ * objects in them were freed. No test moves slab pages, so they may count as free.
  */
 static void add_free(struct mig_counters *c, int node)
 {
