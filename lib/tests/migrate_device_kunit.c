@@ -1720,6 +1720,7 @@ static void toy_discarded_first(struct kunit *test, bool huge)
 {
 	unsigned long i = huge ? TOY_NR / 4 : 0, value = 1;
 	struct toy_test t;
+	int err;
 
 	if (!toy_begin(test, &t, huge))
 		return;
@@ -1727,8 +1728,8 @@ static void toy_discarded_first(struct kunit *test, bool huge)
 	toy_pull_all(&t, TOY_NR);
 	KUNIT_EXPECT_EQ(test, toy_held(&t), TOY_NR);
 	t.toy->pagemap.ops = &toy_discarding_ops;
-	KUNIT_EXPECT_EQ(test, get_user(value, (unsigned long __user *)
-				       toy_page_addr(&t, i)), 0);
+	err = get_user(value, (unsigned long __user *)toy_page_addr(&t, i));
+	KUNIT_EXPECT_EQ(test, err, 0);
 	t.toy->pagemap.ops = &toy_ops;
 	KUNIT_EXPECT_EQ(test, value, 0);
 	KUNIT_EXPECT_EQ(test, put_user(i + 1, (unsigned long __user *)
@@ -2230,6 +2231,7 @@ static void fault_on_part_of_huge(struct kunit *test)
 	const unsigned long last = TOY_NR - 1;
 	unsigned long value = 0;
 	struct toy_test t;
+	int err;
 
 	if (!toy_begin(test, &t, /* huge = */ true))
 		return;
@@ -2238,8 +2240,8 @@ static void fault_on_part_of_huge(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, toy_protect(&t, toy_page_addr(&t, last), PAGE_SIZE), 0);
 	KUNIT_EXPECT_EQ(test, toy_held(&t), TOY_NR);
 
-	KUNIT_EXPECT_EQ(test, get_user(value, (unsigned long __user *)
-				       toy_page_addr(&t, TOY_NR / 2)), 0);
+	err = get_user(value, (unsigned long __user *)toy_page_addr(&t, TOY_NR / 2));
+	KUNIT_EXPECT_EQ(test, err, 0);
 	KUNIT_EXPECT_EQ(test, value, TOY_NR / 2 + 1);
 	KUNIT_EXPECT_EQ(test, toy_held(&t), TOY_NR - 1);
 	toy_check_filled(&t, TOY_NR);
