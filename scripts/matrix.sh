@@ -275,7 +275,8 @@ symbols()
 
 # definers: the objects that are linked and whose source has a line without
 # indent that names one of the symbols on stdin, as a definition does; or whose
-# source includes one that has, or a header that has a macro of such a name.
+# source includes one that has, or a header that has a macro of such a name, or
+# creates the trace points of a header that has one of them.
 definers()
 {
 	local names parts
@@ -287,6 +288,12 @@ definers()
 		grep -rlE --include='*.h' "^DEFINE_[A-Z_]+\(($names)\b" kernel mm lib
 	} | sed 's|.*/||' | sort -u | paste -sd'|')
 	[ -z "$parts" ] || with_line "^#include \"($parts)\""
+	parts=$(tr '|' '\n' <<<"$names" | sed -n 's/_tp$//; s/^__tracepoint_//p' |
+		paste -sd'|')
+	[ -n "$parts" ] || return 0
+	parts=$(cd "$src/include/trace/events" && grep -lwE "$parts" -- *.h | paste -sd'|')
+	comm -12 <(with_line "^#include <trace/events/($parts)>" | sort -u) \
+		<(with_line '^#define CREATE_TRACE_POINTS' | sort -u)
 }
 
 # in_script: those of the symbols on stdin that the linker script defines, at the
@@ -404,17 +411,25 @@ variant()
 	i386 | parisc | powerpc) bits=32 ;;
 	esac
 	build "$2" >"$log" 2>&1 || {
-		[ -z "$wrong" ] || die "$name: not so in the configuration: $wrong"
+		[ -z "$wrong" ] || bad "not so in the configuration: $wrong" || return 0
 		grep -E -A3 'error:|Error [0-9]|undefined' "$log" | head -n 20 >&2 || true
-		die "$name does not build; the log is $log"
+		bad "does not build; the log is $log" || return 0
 	}
 	if grep -E -A5 '(warning|error):|C=1 specified' "$log" >&2; then
-		die "$name: findings; the log is $log"
+		bad "findings; the log is $log" || return 0
 	fi
-	[ -z "$undefined" ] || die "$name does not link, nothing defines:" \
-		"$(xargs <<<"$undefined")"
+	[ -z "$undefined" ] || bad "does not link, nothing defines: $(xargs <<<"$undefined")" ||
+		return 0
 	told "$2"
 	built=$((built + 1))
+}
+
+# bad WORDS...: what is wrong with the variant; the next one is built all the same.
+bad()
+{
+	printf '%s: %s\n' "$name" "$*" >&2
+	failed="$failed $name"
+	return 1
 }
 
 mkdir -p "$out"
@@ -428,7 +443,7 @@ printf '%s\n' "${ours[@]}" >"$out/ours"
 } | sed -n 's/\.c$/.o/p' | sort -u >"$out/mine"
 sparse=$(scripts/sparse.sh "$src" "$out/ours")
 use_ccache "$out"
-built=0 unbuilt=''
+built=0 unbuilt='' failed=''
 for arch in $WHOLE; do
 	for option in all $OPTIONS; do
 		variant "$arch" "$option"
@@ -451,5 +466,6 @@ done
 for arch in x86_64 powerpc64le; do
 	variant "$arch" drivers
 done
+[ -z "$failed" ] || die "failed:$failed"
 [ "$built" != 0 ] || die "no variant matches '$pattern'"
 say "$built variants built${unbuilt:+; not built for want of a compiler:$unbuilt}"
