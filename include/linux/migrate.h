@@ -176,6 +176,55 @@ static inline int migrate_misplaced_folio_prepare(struct folio *folio,
 }
 #endif /* CONFIG_NUMA_BALANCING */
 
+/* mm/migrate_vma.c */
+#ifdef CONFIG_NUMA_MIGRATION
+int vma_migrate_target(int nid, const nodemask_t *from, const nodemask_t *to);
+bool vma_can_migrate(const struct vm_area_struct *vma);
+int vma_migrate(struct vm_area_struct *vma, unsigned long start,
+		unsigned long end, const nodemask_t *from, const nodemask_t *to,
+		unsigned long flags);
+int migrate_vmas_range(struct mm_struct *mm, unsigned long start,
+		       unsigned long end, const nodemask_t *from,
+		       const nodemask_t *to, unsigned long flags);
+int migrate_vmas(struct mm_struct *mm, const nodemask_t *from,
+		 const nodemask_t *to, unsigned long flags);
+int migrate_vmas_mbind(struct mm_struct *mm, unsigned long start,
+		       unsigned long end, struct mempolicy *pol,
+		       unsigned long flags);
+int vma_memory_node(struct vm_area_struct *vma, unsigned long addr,
+		    unsigned long *next);
+unsigned long vma_count_memory(struct vm_area_struct *vma, unsigned long *nr);
+bool vma_misplaced(struct vm_area_struct *vma, unsigned long start,
+		   unsigned long end, const nodemask_t *nodes);
+#else
+/* No VMA moves its memory, or knows where it is. */
+static inline int migrate_vmas(struct mm_struct *mm, const nodemask_t *from,
+			       const nodemask_t *to, unsigned long flags)
+{
+	return -ENOSYS;
+}
+
+static inline int migrate_vmas_mbind(struct mm_struct *mm, unsigned long start,
+				     unsigned long end, struct mempolicy *pol,
+				     unsigned long flags)
+{
+	return 0;
+}
+
+static inline unsigned long vma_count_memory(struct vm_area_struct *vma,
+					     unsigned long *nr)
+{
+	return 0;
+}
+
+static inline bool vma_misplaced(struct vm_area_struct *vma,
+				 unsigned long start, unsigned long end,
+				 const nodemask_t *nodes)
+{
+	return false;
+}
+#endif /* CONFIG_NUMA_MIGRATION */
+
 #ifdef CONFIG_MIGRATION
 
 /**

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Memory that a VMA moves itself: &vm_operations_struct.migrate.
+ *
+ * A driver may give memory to processes that mm knows no struct folio of, such
+ * as a PFN mapping. mm can neither move it nor say which node it is on, but the
+ * driver can. Everybody who moves all the memory of a process, or a range of it,
+ * calls the methods from here: migrate_pages(2), cpusets, mbind(2) and
+ * move_pages(2). Documentation/mm/vma_migrate.rst shows how to write them.
+ *
+ * The mmap lock is held for reading all along a walk, so the VMAs stay as they
+ * are. No other lock is held while a method is at work.
+ */
+
+#include <linux/cpuset.h>
+#include <linux/export.h>
+#include <linux/mempolicy.h>
+#include <linux/migrate.h>
+#include <linux/mm.h>
+#include <linux/mmap_lock.h>
+#include <linux/nodemask.h>
+#include <linux/sched/signal.h>
+#include <linux/topology.h>
+
+/**
+ * vma_migrate_target - where does memory go in this move?
+ * @nid: The node that the memory is on.
+ * @from: Nodes that memory is to leave.
+ * @to: Nodes that it is to go to.
+ *
+ * The pairs are those of migrate_pages(2). The n-th node of @from has the n-th
+ * node of @to for its target, and where @to has fewer nodes its first one comes
+ * after its last one again. So what was on different nodes before is on different
+ * nodes afterwards, as far as there are enough. If @from and @to have different
+ * numbers of nodes, memory on a node that is in both stays there.
+ *
+ * A method asks once about each piece of memory and moves it once. So two nodes
+ * can exchange what they have, which migrate_pages(2) cannot do for folios: it
+ * moves node by node, and what has arrived on a node leaves it with the rest.
+ *
+ * Context: Any context.
+ * Return: The target, or NUMA_NO_NODE if the memory is to stay where it is.
+ */
+int vma_migrate_target(int nid, const nodemask_t *from, const nodemask_t *to)
+{
+	int target;
+
+	if (nid < 0 || !node_isset(nid, *from) || nodes_empty(*to))
+		return NUMA_NO_NODE;
+	if (node_isset(nid, *to) && nodes_weight(*from) != nodes_weight(*to))
+		return NUMA_NO_NODE;
+	target = node_remap(nid, *from, *to);
+	return target == nid ? NUMA_NO_NODE : target;
+}
+EXPORT_SYMBOL_GPL(vma_migrate_target);
+
+/**
+ * vma_can_migrate - does a VMA move its own memory?
+ * @vma: The VMA.
+ *
+ * Context: The VMA is locked, or the mmap lock is held.
+ * Return: True if it has the method.
+ */
+bool vma_can_migrate(const struct vm_area_struct *vma)
+{
+	return vma->vm_ops && vma->vm_ops->migrate;
+}
+
+/**
+ * vma_migrate - have a VMA move a range of its memory
+ * @vma: A VMA for which vma_can_migrate() is true.
+ * @start: First address, aligned to pages and within the VMA.
+ * @end: Address behind the range.
+ * @from: Nodes that memory is to leave.
+ * @to: Nodes that it is to go to; see vma_migrate_target().
+ * @flags: With MPOL_MF_MOVE_ALL, also memory that other processes use.
+ *
+ * Context: The mmap lock is held for reading. May sleep.
+ * Return: 0 if the method has dealt with the memory, its error otherwise; -EINTR
+ * if the caller is being killed.
+ */
+int vma_migrate(struct vm_area_struct *vma, unsigned long start,
+		unsigned long end, const nodemask_t *from, const nodemask_t *to,
+		unsigned long flags)
+{
+	const bool all = flags & MPOL_MF_MOVE_ALL;
+	int err;
+
+	mmap_assert_locked(vma->vm_mm);
+	might_sleep();
+
+	if (fatal_signal_pending(current))
+		return -EINTR;
+	err = vma->vm_ops->migrate(vma, start, end, from, to,
+				   all ? MPOL_MF_MOVE_ALL : MPOL_MF_MOVE);
+	/* Callers would take it for a number of pages. */
+	if (WARN_ON_ONCE(err > 0))
+		err = -EIO;
+	return err;
+}
+
+/**
+ * migrate_vmas_range - have each VMA of a range move its own memory
+ * @mm: The address space.
+ * @start: First address, aligned to pages. It need not be in a VMA.
+ * @end: Address behind the range.
+ * @from: Nodes that memory is to leave.
+ * @to: Nodes that it is to go to; see vma_migrate_target().
+ * @flags: With MPOL_MF_MOVE_ALL, also memory that other processes use.
+ *
+ * The VMAs are asked in the order of their addresses, once each, for the part of
+ * them that lies in the range. Those that do not have the method are left alone.
+ * An error ends the walk; what has moved by then is not moved back.
+ *
+ * Context: The mmap lock is held for reading. May sleep.
+ * Return: 0, or the first error.
+ */
+int migrate_vmas_range(struct mm_struct *mm, unsigned long start,
+		       unsigned long end, const nodemask_t *from,
+		       const nodemask_t *to, unsigned long flags)
+{
+	struct vm_area_struct *vma;
+	VMA_ITERATOR(vmi, mm, start);
+	int err;
+
+	mmap_assert_locked(mm);
+
+	for_each_vma_range(vmi, vma, end) {
+		cond_resched();
+		if (!vma_can_migrate(vma))
+			continue;
+		err = vma_migrate(vma, max(start, vma->vm_start),
+				  min(end, vma->vm_end), from, to, flags);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/**
+ * migrate_vmas - have each VMA of an mm move its own memory
+ * @mm: The address space.
+ * @from: Nodes that memory is to leave.
+ * @to: Nodes that it is to go to; see vma_migrate_target().
+ * @flags: MPOL_MF_MOVE, or MPOL_MF_MOVE_ALL for memory that other processes use
+ *	as well.
+ *
+ * Context: The mmap lock is held for reading. May sleep.
+ * Return: 0, or the first error; see migrate_vmas_range().
+ */
+int migrate_vmas(struct mm_struct *mm, const nodemask_t *from,
+		 const nodemask_t *to, unsigned long flags)
+{
+	return migrate_vmas_range(mm, 0, mm->task_size, from, to, flags);
+}
+
+/*
+ * The nodes that @pol wants memory to be on. The policy of a task may be bound to
+ * other nodes meanwhile.
+ */
+static void migrate_policy_nodes(const struct mempolicy *pol, nodemask_t *nodes)
+{
+	unsigned int cookie;
+
+	nodes_clear(*nodes);
+	if (pol->mode != MPOL_LOCAL) {
+		do {
+			cookie = read_mems_allowed_begin();
+			nodes_and(*nodes, pol->nodes, node_states[N_MEMORY]);
+		} while (read_mems_allowed_retry(cookie));
+	}
+	if (nodes_empty(*nodes))
+		node_set(numa_mem_id(), *nodes);
+}
+
+/**
+ * migrate_vmas_mbind - have VMAs obey a new policy with the memory they have
+ * @mm: The address space of the caller.
+ * @start: First address of the range that has the policy.
+ * @end: Address behind the range.
+ * @pol: The policy, NULL for that of the task.
+ * @flags: Those of mbind(2), with MPOL_MF_MOVE or MPOL_MF_MOVE_ALL.
+ *
+ * What is on a node that the policy does not name is asked to go to those that it
+ * does name. A policy that names none means the node of this CPU.
+ *
+ * Context: The mmap lock is held for reading. May sleep.
+ * Return: 0, or the first error; see migrate_vmas_range().
+ */
+int migrate_vmas_mbind(struct mm_struct *mm, unsigned long start,
+		       unsigned long end, struct mempolicy *pol,
+		       unsigned long flags)
+{
+	nodemask_t from, to;
+
+	migrate_policy_nodes(pol ?: get_task_policy(current), &to);
+	if (!nodes_andnot(from, node_states[N_MEMORY], to))
+		return 0;
+	return migrate_vmas_range(mm, start, end, &from, &to, flags);
+}
+
+/**
+ * vma_memory_node - ask a VMA which node its own memory is on
+ * @vma: The VMA.
+ * @addr: The address, aligned to pages and within the VMA.
+ * @next: Out: the answer is the same up to there. May be NULL.
+ *
+ * Memory that has a struct folio is better asked for by its folio, and first.
+ *
+ * Context: The mmap lock is held for reading, or the VMA is locked. May sleep.
+ * Return: The node, -ENOENT if there is no memory at @addr, or none that the VMA
+ * knows of, or another error of the method.
+ */
+int vma_memory_node(struct vm_area_struct *vma, unsigned long addr,
+		    unsigned long *next)
+{
+	unsigned long end = addr + PAGE_SIZE;
+	int nid = -ENOENT;
+
+	vma_assert_stabilised(vma);
+	might_sleep();
+
+	if (vma->vm_ops && vma->vm_ops->get_node)
+		nid = vma->vm_ops->get_node(vma, addr, &end);
+	else
+		end = vma->vm_end;
+	if (WARN_ON_ONCE(nid >= MAX_NUMNODES))
+		nid = -ENOENT;
+	if (next)
+		*next = clamp(end, addr + PAGE_SIZE, vma->vm_end);
+	return nid;
+}
+
+/**
+ * vma_count_memory - count what a VMA has of its own memory, node by node
+ * @vma: The VMA.
+ * @nr: For each node, the number to which that of pages is added.
+ *
+ * Context: The mmap lock is held for reading, or the VMA is locked. May sleep.
+ * Return: How many pages there are.
+ */
+unsigned long vma_count_memory(struct vm_area_struct *vma, unsigned long *nr)
+{
+	unsigned long addr, next, pages, sum = 0;
+	int nid;
+
+	for (addr = vma->vm_start; addr < vma->vm_end; addr = next) {
+		nid = vma_memory_node(vma, addr, &next);
+		if (nid >= 0) {
+			pages = (next - addr) >> PAGE_SHIFT;
+			nr[nid] += pages;
+			sum += pages;
+		}
+		if (fatal_signal_pending(current))
+			break;
+		cond_resched();
+	}
+	return sum;
+}
+
+/**
+ * vma_misplaced - does a VMA have memory of its own on other nodes than these?
+ * @vma: The VMA.
+ * @start: First address of the range, aligned to pages and within the VMA.
+ * @end: Address behind the range.
+ * @nodes: Where memory may be.
+ *
+ * Context: The mmap lock is held, or the VMA is locked. May sleep.
+ * Return: True if there is such memory, and the VMA can tell.
+ */
+bool vma_misplaced(struct vm_area_struct *vma, unsigned long start,
+		   unsigned long end, const nodemask_t *nodes)
+{
+	unsigned long addr, next;
+	int nid;
+
+	for (addr = start; addr < end; addr = next) {
+		nid = vma_memory_node(vma, addr, &next);
+		if (nid >= 0 && !node_isset(nid, *nodes))
+			return true;
+		if (fatal_signal_pending(current))
+			return false;
+		cond_resched();
+	}
+	return false;
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// files: mm/mempolicy.c
+// mm/mempolicy.c: VMAs that move their own memory are asked to. Those that do not
+// are treated as before.
+
+// migrate_pages(2) and cpusets: an error keeps folios from being moved, too.
+@@
+identifier fn = do_migrate_pages;
+identifier mm, from, to, flags;
+typedef nodemask_t;
+@@
+ int fn(struct mm_struct *mm, const nodemask_t *from, const nodemask_t *to, int flags)
+ {
+ ...
++	err = mmap_read_lock_killable(mm);
++	if (err)
++		return err;
++	err = migrate_vmas(mm, from, to, flags);
++	mmap_read_unlock(mm);
++	if (err)
++		return err;
+ lru_cache_disable();
+ ...
+ }
+
+// mbind(2) with MPOL_MF_STRICT alone asks where the memory is.
+@@
+identifier fn = queue_pages_test_walk;
+identifier start, end, walk, vma, next, qp, flags;
+@@
+ static int fn(unsigned long start, unsigned long end, struct mm_walk *walk)
+ {
+ ...
+ struct queue_pages *qp = walk->private;
+ unsigned long flags = qp->flags;
+ ...
+ next = find_vma(vma->vm_mm, vma->vm_end);
+ if (...) return -EFAULT;
++	if (strictly_unmovable(flags) && vma_misplaced(vma, start, end, qp->nmask))
++		return -EIO;
+ ...
+ }
+
+// mbind(2) that moves: the VMAs have their policy and stay as they are, but what
+// waits for the mmap lock to read may go on. The error of a VMA is not to become
+// -EIO.
+@@
+identifier fn = do_mbind;
+@@
+ static long fn(...)
+ {
+ <...
+-	mmap_write_unlock(mm);
++	mmap_write_downgrade(mm);
++	if (!err && flags & (MPOL_MF_MOVE | MPOL_MF_MOVE_ALL)) {
++		err = migrate_vmas_mbind(mm, start, end, new, flags);
++		if (err)
++			nr_failed = 0;
++	}
++	mmap_read_unlock(mm);
+
+ if (!err && !list_empty(&pagelist)) {
+ 	nr_failed |= migrate_pages(...);
+ }
+ ...>
+ }
