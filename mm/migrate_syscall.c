@@ -13,14 +13,18 @@
  * While a chunk is worked on, the status of an address says how far it has come:
  *
  *	MOVE_TODO ---> MOVE_QUEUED ---> node, or -errno
- *	    |                             ^
- *	    +-----------------------------+
+ *	    |                             ^   ^
+ *	    +-----------------------------+   |
+ *	    +--------> MOVE_OWN --------------+
  *
  * An address whose folio cannot be isolated stays MOVE_TODO until the queue has
  * moved: the folio may have been on it, by another address. Only if that was
  * not it, the caches that keep folios off the LRU are drained, those of this
  * CPU first. A page that somebody else is moving is waited for, with nothing
  * held.
+ *
+ * Memory that has no folio, in a VMA that moves its own, is MOVE_OWN until the
+ * pass has no folio isolated any more. Then the VMA moves it, page by page.
  */
 
 #include <linux/capability.h>
@@ -73,6 +77,7 @@
 enum {
 	MOVE_TODO = MAX_NUMNODES,	/* not looked at, or cannot be isolated */
 	MOVE_QUEUED,			/* its folio is on one of the queues */
+	MOVE_OWN,			/* no folio: its VMA has to move it */
 	MOVE_ASK,			/* not kept: look for other users of it first */
 };
 
@@ -104,6 +109,7 @@ struct move_chunk {
  * @mm: The address space, with the mmap lock held for reading.
  * @migratable: Take the memory of VMAs that cannot be migrated for a mistake.
  * @vma: The VMA of the last address, NULL if there was none.
+ * @own: It moves its own memory.
  * @fw: The page table walk that led to @folio.
  * @table: Page table that @fw holds, if its level is that of PTEs.
  * @start: First address for which the lock that @fw holds is the right one.
@@ -117,6 +123,7 @@ struct move_walk {
 	struct mm_struct *mm;
 	bool migratable;
 	struct vm_area_struct *vma;
+	bool own;
 	struct folio_walk fw;
 	pte_t *table;
 	unsigned long start;
@@ -179,6 +186,7 @@ enum {
  * @no_room: The same, of large folios that there was no memory for.
  * @last: The folio that was queued last, NULL once the queues are empty.
  * @nr_todo: Addresses that the pass could not decide.
+ * @own: There are addresses for which the VMA has to be asked.
  * @may_drain: Draining could help at least one of them.
  * @may_wait: Waiting could help at least one of them, namely ...
  * @wait_addr: ... this one, the last of that kind.
@@ -204,6 +212,7 @@ struct move_run {
 	struct list_head no_room;
 	struct folio *last;
 	unsigned int nr_todo;
+	bool own;
 	bool may_drain;
 	bool may_wait;
 	unsigned long wait_addr;
@@ -267,24 +276,32 @@ static bool move_walk_vma(struct move_walk *walk, unsigned long addr)
 
 	move_walk_release(walk);
 	vma = vma_lookup(walk->mm, addr);
-	if (vma && walk->migratable && !vma_migratable(vma))
+	walk->own = vma && vma_can_migrate(vma);
+	if (vma && walk->migratable && !walk->own && !vma_migratable(vma))
 		vma = NULL;
 	walk->vma = vma;
 	return vma;
+}
+
+/* Does the VMA know of memory that page tables lead to no folio of? */
+static bool move_vma_knows(const struct vm_area_struct *vma)
+{
+	return vma->vm_ops && (vma->vm_ops->migrate || vma->vm_ops->get_node);
 }
 
 /*
  * A walk that found something holds a lock, and that lock is good for more than
  * one address: a huge entry for all that it maps, that of a page table for all
  * its entries. Not so with hugetlb, which has a notion of its own of what an
- * entry is and of what locks it.
+ * entry is and of what locks it. Nor with a VMA that has to be asked about the
+ * next address if there is no folio, as no such lock may be held then.
  */
 static void move_walk_range(struct move_walk *walk, unsigned long addr)
 {
 	struct vm_area_struct *vma = walk->vma;
 	unsigned long size = PMD_SIZE;
 
-	if (is_vm_hugetlb_page(vma)) {
+	if (is_vm_hugetlb_page(vma) || move_vma_knows(vma)) {
 		walk->start = vma->vm_end;
 		walk->end = vma->vm_end;
 		return;
@@ -362,6 +379,15 @@ static int move_walk_held(struct move_walk *walk, unsigned long addr)
 	return move_normal_node(walk->folio);
 }
 
+/* There is no folio, and no page table lock is held: what does the VMA say? */
+static int move_walk_ask(struct move_walk *walk, unsigned long addr)
+{
+	/* It could not be moved anyway. */
+	if (walk->migratable && !walk->own)
+		return -ENOENT;
+	return vma_memory_node(walk->vma, addr & PAGE_MASK, NULL);
+}
+
 /* move_walk_node() for an address that may be tagged, with any lock held. */
 static noinline int move_walk_find(struct move_walk *walk, unsigned long addr)
 {
@@ -375,10 +401,10 @@ static noinline int move_walk_find(struct move_walk *walk, unsigned long addr)
 	cond_resched();
 	walk->folio = folio_walk_start(&walk->fw, walk->vma, addr,
 				       FW_ZEROPAGE | FW_MIGRATION);
-	if (walk->folio) {
-		walk->moving = !move_walk_present(&walk->fw);
-		move_walk_range(walk, addr);
-	}
+	if (!walk->folio)
+		return move_walk_ask(walk, addr);
+	walk->moving = !move_walk_present(&walk->fw);
+	move_walk_range(walk, addr);
 	return move_folio_node(walk->folio);
 }
 
@@ -386,7 +412,8 @@ static noinline int move_walk_find(struct move_walk *walk, unsigned long addr)
  * The node that the page at @addr is on, with the page locked in its place by
  * the page table lock. -EFAULT if there can be none or it is the zeropage,
  * -ENOENT if there is none, or none that is the kernel's to move. A page that
- * somebody is moving has not left its node yet.
+ * somebody is moving has not left its node yet. If there is no folio, this is
+ * what the VMA says, which may also be another error, and no lock is held.
  *
  * An address for which the right lock is held is in the same VMA as the one
  * before, and has no tag.
@@ -694,11 +721,33 @@ static int move_queue(struct move_run *run, unsigned long addr, int nid, int nod
 	return MOVE_QUEUED;
 }
 
+/* Is what was looked up last for its VMA to move, and not for us? */
+static bool move_is_own(const struct move_walk *walk)
+{
+	return walk->vma && walk->own &&
+	       (!walk->folio || !vma_migratable(walk->vma));
+}
+
+/*
+ * The status of memory on @nid that is for its VMA to move; MOVE_OWN if that is to
+ * be done. A VMA that cannot be asked where its memory is may still move it.
+ */
+static int move_decide_own(const struct move_walk *walk, int nid, int node)
+{
+	if (nid == node || (nid < 0 && walk->vma->vm_ops->get_node))
+		return nid;
+	return MOVE_OWN;
+}
+
 /* The same for any page at @addr, which may be on @node already, or none. */
 static int move_decide(struct move_run *run, unsigned long addr, int node)
 {
 	const int nid = move_walk_node(&run->walk, addr);
 
+	if (unlikely(run->walk.own) && move_is_own(&run->walk)) {
+		run->own = true;
+		return move_decide_own(&run->walk, nid, node);
+	}
 	if (nid < 0 || nid == node)
 		return nid;
 	return move_queue(run, addr, nid, node);
@@ -842,8 +891,8 @@ static int move_outcome(struct move_run *run, unsigned long addr, int node)
 	const struct move_queue *queue;
 	int err;
 
-	/* It has arrived, or is gone meanwhile. */
-	if (nid == node || nid < 0)
+	/* It has arrived, or is gone meanwhile, or was replaced by a VMA's own. */
+	if (nid == node || nid < 0 || !run->walk.folio)
 		return nid;
 
 	queue = &run->queue[folio_test_hugetlb(run->walk.folio)];
@@ -912,6 +961,82 @@ static bool move_flush(struct move_run *run, unsigned int first)
 }
 
 /*
+ * What has become of memory that a VMA has moved, or left where it is without an
+ * error: as it does without MPOL_MF_MOVE_ALL if others use it.
+ */
+static int move_own_outcome(struct move_run *run, unsigned long addr, int node)
+{
+	struct vm_area_struct *vma = run->walk.vma;
+	int nid = node;
+
+	if (vma->vm_ops->get_node)
+		nid = vma_memory_node(vma, addr, NULL);
+	if (nid < 0 || nid == node)
+		return nid;
+	return run->shared ? move_refuse(run, -EBUSY) : -EACCES;
+}
+
+/* Have the VMA move the page at @addr, which was on @nid as far as that is known. */
+static noinline int move_own_page(struct move_run *run, unsigned long addr,
+				  int nid, int node)
+{
+	const unsigned long flags = run->shared ? MPOL_MF_MOVE_ALL : MPOL_MF_MOVE;
+	const nodemask_t to = nodemask_of_node(node);
+	nodemask_t from;
+	int err;
+
+	addr = untagged_addr_remote(run->walk.mm, addr) & PAGE_MASK;
+	nodes_andnot(from, node_possible_map, to);
+	if (nid >= 0 && node_isset(nid, run->served))
+		node_set(nid, run->taken_from);
+
+	err = vma_migrate(run->walk.vma, addr, addr + PAGE_SIZE, &from, &to, flags);
+	if (!err)
+		return move_own_outcome(run, addr, node);
+	run->nr_failed++;
+	return err;
+}
+
+/* The VMAs may have changed since the page was said to be one's own. */
+static int move_own_again(struct move_run *run, unsigned long addr, int node)
+{
+	const int nid = move_walk_node(&run->walk, addr);
+	int status = nid;
+
+	if (move_is_own(&run->walk))
+		status = move_decide_own(&run->walk, nid, node);
+	else if (nid >= 0 && nid != node)
+		status = move_refuse(run, -EBUSY);
+	/* No page table lock over the method. */
+	move_walk_release(&run->walk);
+	if (status == MOVE_OWN)
+		status = move_own_page(run, addr, nid, node);
+	return status;
+}
+
+/*
+ * Have VMAs move what is theirs of all addresses from @first on that go to the
+ * same node. Their errors are those of single pages.
+ */
+static void move_own(struct move_run *run, unsigned int first)
+{
+	struct move_chunk *chunk = &run->chunk;
+	const int node = chunk->node[first];
+	unsigned int i;
+
+	if (move_walk_begin(&run->walk)) {
+		run->nr_failed += move_settle(chunk, first, MOVE_OWN, -EBUSY);
+		return;
+	}
+
+	for (i = first; i < chunk->nr; i++) {
+		if (chunk->status[i] == MOVE_OWN && chunk->node[i] == node)
+			chunk->status[i] = move_own_again(run, chunk->addr[i], node);
+	}
+	move_walk_end(&run->walk);
+}
+
+/*
  * Somebody else is at work with the page that was to be waited for. If they are
  * migrating it, wait for that. Otherwise they hold its lock, without which the
  * rmap cannot be asked. Returns false if there is no time for that any more.
@@ -924,7 +1049,7 @@ static bool move_wait(struct move_run *run)
 
 	if (run->nr_waits++ >= MIGRATE_TRIES || move_walk_begin(walk))
 		return false;
-	if (move_walk_node(walk, run->wait_addr) < 0) {
+	if (move_walk_node(walk, run->wait_addr) < 0 || !walk->folio) {
 		move_walk_end(walk);
 		return true;
 	}
@@ -964,6 +1089,7 @@ static void move_pass(struct move_run *run, unsigned int first)
 	if (run->drained == MOVE_DRAINED_LOCAL)
 		run->drained = MOVE_DRAINED_NONE;
 	run->nr_waits = 0;
+	run->own = false;
 
 	do {
 		err = move_gather(run, first);
@@ -979,6 +1105,8 @@ static void move_pass(struct move_run *run, unsigned int first)
 					      -EBUSY);
 	putback_movable_pages(&run->failed);
 	putback_movable_pages(&run->no_room);
+	if (run->own)
+		move_own(run, first);
 	node_set(run->chunk.node[first], run->served);
 }
 
