@@ -6,7 +6,7 @@
  * as a PFN mapping. mm can neither move it nor say which node it is on, but the
  * driver can. Everybody who moves all the memory of a process, or a range of it,
  * calls the methods from here: migrate_pages(2), cpusets, mbind(2) and
- * move_pages(2). Documentation/mm/vma_migrate.rst shows how to write them.
+ * move_pages(2). Documentation/mm/migrate_vma.rst shows how to write them.
  *
  * The mmap lock is held for reading all along a walk, so the VMAs stay as they
  * are. No other lock is held while a method is at work.
@@ -151,7 +151,7 @@ int migrate_vmas_range(struct mm_struct *mm, unsigned long start,
 int migrate_vmas(struct mm_struct *mm, const nodemask_t *from,
 		 const nodemask_t *to, unsigned long flags)
 {
-	return migrate_vmas_range(mm, 0, mm->task_size, from, to, flags);
+	return migrate_vmas_range(mm, 0, ULONG_MAX, from, to, flags);
 }
 
 /*

@@ -92,7 +92,8 @@ class Kernel:
         """The test modules that the guest loads by name; others may be left of older builds."""
         order = self.folder / "modules.order"
         built = order.read_text().split() if order.exists() else []
-        return [self.folder / f"{name}.ko" for name in ("lib/test_hmm",) if f"{name}.o" in built]
+        names = ("lib/test_hmm", "lib/test_vma_migrate")
+        return [self.folder / f"{name}.ko" for name in names if f"{name}.o" in built]
 
 
 def say(text):

@@ -1,0 +1,475 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Tests of mm/migrate_vma.c: which VMAs are asked to move their memory, in which
+ * order, for which ranges and with which nodes, and what becomes of their errors.
+ *
+ * They map files of a toy driver into an mm of their own. Its methods move
+ * nothing: they note how they were called, and answer as they are told.
+ */
+#include <kunit/test.h>
+#include <linux/anon_inodes.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/mempolicy.h>
+#include <linux/migrate.h>
+#include <linux/mm.h>
+#include <linux/mman.h>
+#include <linux/nodemask.h>
+#include <linux/string.h>
+
+/* Where the tests map things, and how many calls they expect at most. */
+#define AREA		(64UL << 20)
+#define MAX_CALLS	8
+#define PAGES		8
+#define AT(page)	(AREA + (page) * PAGE_SIZE)
+
+/**
+ * struct toy_call - one call of the method
+ * @start: The first address.
+ * @end: The address behind the last one.
+ * @from: Nodes to leave.
+ * @to: Nodes to go to.
+ * @flags: What else was said.
+ */
+struct toy_call {
+	unsigned long start;
+	unsigned long end;
+	nodemask_t from;
+	nodemask_t to;
+	unsigned long flags;
+};
+
+/**
+ * struct toy - what the methods note, and how they answer
+ * @calls: The calls of migrate().
+ * @nr_calls: How many there were.
+ * @fail_at: The call that fails, counted from 0; -1 for none.
+ * @err: What it returns.
+ * @node: The answers of get_node() for the pages from AREA on.
+ * @stretch: get_node() says for how many pages an answer is good.
+ * @nr_asked: How often get_node() was called.
+ */
+struct toy {
+	struct toy_call calls[MAX_CALLS];
+	int nr_calls;
+	int fail_at;
+	int err;
+	int node[PAGES];
+	bool stretch;
+	int nr_asked;
+};
+
+static int toy_migrate(struct vm_area_struct *vma, unsigned long start,
+		       unsigned long end, const nodemask_t *from,
+		       const nodemask_t *to, unsigned long flags)
+{
+	struct toy *toy = vma->vm_private_data;
+	const int nr = toy->nr_calls++;
+
+	mmap_assert_locked(vma->vm_mm);
+	if (nr < MAX_CALLS) {
+		toy->calls[nr] = (struct toy_call) {
+			.start = start,
+			.end = end,
+			.from = *from,
+			.to = *to,
+			.flags = flags,
+		};
+	}
+	return nr == toy->fail_at ? toy->err : 0;
+}
+
+static int toy_get_node(struct vm_area_struct *vma, unsigned long addr,
+			unsigned long *next)
+{
+	struct toy *toy = vma->vm_private_data;
+	unsigned long i = (addr - AREA) >> PAGE_SHIFT;
+	const int nid = toy->node[i];
+
+	toy->nr_asked++;
+	while (toy->stretch && ++i < PAGES && toy->node[i] == nid)
+		*next += PAGE_SIZE;
+	return nid;
+}
+
+static const struct vm_operations_struct toy_ops = {
+	.migrate = toy_migrate,
+	.get_node = toy_get_node,
+};
+
+/* A VMA that cannot move anything, but that has methods, too. */
+static const struct vm_operations_struct plain_ops = {};
+
+static int toy_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	vm_flags_set(vma, VM_PFNMAP | VM_DONTEXPAND);
+	vma->vm_private_data = file->private_data;
+	vma->vm_ops = file->private_data ? &toy_ops : &plain_ops;
+	return 0;
+}
+
+static const struct file_operations toy_fops = {
+	.mmap = toy_mmap,
+};
+
+/* Map @nr pages, from the @page-th of the area on, of @toy or of a plain driver. */
+static void map_toy(struct kunit *test, struct toy *toy, unsigned long page,
+		    unsigned long nr)
+{
+	struct file *file = anon_inode_getfile("[toy]", &toy_fops, toy, O_RDWR);
+	unsigned long ret;
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
+	ret = kunit_vm_mmap(test, file, AT(page), nr * PAGE_SIZE,
+			    PROT_READ | PROT_WRITE, MAP_FIXED | MAP_SHARED, 0);
+	fput(file);
+	KUNIT_ASSERT_EQ(test, ret, AT(page));
+}
+
+static void map_anon(struct kunit *test, unsigned long page, unsigned long nr)
+{
+	const unsigned long ret = kunit_vm_mmap(test, NULL, AT(page), nr * PAGE_SIZE,
+						PROT_READ | PROT_WRITE,
+						MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS,
+						0);
+
+	KUNIT_ASSERT_EQ(test, ret, AT(page));
+}
+
+/*
+ *	0 1   2 3   4       6 7
+ *	toy   anon  plain   toy     and a hole of a page before the last one
+ *	then from 9 on a third one of one page
+ */
+static void map_all(struct kunit *test)
+{
+	map_toy(test, test->priv, 9, 1);
+	map_toy(test, test->priv, 6, 2);
+	map_toy(test, NULL, 4, 1);
+	map_anon(test, 2, 2);
+	map_toy(test, test->priv, 0, 2);
+}
+
+static void expect_call(struct kunit *test, int i, unsigned long first,
+			unsigned long end)
+{
+	const struct toy *toy = test->priv;
+
+	KUNIT_ASSERT_GT(test, toy->nr_calls, i);
+	KUNIT_EXPECT_EQ(test, toy->calls[i].start, AT(first));
+	KUNIT_EXPECT_EQ(test, toy->calls[i].end, AT(end));
+}
+
+static int move_range(unsigned long first, unsigned long end, unsigned long flags)
+{
+	const nodemask_t from = nodemask_of_node(0), to = nodemask_of_node(1);
+	int err;
+
+	mmap_read_lock(current->mm);
+	err = migrate_vmas_range(current->mm, AT(first), AT(end), &from, &to, flags);
+	mmap_read_unlock(current->mm);
+	return err;
+}
+
+static int move_mm(unsigned long flags)
+{
+	const nodemask_t from = nodemask_of_node(0), to = nodemask_of_node(1);
+	int err;
+
+	mmap_read_lock(current->mm);
+	err = migrate_vmas(current->mm, &from, &to, flags);
+	mmap_read_unlock(current->mm);
+	return err;
+}
+
+/* Once each, in the order of addresses, as a whole, and nobody else. */
+static void vmas_in_order(struct kunit *test)
+{
+	struct toy *toy = test->priv;
+	int i;
+
+	map_all(test);
+	KUNIT_EXPECT_EQ(test, move_mm(MPOL_MF_MOVE), 0);
+	KUNIT_ASSERT_EQ(test, toy->nr_calls, 3);
+	expect_call(test, 0, 0, 2);
+	expect_call(test, 1, 6, 8);
+	expect_call(test, 2, 9, 10);
+	for (i = 0; i < 3; i++) {
+		KUNIT_EXPECT_TRUE(test, node_isset(0, toy->calls[i].from));
+		KUNIT_EXPECT_EQ(test, nodes_weight(toy->calls[i].from), 1);
+		KUNIT_EXPECT_TRUE(test, node_isset(1, toy->calls[i].to));
+		KUNIT_EXPECT_EQ(test, nodes_weight(toy->calls[i].to), 1);
+	}
+}
+
+static void no_method(struct kunit *test)
+{
+	struct toy *toy = test->priv;
+	struct vm_area_struct *vma;
+
+	map_toy(test, NULL, 4, 1);
+	map_anon(test, 2, 2);
+	KUNIT_EXPECT_EQ(test, move_mm(MPOL_MF_MOVE_ALL), 0);
+	KUNIT_EXPECT_EQ(test, toy->nr_calls, 0);
+
+	mmap_read_lock(current->mm);
+	vma = vma_lookup(current->mm, AT(4));
+	KUNIT_EXPECT_EQ(test, vma_memory_node(vma, AT(4), NULL), -ENOENT);
+	KUNIT_EXPECT_FALSE(test, vma_can_migrate(vma));
+	vma = vma_lookup(current->mm, AT(2));
+	KUNIT_EXPECT_EQ(test, vma_memory_node(vma, AT(2), NULL), -ENOENT);
+	KUNIT_EXPECT_FALSE(test, vma_can_migrate(vma));
+	mmap_read_unlock(current->mm);
+}
+
+static void empty_mm(struct kunit *test)
+{
+	KUNIT_EXPECT_EQ(test, move_mm(MPOL_MF_MOVE), 0);
+}
+
+/* The part of the VMA that is in the range, at either end. */
+static void range_cuts(struct kunit *test)
+{
+	struct toy *toy = test->priv;
+
+	map_all(test);
+	KUNIT_EXPECT_EQ(test, move_range(1, 7, MPOL_MF_MOVE), 0);
+	KUNIT_EXPECT_EQ(test, toy->nr_calls, 2);
+	expect_call(test, 0, 1, 2);
+	expect_call(test, 1, 6, 7);
+}
+
+static void range_in_hole(struct kunit *test)
+{
+	struct toy *toy = test->priv;
+
+	map_all(test);
+	KUNIT_EXPECT_EQ(test, move_range(8, 9, MPOL_MF_MOVE), 0);
+	KUNIT_EXPECT_EQ(test, toy->nr_calls, 0);
+	KUNIT_EXPECT_EQ(test, move_range(8, 12, MPOL_MF_MOVE), 0);
+	KUNIT_EXPECT_EQ(test, toy->nr_calls, 1);
+	expect_call(test, 0, 9, 10);
+	KUNIT_EXPECT_EQ(test, move_range(2, 6, MPOL_MF_MOVE), 0);
+	KUNIT_EXPECT_EQ(test, toy->nr_calls, 1);
+}
+
+/* The VMAs behind it are not asked. */
+static void error_ends_walk(struct kunit *test)
+{
+	struct toy *toy = test->priv;
+
+	map_all(test);
+	toy->fail_at = 1;
+	toy->err = -EXDEV;
+	KUNIT_EXPECT_EQ(test, move_mm(MPOL_MF_MOVE), -EXDEV);
+	KUNIT_EXPECT_EQ(test, toy->nr_calls, 2);
+	/* Nor is there anything left of it. */
+	KUNIT_EXPECT_EQ(test, move_mm(MPOL_MF_MOVE), 0);
+	KUNIT_EXPECT_EQ(test, toy->nr_calls, 5);
+}
+
+/* One of two flags, whatever the caller has. */
+static void flags_passed(struct kunit *test)
+{
+	struct toy *toy = test->priv;
+
+	map_toy(test, toy, 0, 2);
+	KUNIT_EXPECT_EQ(test, move_mm(MPOL_MF_MOVE | MPOL_MF_STRICT), 0);
+	KUNIT_EXPECT_EQ(test, move_mm(MPOL_MF_MOVE | MPOL_MF_MOVE_ALL), 0);
+	KUNIT_ASSERT_EQ(test, toy->nr_calls, 2);
+	KUNIT_EXPECT_EQ(test, toy->calls[0].flags, MPOL_MF_MOVE);
+	KUNIT_EXPECT_EQ(test, toy->calls[1].flags, MPOL_MF_MOVE_ALL);
+}
+
+/* migrate_pages(2) and cpusets hand over what they were given, and the error. */
+static void whole_process(struct kunit *test)
+{
+	struct toy *toy = test->priv;
+	nodemask_t from = nodemask_of_node(0);
+
+	map_all(test);
+	node_set(1, from);
+	KUNIT_EXPECT_EQ(test, do_migrate_pages(current->mm, &from, &from,
+					       MPOL_MF_MOVE), 0);
+	KUNIT_ASSERT_EQ(test, toy->nr_calls, 3);
+	KUNIT_EXPECT_TRUE(test, nodes_equal(toy->calls[2].from, from));
+	KUNIT_EXPECT_TRUE(test, nodes_equal(toy->calls[2].to, from));
+
+	toy->nr_calls = 0;
+	toy->fail_at = 0;
+	toy->err = -ENXIO;
+	KUNIT_EXPECT_EQ(test, do_migrate_pages(current->mm, &from, &from,
+					       MPOL_MF_MOVE), -ENXIO);
+	KUNIT_EXPECT_EQ(test, toy->nr_calls, 1);
+}
+
+static int move_mbind(unsigned short mode, const nodemask_t *nodes)
+{
+	struct mempolicy pol = { .mode = mode, .nodes = *nodes };
+	int err;
+
+	mmap_read_lock(current->mm);
+	err = migrate_vmas_mbind(current->mm, AT(1), AT(7), &pol, MPOL_MF_MOVE);
+	mmap_read_unlock(current->mm);
+	return err;
+}
+
+/* From the nodes that the policy does not name to those that it does. */
+static void policy_nodes(struct kunit *test)
+{
+	const int nid = first_memory_node;
+	const nodemask_t one = nodemask_of_node(nid), none = NODE_MASK_NONE;
+	struct toy *toy = test->priv;
+	nodemask_t rest;
+
+	if (!nodes_andnot(rest, node_states[N_MEMORY], one))
+		kunit_skip(test, "needs two nodes with memory");
+	map_all(test);
+	KUNIT_EXPECT_EQ(test, move_mbind(MPOL_BIND, &one), 0);
+	KUNIT_ASSERT_EQ(test, toy->nr_calls, 2);
+	expect_call(test, 0, 1, 2);
+	expect_call(test, 1, 6, 7);
+	KUNIT_EXPECT_TRUE(test, nodes_equal(toy->calls[0].from, rest));
+	KUNIT_EXPECT_TRUE(test, nodes_equal(toy->calls[0].to, one));
+
+	/* A node of the CPU, whichever that is. */
+	KUNIT_EXPECT_EQ(test, move_mbind(MPOL_LOCAL, &none), 0);
+	KUNIT_ASSERT_EQ(test, toy->nr_calls, 4);
+	KUNIT_EXPECT_EQ(test, nodes_weight(toy->calls[2].to), 1);
+	KUNIT_EXPECT_FALSE(test, nodes_intersects(toy->calls[2].from,
+						  toy->calls[2].to));
+
+	/* Everything is where it may be. */
+	KUNIT_EXPECT_EQ(test, move_mbind(MPOL_INTERLEAVE, &node_states[N_MEMORY]), 0);
+	KUNIT_EXPECT_EQ(test, toy->nr_calls, 4);
+}
+
+/* An answer counts for as far as the method says, and ends with the VMA. */
+static void memory_counted(struct kunit *test)
+{
+	static const int nodes[PAGES] = { 0, 0, 1, -ENOENT, -ENOENT, 1, 0, 0 };
+	struct toy *toy = test->priv;
+	struct vm_area_struct *vma;
+	unsigned long next, nr[2] = {};
+	nodemask_t allowed = nodemask_of_node(0);
+
+	memcpy(toy->node, nodes, sizeof(nodes));
+	map_toy(test, toy, 0, 7);
+
+	mmap_read_lock(current->mm);
+	vma = vma_lookup(current->mm, AREA);
+	KUNIT_EXPECT_EQ(test, vma_memory_node(vma, AT(0), &next), 0);
+	KUNIT_EXPECT_EQ(test, next, AT(1));
+	KUNIT_EXPECT_EQ(test, vma_count_memory(vma, nr), 5);
+	KUNIT_EXPECT_EQ(test, nr[0], 3);
+	KUNIT_EXPECT_EQ(test, nr[1], 2);
+	KUNIT_EXPECT_EQ(test, toy->nr_asked, 8);
+
+	toy->stretch = true;
+	KUNIT_EXPECT_EQ(test, vma_memory_node(vma, AT(6), &next), 0);
+	KUNIT_EXPECT_EQ(test, next, AT(7));
+	KUNIT_EXPECT_EQ(test, vma_count_memory(vma, nr), 5);
+	KUNIT_EXPECT_EQ(test, nr[0], 6);
+	KUNIT_EXPECT_EQ(test, nr[1], 4);
+	KUNIT_EXPECT_EQ(test, toy->nr_asked, 14);
+
+	KUNIT_EXPECT_TRUE(test, vma_misplaced(vma, AT(0), AT(7), &allowed));
+	KUNIT_EXPECT_FALSE(test, vma_misplaced(vma, AT(0), AT(2), &allowed));
+	KUNIT_EXPECT_FALSE(test, vma_misplaced(vma, AT(3), AT(5), &allowed));
+	node_set(1, allowed);
+	KUNIT_EXPECT_FALSE(test, vma_misplaced(vma, AT(0), AT(7), &allowed));
+	mmap_read_unlock(current->mm);
+}
+
+/**
+ * struct pairing - a move, and where it takes memory
+ * @what: What is special about it.
+ * @from: Nodes to leave, a bit each.
+ * @to: Nodes to go to.
+ * @target: For each node, where its memory goes; -1 if it stays.
+ */
+struct pairing {
+	const char *what;
+	unsigned long from;
+	unsigned long to;
+	int target[6];
+};
+
+static const struct pairing pairings[] = {
+	{ "one to one", 0x01, 0x02, { 1, -1, -1, -1, -1, -1 } },
+	{ "apart", 0x03, 0x0c, { 2, 3, -1, -1, -1, -1 } },
+	{ "next node", 0x1c, 0x38, { -1, -1, 3, 4, 5, -1 } },
+	{ "the same nodes", 0x05, 0x05, { -1, -1, -1, -1, -1, -1 } },
+	{ "fewer, apart", 0x07, 0x30, { 4, 5, 4, -1, -1, -1 } },
+	{ "fewer, some stay", 0x3f, 0x18, { 3, 4, 3, -1, -1, 4 } },
+	{ "more, one stays", 0x03, 0x0e, { 1, -1, -1, -1, -1, -1 } },
+	{ "to nowhere", 0x03, 0x00, { -1, -1, -1, -1, -1, -1 } },
+	{ "from nowhere", 0x00, 0x03, { -1, -1, -1, -1, -1, -1 } },
+};
+
+KUNIT_ARRAY_PARAM_DESC(pairing, pairings, what);
+
+static nodemask_t mask_of(unsigned long bits)
+{
+	nodemask_t mask = NODE_MASK_NONE;
+	int nid;
+
+	for (nid = 0; nid < 6; nid++) {
+		if (bits & BIT(nid))
+			node_set(nid, mask);
+	}
+	return mask;
+}
+
+static void targets(struct kunit *test)
+{
+	const struct pairing *p = test->param_value;
+	const nodemask_t from = mask_of(p->from), to = mask_of(p->to);
+	int nid;
+
+	if (MAX_NUMNODES < 6)
+		kunit_skip(test, "this kernel knows %d nodes only", MAX_NUMNODES);
+	for (nid = 0; nid < 6; nid++) {
+		KUNIT_EXPECT_EQ_MSG(test, vma_migrate_target(nid, &from, &to),
+				    p->target[nid], "from node %d", nid);
+	}
+	KUNIT_EXPECT_EQ(test, vma_migrate_target(NUMA_NO_NODE, &from, &to), NUMA_NO_NODE);
+}
+
+static int migrate_vma_test_init(struct kunit *test)
+{
+	struct toy *toy = kunit_kzalloc(test, sizeof(*toy), GFP_KERNEL);
+	const int err = kunit_attach_mm();
+
+	if (!toy || err)
+		return err ?: -ENOMEM;
+	toy->fail_at = -1;
+	test->priv = toy;
+	return 0;
+}
+
+static struct kunit_case migrate_vma_test_cases[] = {
+	KUNIT_CASE(vmas_in_order),
+	KUNIT_CASE(no_method),
+	KUNIT_CASE(empty_mm),
+	KUNIT_CASE(range_cuts),
+	KUNIT_CASE(range_in_hole),
+	KUNIT_CASE(error_ends_walk),
+	KUNIT_CASE(flags_passed),
+	KUNIT_CASE(whole_process),
+	KUNIT_CASE(policy_nodes),
+	KUNIT_CASE(memory_counted),
+	KUNIT_CASE_PARAM(targets, pairing_gen_params),
+	{}
+};
+
+static struct kunit_suite migrate_vma_test_suite = {
+	.name = "migrate_vma",
+	.init = migrate_vma_test_init,
+	.test_cases = migrate_vma_test_cases,
+};
+
+kunit_test_suite(migrate_vma_test_suite);
+
+MODULE_DESCRIPTION("Tests of VMAs that move their own memory");
+MODULE_LICENSE("GPL");
