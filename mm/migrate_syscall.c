@@ -1016,9 +1016,10 @@ static int move_own_again(struct move_run *run, unsigned long addr, int node)
 
 /*
  * Have VMAs move what is theirs of all addresses from @first on that go to the
- * same node. Their errors are those of single pages.
+ * same node. Their errors are those of single pages. It may take long, so the mmap
+ * lock is given to whoever waits for it: true if there is more to be done then.
  */
-static void move_own(struct move_run *run, unsigned int first)
+static bool move_own(struct move_run *run, unsigned int first)
 {
 	struct move_chunk *chunk = &run->chunk;
 	const int node = chunk->node[first];
@@ -1026,14 +1027,18 @@ static void move_own(struct move_run *run, unsigned int first)
 
 	if (move_walk_begin(&run->walk)) {
 		run->nr_failed += move_settle(chunk, first, MOVE_OWN, -EBUSY);
-		return;
+		return false;
 	}
 
 	for (i = first; i < chunk->nr; i++) {
-		if (chunk->status[i] == MOVE_OWN && chunk->node[i] == node)
-			chunk->status[i] = move_own_again(run, chunk->addr[i], node);
+		if (chunk->status[i] != MOVE_OWN || chunk->node[i] != node)
+			continue;
+		chunk->status[i] = move_own_again(run, chunk->addr[i], node);
+		if (mmap_lock_is_contended(run->walk.mm))
+			break;
 	}
 	move_walk_end(&run->walk);
+	return i < chunk->nr;
 }
 
 /*
@@ -1105,8 +1110,8 @@ static void move_pass(struct move_run *run, unsigned int first)
 					      -EBUSY);
 	putback_movable_pages(&run->failed);
 	putback_movable_pages(&run->no_room);
-	if (run->own)
-		move_own(run, first);
+	while (run->own)
+		run->own = move_own(run, first);
 	node_set(run->chunk.node[first], run->served);
 }
 
