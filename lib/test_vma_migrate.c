@@ -121,6 +121,7 @@ struct tvm_user {
  * @pages: What the memory consists of; NULL where nobody has used it so far.
  * @target: Pages that are to take the place of as many others, during a move.
  * @pinned: Pages that the device works with.
+ * @plain: For the test: VMAs get no methods.
  * @users_lock: Protects @users.
  * @users: The processes that map the memory, as &struct tvm_user.
  */
@@ -130,6 +131,7 @@ struct tvm_buffer {
 	struct page *pages[TVM_PAGES];
 	struct page *target[TVM_BATCH];
 	DECLARE_BITMAP(pinned, TVM_PAGES);
+	bool plain;
 	spinlock_t users_lock; /* @users */
 	struct list_head users;
 };
@@ -398,16 +400,25 @@ static const struct vm_operations_struct tvm_vm_ops = {
 
 /* end of example */
 
+/* What such a driver is without the methods. */
+static const struct vm_operations_struct tvm_plain_ops = {
+	.open = tvm_open,
+	.close = tvm_close,
+	.fault = tvm_fault,
+};
+
 static int tvm_file_mmap(struct file *file, struct vm_area_struct *vma)
 {
+	struct tvm_buffer *buf = file->private_data;
+
 	if (!(vma->vm_flags & VM_SHARED))
 		return -EINVAL;
 	if (vma->vm_pgoff >= TVM_PAGES || vma_pages(vma) > TVM_PAGES - vma->vm_pgoff)
 		return -EINVAL;
 
 	vm_flags_set(vma, VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP);
-	vma->vm_private_data = file->private_data;
-	vma->vm_ops = &tvm_vm_ops;
+	vma->vm_private_data = buf;
+	vma->vm_ops = READ_ONCE(buf->plain) ? &tvm_plain_ops : &tvm_vm_ops;
 	tvm_open(vma);
 	return 0;
 }
@@ -448,6 +459,10 @@ static long tvm_file_ioctl(struct file *file, unsigned int cmd, unsigned long ar
 	struct tvm_buffer *buf = file->private_data;
 	struct tvm_range range;
 
+	if (cmd == TVM_PLAIN) {
+		WRITE_ONCE(buf->plain, true);
+		return 0;
+	}
 	if (cmd != TVM_PIN && cmd != TVM_UNPIN)
 		return -ENOTTY;
 	if (copy_from_user(&range, (void __user *)arg, sizeof(range)))

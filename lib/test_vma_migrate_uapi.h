@@ -27,5 +27,7 @@ struct tvm_range {
 #define TVM_PIN		_IOW('V', 0x80, struct tvm_range)
 /* It does so no more. */
 #define TVM_UNPIN	_IOW('V', 0x81, struct tvm_range)
+/* What is mapped from now on has no method to move it, nor to ask for it. */
+#define TVM_PLAIN	_IO('V', 0x82)
 
 #endif /* _LIB_TEST_VMA_MIGRATE_UAPI_H */
