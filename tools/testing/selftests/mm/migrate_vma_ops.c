@@ -1,0 +1,1239 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Memory that a driver moves itself: that of lib/test_vma_migrate.c, moved and
+ * asked for by each system call and by cpusets, while it is written, inherited,
+ * unmapped and left, and with each step of the driver failing in turn.
+ *
+ * The module has to be loaded. A case ends with giving its memory back, and a
+ * look whether the driver has freed all that it allocated.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <lib/test_vma_migrate_uapi.h>
+
+#include "migrate_lib.h"
+
+#define DEVICE		"/dev/test_vma_migrate"
+#define KNOBS		"/sys/kernel/debug/test_vma_migrate"
+#define CGROUP		"/sys/fs/cgroup"
+#define PAGES		100	/* more than the driver moves at a time, and no multiple */
+#define BATCH		32	/* so many it does move at a time */
+#define FEW		8
+#define BIT_OF(node)	(1UL << (node))
+#define MPOL_LOCAL	4
+#define SOME_UID	12345
+#define WRITERS		3
+#define READERS		2
+#define RUN_SECONDS	4
+
+/**
+ * struct memory - what a case works on
+ * @fd: the open file
+ * @mem: where it is mapped
+ * @len: and how much of it
+ */
+struct memory {
+	int fd;
+	char *mem;
+	size_t len;
+};
+
+/*
+ * The driver
+ */
+
+static long counter(const char *name)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), KNOBS "/%s", name);
+	return mig_read_long(path);
+}
+
+/* Tell a step what to do, until the case is over. */
+static void set_knob(const char *step, const char *knob, long value)
+{
+	char path[128], text[32];
+	int err;
+
+	snprintf(path, sizeof(path), KNOBS "/%s/%s", step, knob);
+	snprintf(text, sizeof(text), "%ld", value);
+	if (value)
+		mig_on_end_write(path, "0");
+	err = mig_write(path, text);
+	mig_check(!err, "%s: %s", path, strerror(-err));
+}
+
+static long hits(const char *step)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "%s/hits", step);
+	return counter(name);
+}
+
+static void wait_for_hit(const char *step, long before)
+{
+	double end = mig_seconds() + 10;
+
+	while (hits(step) == before) {
+		mig_check(mig_seconds() < end, "step %s is not reached", step);
+		usleep(1000);
+	}
+}
+
+static long held(void)
+{
+	return counter("allocated") - counter("freed") +
+	       (mig_break == MIG_BREAK_COUNT);
+}
+
+/*
+ * The memory
+ */
+
+static struct memory new_memory(size_t pages)
+{
+	struct memory m = { .len = pages * mig_psize };
+
+	m.fd = open(DEVICE, O_RDWR | O_CLOEXEC);
+	if (m.fd < 0 && errno == ENOENT)
+		mig_skip("the module test_vma_migrate is not loaded");
+	mig_check(m.fd >= 0, DEVICE ": %m");
+	mig_check(!held(), "others have memory of the driver, or it was lost");
+	m.mem = mig_map(m.len, PROT_READ | PROT_WRITE, MAP_SHARED, m.fd);
+	return m;
+}
+
+/* Give pages of the memory, which have not been used before, to a node. */
+static void place(const struct memory *m, size_t first, size_t nr, int node)
+{
+	size_t i;
+
+	mig_alloc_on(node);
+	for (i = first; i < first + nr; i++)
+		*(volatile char *)(m->mem + i * mig_psize) = 0;
+	mig_alloc_anywhere();
+}
+
+static struct memory memory_on(size_t pages, int node)
+{
+	struct memory m = new_memory(pages);
+
+	place(&m, 0, pages, node);
+	mig_fill(m.mem, m.len, 1);
+	return m;
+}
+
+static void expect_on(char *mem, size_t len, int node)
+{
+	size_t there = mig_count_on(mem, len, node);
+
+	mig_check(there == len / mig_psize, "%zu of %zu pages are on node %d",
+		  there, len / mig_psize, node);
+}
+
+static void expect_contents(const struct memory *m)
+{
+	mig_check(mig_verify(m->mem, m->len, 1) == m->len, "contents changed");
+}
+
+/* All of it is on the node, with its contents. */
+static void expect_moved(const struct memory *m, int node)
+{
+	mig_spoil(m->mem, m->len, node);
+	expect_on(m->mem, m->len, node);
+	expect_contents(m);
+}
+
+static void expect_errno(long ret, int want)
+{
+	int got = ret < 0 ? errno : 0;
+
+	got += mig_break == MIG_BREAK_STATUS;
+	mig_check(got == want, "%s instead of %s", strerror(got), strerror(want));
+}
+
+static void expect_long(const char *what, long got, long want)
+{
+	got += mig_break == MIG_BREAK_STATUS;
+	mig_check(got == want, "%s is %ld instead of %ld", what, got, want);
+}
+
+/* Nothing is left. A worker of the kernel may be the last to let go. */
+static void end_memory(struct memory *m)
+{
+	double end = mig_seconds() + 5;
+
+	if (m->mem)
+		munmap(m->mem, m->len);
+	close(m->fd);
+	while (held() && mig_seconds() < end)
+		usleep(10000);
+	mig_check(!held(), "%ld pages were not freed", held());
+}
+
+static void need_nodes(int nr)
+{
+	if (mig_nr_nodes < nr)
+		mig_skip("needs %d nodes with memory, has %d", nr, mig_nr_nodes);
+}
+
+/* A child that has failed has said why. */
+static void expect_good_end(pid_t pid)
+{
+	int status;
+
+	mig_check(waitpid(pid, &status, 0) == pid, "waitpid: %m");
+	mig_check(WIFEXITED(status), "a child was killed by signal %d",
+		  WTERMSIG(status));
+	if (WEXITSTATUS(status))
+		_exit(WEXITSTATUS(status));
+}
+
+/*
+ * Each way to move all of it to a node. They return what the system call did,
+ * move_pages(2) the status of the first page that is not on the node.
+ */
+
+static long by_move_pages(const struct memory *m, int node, int flags)
+{
+	int status[TVM_PAGES];
+	size_t i;
+	long ret;
+
+	ret = mig_move_to(m->mem, m->len, node, flags, status);
+	if (ret < 0)
+		return -errno;
+	for (i = 0; i < m->len / mig_psize; i++) {
+		if (status[i] != node)
+			return status[i];
+	}
+	return ret;
+}
+
+static long by_mbind(const struct memory *m, int node, int flags)
+{
+	return mig_mbind(m->mem, m->len, MIG_MPOL_BIND, BIT_OF(node), flags) ?
+	       -errno : 0;
+}
+
+/* Root has it move shared memory as well. */
+static long by_migrate_pages(const struct memory *m, int node, int flags)
+{
+	unsigned long all = 0;
+	long ret;
+	int i;
+
+	for (i = 0; i < mig_nr_nodes; i++)
+		all |= BIT_OF(mig_nodes[i]);
+	ret = mig_migrate_pages(0, all & ~BIT_OF(node), BIT_OF(node));
+	return ret < 0 ? -errno : 0;
+}
+
+struct way {
+	const char *name;
+	long (*move)(const struct memory *m, int node, int flags);
+};
+
+static const struct way ways[] = {
+	{ "move_pages", by_move_pages },
+	{ "mbind", by_mbind },
+	{ "migrate_pages", by_migrate_pages },
+};
+
+static void there_and_back(const void *arg)
+{
+	const struct way *way = arg;
+	struct memory m = memory_on(PAGES, MIG_A);
+	long moved = counter("moved");
+
+	expect_on(m.mem, m.len, MIG_A);
+	expect_long(way->name, way->move(&m, MIG_B, MIG_MF_MOVE), 0);
+	expect_moved(&m, MIG_B);
+	expect_long("moved", counter("moved") - moved, PAGES);
+	expect_long(way->name, way->move(&m, MIG_A, MIG_MF_MOVE_ALL), 0);
+	expect_moved(&m, MIG_A);
+	/* What is where it belongs does not move. */
+	expect_long(way->name, way->move(&m, MIG_A, MIG_MF_MOVE_ALL), 0);
+	expect_long("moved", counter("moved") - moved, 2 * PAGES);
+	end_memory(&m);
+}
+
+/*
+ * Asking
+ */
+
+/* Nothing is faulted in or allocated for an answer. */
+static void query(const void *arg)
+{
+	struct memory m = new_memory(4);
+	long faults, allocated;
+
+	place(&m, 1, 1, MIG_B);
+	place(&m, 2, 1, MIG_A);
+	faults = hits("fault");
+	allocated = counter("allocated");
+	expect_long("page 0", mig_node_of(m.mem), -ENOENT);
+	expect_long("page 1", mig_node_of(m.mem + mig_psize), MIG_B);
+	expect_long("page 2", mig_node_of(m.mem + 2 * mig_psize), MIG_A);
+	expect_long("page 3", mig_node_of(m.mem + 3 * mig_psize), -ENOENT);
+	/* Nor for a move of what is not there. */
+	expect_long("page 3 after a move", by_move_pages(&(struct memory) {
+			.mem = m.mem + 3 * mig_psize, .len = mig_psize },
+			MIG_B, MIG_MF_MOVE), -ENOENT);
+	expect_long("migrate_pages", by_migrate_pages(&m, MIG_A, 0), 0);
+	expect_long("faults", hits("fault") - faults, 0);
+	expect_long("pages allocated", counter("allocated") - allocated, 1);
+	end_memory(&m);
+}
+
+/* The answer of a page that has been unmapped, as after a move. */
+static void query_fails(const void *arg)
+{
+	struct memory m = memory_on(2, MIG_A);
+
+	set_knob("query", "error", EIO);
+	expect_long("status", mig_node_of(m.mem), -EIO);
+	set_knob("query", "error", 0);
+	expect_long("status", mig_node_of(m.mem), MIG_A);
+	end_memory(&m);
+}
+
+/* The line of numa_maps for this address, which must be the start of a VMA. */
+static void read_numa_maps(const void *addr, char *line, size_t size)
+{
+	FILE *f = fopen("/proc/self/numa_maps", "r");
+	char want[32];
+
+	mig_check(f, "numa_maps: %m");
+	snprintf(want, sizeof(want), "%08lx ", (unsigned long)addr);
+	while (fgets(line, size, f)) {
+		if (!strncmp(line, want, strlen(want))) {
+			fclose(f);
+			return;
+		}
+	}
+	mig_fail("numa_maps has no line for %p", addr);
+}
+
+static void expect_in_line(const char *line, const char *name, int node, size_t nr)
+{
+	char want[32];
+
+	if (node >= 0)
+		snprintf(want, sizeof(want), " N%d=%zu ", node, nr);
+	else
+		snprintf(want, sizeof(want), " %s=%zu ", name, nr);
+	mig_check(!!strstr(line, want) != (mig_break == MIG_BREAK_STATUS),
+		  "no%sin %s", want, line);
+}
+
+static void numa_maps(const void *arg)
+{
+	struct memory m = new_memory(50);
+	char line[512];
+	long faults;
+
+	read_numa_maps(m.mem, line, sizeof(line));
+	mig_check(!strstr(line, " N"), "memory that is not there: %s", line);
+	place(&m, 0, 7, MIG_A);
+	place(&m, 20, 30, MIG_B);
+	faults = hits("fault");
+	read_numa_maps(m.mem, line, sizeof(line));
+	expect_in_line(line, "", MIG_A, 7);
+	expect_in_line(line, "", MIG_B, 30);
+	expect_in_line(line, "mapped", -1, 37);
+	expect_long("faults", hits("fault") - faults, 0);
+	end_memory(&m);
+}
+
+/*
+ * Which pages, and where to
+ */
+
+/* Each page to a node of its own, and the last word counts. */
+static void mixed_targets(const void *arg)
+{
+	struct memory m = memory_on(PAGES, MIG_A);
+	void *pages[2 * PAGES];
+	int nodes[2 * PAGES], status[2 * PAGES], want;
+	size_t i;
+
+	for (i = 0; i < PAGES; i++) {
+		pages[i] = m.mem + i * mig_psize + i;
+		pages[PAGES + i] = pages[i];
+		nodes[i] = i % 2 ? MIG_A : MIG_B;
+		nodes[PAGES + i] = i % 3 ? MIG_A : MIG_B;
+	}
+	expect_long("move_pages", mig_move_pages(0, 2 * PAGES, pages, nodes, status,
+						 MIG_MF_MOVE), 0);
+	for (i = 0; i < PAGES; i++) {
+		want = nodes[PAGES + i];
+		expect_long("status", status[PAGES + i], want);
+		expect_long("node", mig_node_of(pages[i]), want);
+	}
+	expect_contents(&m);
+	end_memory(&m);
+}
+
+/* Folios and memory of the driver in one call. */
+static void with_folios(const void *arg)
+{
+	struct memory m = memory_on(4, MIG_A);
+	char *anon = mig_anon_on(4 * mig_psize, MIG_A);
+	int nodes[9], status[9];
+	void *pages[9];
+	size_t i;
+
+	for (i = 0; i < 8; i++)
+		pages[i] = (i % 2 ? anon : m.mem) + i / 2 * mig_psize;
+	pages[8] = NULL;
+	for (i = 0; i < 9; i++)
+		nodes[i] = MIG_B;
+	set_knob("begin", "error", ENXIO);
+	set_knob("begin", "skip", 2);
+	expect_long("move_pages", mig_move_pages(0, 9, pages, nodes, status,
+						 MIG_MF_MOVE), 2);
+	for (i = 0; i < 8; i++)
+		expect_long("status", status[i], i == 4 || i == 6 ? -ENXIO : MIG_B);
+	expect_long("status of no page", status[8], -EFAULT);
+	expect_on(anon, 4 * mig_psize, MIG_B);
+	expect_contents(&m);
+	end_memory(&m);
+}
+
+/*
+ * A policy for a part of the VMA moves that part. Pages have been given to two
+ * nodes in turn; the policy allows one of them, and these stay.
+ */
+static void mbind_part(const void *arg)
+{
+	struct memory m = new_memory(PAGES);
+	long moved = counter("moved");
+	size_t i, first = 10, nr = 60;
+
+	for (i = 0; i < PAGES; i++)
+		place(&m, i, 1, i % 2 ? MIG_B : MIG_A);
+	mig_fill(m.mem, m.len, 1);
+	expect_errno(mig_mbind(m.mem + first * mig_psize, nr * mig_psize,
+			       MIG_MPOL_BIND, BIT_OF(MIG_B), MIG_MF_MOVE), 0);
+	for (i = 0; i < PAGES; i++) {
+		bool in = i >= first && i < first + nr;
+
+		expect_long("node", mig_node_of(m.mem + i * mig_psize),
+			    in || i % 2 ? MIG_B : MIG_A);
+	}
+	expect_long("moved", counter("moved") - moved, nr / 2);
+	expect_contents(&m);
+	end_memory(&m);
+}
+
+/* The driver's memory comes from where the policy says. */
+static void mbind_then_fault(const void *arg)
+{
+	struct memory m = new_memory(8);
+
+	expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
+			       MIG_MF_MOVE | MIG_MF_STRICT), 0);
+	mig_fill(m.mem, m.len, 1);
+	expect_moved(&m, MIG_B);
+	end_memory(&m);
+}
+
+/* What some policies mean: any of several nodes, and the one of the CPU. */
+static void mbind_modes(const void *arg)
+{
+	struct memory m = memory_on(8, MIG_A);
+	long moved = counter("moved");
+	size_t on;
+
+	expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_INTERLEAVE,
+			       BIT_OF(MIG_A) | BIT_OF(MIG_B), MIG_MF_MOVE), 0);
+	expect_long("moved", counter("moved") - moved, 0);
+	expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
+			       MIG_MF_MOVE), 0);
+	expect_on(m.mem, m.len, MIG_B);
+
+	mig_alloc_on(MIG_A);
+	expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_DEFAULT, 0, MIG_MF_MOVE), 0);
+	expect_on(m.mem, m.len, MIG_A);
+	mig_alloc_anywhere();
+
+	expect_errno(mig_mbind(m.mem, m.len, MPOL_LOCAL, 0, MIG_MF_MOVE), 0);
+	on = mig_node_of(m.mem);
+	expect_moved(&m, on);
+	end_memory(&m);
+}
+
+/* MPOL_MF_STRICT alone asks, moves nothing, and sets no policy if it fails. */
+static void mbind_strict(const void *arg)
+{
+	struct memory m = memory_on(8, MIG_A);
+	long moved = counter("moved");
+
+	expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
+			       MIG_MF_STRICT), EIO);
+	expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_A),
+			       MIG_MF_STRICT), 0);
+	expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B), 0), 0);
+	expect_long("moved", counter("moved") - moved, 0);
+	expect_on(m.mem, m.len, MIG_A);
+
+	set_knob("begin", "error", ENXIO);
+	expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
+			       MIG_MF_STRICT | MIG_MF_MOVE), ENXIO);
+	set_knob("begin", "error", 0);
+	expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
+			       MIG_MF_STRICT | MIG_MF_MOVE), 0);
+	expect_moved(&m, MIG_B);
+	end_memory(&m);
+}
+
+/**
+ * struct placement - a move between several nodes
+ * @nr_nodes: how many nodes it takes
+ * @from: which to leave, as bits that are indexes of mig_nodes
+ * @to: which to go to
+ * @target: where memory of each node is to be afterwards, as an index
+ */
+struct placement {
+	int nr_nodes;
+	unsigned int from;
+	unsigned int to;
+	int target[4];
+};
+
+static unsigned long mask_of(unsigned int bits)
+{
+	unsigned long mask = 0;
+	int i;
+
+	for (i = 0; i < 4; i++) {
+		if (bits & BIT_OF(i))
+			mask |= BIT_OF(mig_nodes[i]);
+	}
+	return mask;
+}
+
+static void relative_placement(const void *arg)
+{
+	const struct placement *p = arg;
+	struct memory m;
+	size_t i;
+
+	need_nodes(p->nr_nodes);
+	m = new_memory(PAGES);
+	for (i = 0; i < PAGES; i++)
+		place(&m, i, 1, mig_nodes[i % p->nr_nodes]);
+	mig_fill(m.mem, m.len, 1);
+	mig_check(mig_migrate_pages(0, mask_of(p->from), mask_of(p->to)) >= 0,
+		  "migrate_pages: %m");
+	for (i = 0; i < PAGES; i++) {
+		expect_long("node", mig_node_of(m.mem + i * mig_psize),
+			    mig_nodes[p->target[i % p->nr_nodes]]);
+	}
+	expect_contents(&m);
+	end_memory(&m);
+}
+
+/* A VMA that was split, moved and protected is still the driver's. */
+static void changed_vmas(const void *arg)
+{
+	struct memory m = memory_on(PAGES, MIG_A);
+	size_t half = PAGES / 2 * mig_psize;
+	char *moved;
+
+	mig_check(!mprotect(m.mem + mig_psize, mig_psize, PROT_READ), "mprotect: %m");
+	moved = mmap(NULL, half, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	mig_check(moved != MAP_FAILED, "mmap: %m");
+	mig_check(mremap(m.mem + half, half, half, MREMAP_MAYMOVE | MREMAP_FIXED,
+			 moved) == moved, "mremap: %m");
+	expect_long("migrate_pages", by_migrate_pages(&m, MIG_B, 0), 0);
+	expect_on(m.mem, half, MIG_B);
+	expect_on(moved, half, MIG_B);
+	mig_check(mremap(moved, half, half, MREMAP_MAYMOVE | MREMAP_FIXED,
+			 m.mem + half) == m.mem + half, "mremap: %m");
+	expect_contents(&m);
+	end_memory(&m);
+}
+
+/*
+ * Errors
+ */
+
+/* Each step fails, in the first batch and in the last one, for each way. */
+static void step_fails(const void *arg)
+{
+	static const char *const steps[] = { "begin", "alloc", "unmap", "copy", "replace" };
+	struct memory m = memory_on(PAGES, MIG_A);
+	const struct way *way = arg;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(steps); i++) {
+		set_knob(steps[i], "error", EXDEV);
+		expect_long(steps[i], way->move(&m, MIG_B, MIG_MF_MOVE), -EXDEV);
+		set_knob(steps[i], "error", 0);
+		expect_on(m.mem, m.len, MIG_A);
+		expect_contents(&m);
+		expect_long("pages held", held(), PAGES);
+	}
+	expect_long(way->name, way->move(&m, MIG_B, MIG_MF_MOVE), 0);
+	expect_moved(&m, MIG_B);
+	end_memory(&m);
+}
+
+/* What has moved before an error stays where it is; the rest, too. */
+static void fails_in_the_middle(const void *arg)
+{
+	struct memory m = memory_on(PAGES, MIG_A);
+	const struct way *way = arg;
+
+	set_knob("copy", "skip", 1);
+	set_knob("copy", "error", EXDEV);
+	expect_long(way->name, way->move(&m, MIG_B, MIG_MF_MOVE), -EXDEV);
+	set_knob("copy", "error", 0);
+	expect_on(m.mem, BATCH * mig_psize, MIG_B);
+	expect_on(m.mem + BATCH * mig_psize, m.len - BATCH * mig_psize, MIG_A);
+	expect_contents(&m);
+	end_memory(&m);
+}
+
+/* An error keeps folios from being moved, too, but for move_pages(2). */
+static void error_ends_move(const void *arg)
+{
+	struct memory m = memory_on(4, MIG_A);
+	char *anon = mig_anon_on(4 * mig_psize, MIG_A);
+
+	set_knob("begin", "error", ENXIO);
+	expect_long("migrate_pages", by_migrate_pages(&m, MIG_B, 0), -ENXIO);
+	expect_on(anon, 4 * mig_psize, MIG_A);
+	set_knob("begin", "error", 0);
+	expect_long("migrate_pages", by_migrate_pages(&m, MIG_B, 0), 0);
+	expect_on(anon, 4 * mig_psize, MIG_B);
+	expect_moved(&m, MIG_B);
+	end_memory(&m);
+}
+
+static void pinned(const void *arg)
+{
+	struct memory m = memory_on(8, MIG_A);
+	struct tvm_range range = { .first = 3, .nr = 1 };
+	const struct way *way = arg;
+
+	mig_check(!ioctl(m.fd, TVM_PIN, &range), "TVM_PIN: %m");
+	expect_long(way->name, way->move(&m, MIG_B, MIG_MF_MOVE), -EBUSY);
+	expect_long("pinned page", mig_node_of(m.mem + 3 * mig_psize), MIG_A);
+	mig_check(!ioctl(m.fd, TVM_UNPIN, &range), "TVM_UNPIN: %m");
+	expect_long(way->name, way->move(&m, MIG_B, MIG_MF_MOVE), 0);
+	expect_moved(&m, MIG_B);
+	end_memory(&m);
+}
+
+/* A fault that the driver refuses is a signal, and no harm to the memory. */
+static void fault_fails(const void *arg)
+{
+	struct memory m = memory_on(4, MIG_A);
+	int status;
+	pid_t pid;
+
+	expect_long("mbind", by_mbind(&m, MIG_B, MIG_MF_MOVE), 0);
+	set_knob("fault", "error", EIO);
+	pid = fork();
+	if (!pid)
+		_exit(*(volatile char *)m.mem & 0);
+	mig_check(waitpid(pid, &status, 0) == pid, "waitpid: %m");
+	mig_check(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS,
+		  "no SIGBUS, but status %#x", status);
+	set_knob("fault", "error", 0);
+	expect_moved(&m, MIG_B);
+	end_memory(&m);
+}
+
+static void private_refused(const void *arg)
+{
+	struct memory m = new_memory(1);
+
+	expect_errno(mmap(NULL, mig_psize, PROT_READ, MAP_PRIVATE, m.fd, 0) ==
+		     MAP_FAILED ? -1 : 0, EINVAL);
+	expect_errno(mmap(NULL, mig_psize, PROT_READ, MAP_SHARED, m.fd,
+			  TVM_PAGES * mig_psize) == MAP_FAILED ? -1 : 0, EINVAL);
+	end_memory(&m);
+}
+
+/* A PFN mapping whose VMA has no method: what Linux has always said of it. */
+static void without_method(const void *arg)
+{
+	struct memory m = new_memory(4);
+	int node = MIG_B, status = -ENOMSG;
+	char line[512];
+	void *page;
+
+	place(&m, 0, 4, MIG_A);
+	mig_check(!ioctl(m.fd, TVM_PLAIN), "TVM_PLAIN: %m");
+	munmap(m.mem, m.len);
+	m.mem = mig_map(m.len, PROT_READ | PROT_WRITE, MAP_SHARED, m.fd);
+	mig_fill(m.mem, m.len, 1);
+
+	page = m.mem;
+	expect_long("move_pages", mig_move_pages(0, 1, &page, &node, &status,
+						 MIG_MF_MOVE), 0);
+	expect_long("status", status, -EFAULT);
+	expect_long("status", mig_node_of(page), -ENOENT);
+	expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
+			       MIG_MF_MOVE | MIG_MF_STRICT), 0);
+	expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
+			       MIG_MF_STRICT), 0);
+	expect_long("migrate_pages", by_migrate_pages(&m, MIG_B, 0), 0);
+	read_numa_maps(m.mem, line, sizeof(line));
+	mig_check(!strstr(line, " N"), "memory that mm does not know: %s", line);
+	expect_contents(&m);
+	end_memory(&m);
+}
+
+/*
+ * Others use it as well
+ */
+
+/* The other process ends when it is told to, and says whether the contents are right. */
+static pid_t fork_checker(const struct memory *m, int *go)
+{
+	char byte;
+	int fds[2];
+	pid_t pid;
+
+	mig_check(!pipe(fds), "pipe: %m");
+	pid = fork();
+	mig_check(pid >= 0, "fork: %m");
+	if (!pid) {
+		close(fds[1]);
+		mig_check(read(fds[0], &byte, 1) == 0, "the pipe has data");
+		expect_contents(m);
+		_exit(0);
+	}
+	close(fds[0]);
+	*go = fds[1];
+	return pid;
+}
+
+/* With MPOL_MF_MOVE it stays, which is no error but of the page. */
+static void shared(const void *arg)
+{
+	struct memory m = memory_on(PAGES, MIG_A);
+	int go;
+	pid_t pid = fork_checker(&m, &go);
+
+	expect_long("move_pages", by_move_pages(&m, MIG_B, MIG_MF_MOVE), -EACCES);
+	expect_long("mbind", by_mbind(&m, MIG_B, MIG_MF_MOVE), 0);
+	expect_on(m.mem, m.len, MIG_A);
+	expect_long("move_pages", by_move_pages(&m, MIG_B, MIG_MF_MOVE_ALL), 0);
+	expect_on(m.mem, m.len, MIG_B);
+	expect_long("mbind", by_mbind(&m, MIG_A, MIG_MF_MOVE_ALL), 0);
+	expect_on(m.mem, m.len, MIG_A);
+	expect_long("migrate_pages", by_migrate_pages(&m, MIG_B, 0), 0);
+	expect_moved(&m, MIG_B);
+	close(go);
+	expect_good_end(pid);
+	/* Now it is not shared any more. */
+	expect_long("move_pages", by_move_pages(&m, MIG_A, MIG_MF_MOVE), 0);
+	expect_moved(&m, MIG_A);
+	end_memory(&m);
+}
+
+/* Who may not, may not; migrate_pages(2) leaves what is shared alone then. */
+static void unprivileged(const void *arg)
+{
+	struct memory m = memory_on(8, MIG_A);
+	int go;
+	pid_t other = fork_checker(&m, &go), pid = fork();
+
+	mig_check(pid >= 0, "fork: %m");
+	if (!pid) {
+		close(go);
+		mig_check(!setresuid(SOME_UID, SOME_UID, SOME_UID), "setresuid: %m");
+		expect_long("move_pages", by_move_pages(&m, MIG_B, MIG_MF_MOVE_ALL), -EPERM);
+		expect_long("mbind", by_mbind(&m, MIG_B, MIG_MF_MOVE_ALL), -EPERM);
+		expect_long("migrate_pages", by_migrate_pages(&m, MIG_B, 0), 0);
+		expect_on(m.mem, m.len, MIG_A);
+		_exit(0);
+	}
+	expect_good_end(pid);
+	close(go);
+	expect_good_end(other);
+	end_memory(&m);
+}
+
+/*
+ * While it is in use. Each writer has words of its own in each page, which it
+ * alone counts up: two of them, of which the second follows the first.
+ */
+
+struct work {
+	const struct memory *m;
+	int who;
+	atomic_bool stop;
+};
+
+static atomic_ulong *word_of(const struct memory *m, size_t page, int who)
+{
+	return (atomic_ulong *)(m->mem + page * mig_psize) + 64 * who;
+}
+
+static unsigned long get(atomic_ulong *word)
+{
+	return atomic_load_explicit(word, memory_order_acquire);
+}
+
+static void put(atomic_ulong *word, unsigned long value)
+{
+	atomic_store_explicit(word, value, memory_order_release);
+}
+
+static void *write_all(void *arg)
+{
+	struct work *w = arg;
+	unsigned long round;
+	size_t i;
+
+	for (round = 1; !w->stop; round++) {
+		for (i = 0; i < PAGES; i++) {
+			atomic_ulong *word = word_of(w->m, i, w->who);
+
+			if (get(word) != round - 1 || get(word + 1) != round - 1)
+				mig_fail("page %zu: a write was lost: %lu and %lu after %lu",
+					 i, get(word), get(word + 1), round - 1);
+			put(word, round);
+			put(word + 1, round);
+		}
+	}
+	return NULL;
+}
+
+/* What is read second was written first, and nothing goes back. */
+static void *read_all(void *arg)
+{
+	unsigned long second, first, last[PAGES][WRITERS] = {};
+	struct work *w = arg;
+	size_t i;
+	int who;
+
+	while (!w->stop) {
+		for (i = 0; i < PAGES; i++) {
+			for (who = 0; who < WRITERS; who++) {
+				second = get(word_of(w->m, i, who) + 1);
+				first = get(word_of(w->m, i, who));
+				if (first < second || second < last[i][who])
+					mig_fail("page %zu: %lu after %lu, %lu before", i,
+						 second, first, last[i][who]);
+				last[i][who] = second;
+			}
+		}
+	}
+	return NULL;
+}
+
+static void move_around(const struct memory *m, double seconds)
+{
+	double end = mig_seconds() + seconds;
+	size_t round, way;
+
+	for (round = 0; mig_seconds() < end; round++) {
+		way = round % ARRAY_SIZE(ways);
+		expect_long(ways[way].name,
+			    ways[way].move(m, round % 2 ? MIG_A : MIG_B, MIG_MF_MOVE_ALL),
+			    0);
+	}
+	mig_check(round > 1, "nothing was moved");
+}
+
+/* Writers, readers, and a driver that takes its time where it matters. */
+static void written_while_moved(const void *arg)
+{
+	const char *step = arg;
+	struct memory m = new_memory(PAGES);
+	struct work work[WRITERS + READERS] = {};
+	pthread_t threads[WRITERS + READERS];
+	int i;
+
+	place(&m, 0, PAGES, MIG_A);
+	if (step)
+		set_knob(step, "sleep_ms", 2);
+	for (i = 0; i < WRITERS + READERS; i++) {
+		work[i].m = &m;
+		work[i].who = i;
+		mig_check(!pthread_create(&threads[i], NULL,
+					  i < WRITERS ? write_all : read_all, &work[i]),
+			  "no thread");
+	}
+	move_around(&m, RUN_SECONDS);
+	for (i = 0; i < WRITERS + READERS; i++)
+		work[i].stop = true;
+	for (i = 0; i < WRITERS + READERS; i++)
+		pthread_join(threads[i], NULL);
+	end_memory(&m);
+}
+
+/* The same with the writers in other processes. */
+static void written_by_others(const void *arg)
+{
+	struct memory m = new_memory(PAGES);
+	struct work *work = mig_map(mig_psize, PROT_READ | PROT_WRITE,
+				    MAP_SHARED | MAP_ANONYMOUS, -1);
+	pid_t pids[WRITERS];
+	int i;
+
+	place(&m, 0, PAGES, MIG_A);
+	for (i = 0; i < WRITERS; i++) {
+		work[i].m = &m;
+		work[i].who = i;
+		pids[i] = fork();
+		mig_check(pids[i] >= 0, "fork: %m");
+		if (!pids[i]) {
+			write_all(&work[i]);
+			_exit(0);
+		}
+	}
+	move_around(&m, RUN_SECONDS);
+	for (i = 0; i < WRITERS; i++)
+		work[i].stop = true;
+	for (i = 0; i < WRITERS; i++)
+		expect_good_end(pids[i]);
+	end_memory(&m);
+}
+
+/* A thread that moves the memory once. */
+struct mover {
+	const struct memory *m;
+	const struct way *way;
+	long ret;
+	pthread_t thread;
+};
+
+static void *move_once(void *arg)
+{
+	struct mover *mover = arg;
+
+	mover->ret = mover->way->move(mover->m, MIG_B, MIG_MF_MOVE_ALL);
+	return NULL;
+}
+
+/* Begin to move, and return when the step is reached; it takes so long. */
+static void begin_move(struct mover *mover, const struct memory *m,
+		       const struct way *way, const char *step, long ms)
+{
+	long before = hits(step);
+
+	set_knob(step, "sleep_ms", ms);
+	mover->m = m;
+	mover->way = way;
+	mig_check(!pthread_create(&mover->thread, NULL, move_once, mover), "no thread");
+	wait_for_hit(step, before);
+}
+
+static long end_move(struct mover *mover)
+{
+	pthread_join(mover->thread, NULL);
+	return mover->ret;
+}
+
+/* A child that is born in the middle has the same memory. */
+static void fork_while_moved(const void *arg)
+{
+	struct memory m = memory_on(FEW, MIG_A);
+	struct mover mover;
+	pid_t pid;
+
+	begin_move(&mover, &m, arg, "copy", 200);
+	pid = fork();
+	mig_check(pid >= 0, "fork: %m");
+	if (!pid) {
+		expect_contents(&m);
+		m.mem[0] ^= 1;
+		_exit(0);
+	}
+	expect_good_end(pid);
+	expect_long("the move", end_move(&mover), 0);
+	m.mem[0] ^= 1;
+	expect_moved(&m, MIG_B);
+	end_memory(&m);
+}
+
+static void munmap_while_moved(const void *arg)
+{
+	struct memory m = memory_on(FEW, MIG_A);
+	struct mover mover;
+	long ret;
+
+	begin_move(&mover, &m, arg, "copy", 200);
+	mig_check(!munmap(m.mem, m.len), "munmap: %m");
+	ret = end_move(&mover);
+	/* What move_pages(2) had still to look at is gone. */
+	mig_check(!ret || ret == -EFAULT, "the move gives %ld", ret);
+	m.mem = NULL;
+	end_memory(&m);
+}
+
+/* The owner ends while somebody else moves its memory. */
+static void exit_while_moved(const void *arg)
+{
+	struct memory m = new_memory(BATCH);
+	long before, start = counter("moved");
+	pid_t pid, mover;
+	int go;
+
+	place(&m, 0, BATCH, MIG_A);
+	mig_fill(m.mem, m.len, 1);
+	pid = fork_checker(&m, &go);
+	munmap(m.mem, m.len);
+	m.mem = NULL;
+	before = hits("copy");
+	set_knob("copy", "sleep_ms", 500);
+	mover = fork();
+	mig_check(mover >= 0, "fork: %m");
+	if (!mover) {
+		close(go);
+		mig_check(mig_migrate_pages(pid, BIT_OF(MIG_A), BIT_OF(MIG_B)) >= 0,
+			  "migrate_pages: %m");
+		_exit(0);
+	}
+	wait_for_hit("copy", before);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	close(go);
+	expect_good_end(mover);
+	expect_long("moved", counter("moved") - start, BATCH);
+	end_memory(&m);
+}
+
+/* A mover that is killed stops, and leaves the memory as it was. */
+static void mover_killed(const void *arg)
+{
+	const struct way *way = arg;
+	struct memory m = memory_on(PAGES, MIG_A);
+	long before = hits("copy");
+	double start;
+	pid_t pid;
+
+	set_knob("copy", "sleep_ms", 20000);
+	pid = fork();
+	mig_check(pid >= 0, "fork: %m");
+	if (!pid) {
+		way->move(&m, MIG_B, MIG_MF_MOVE_ALL);
+		_exit(1);
+	}
+	wait_for_hit("copy", before);
+	start = mig_seconds();
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	set_knob("copy", "sleep_ms", 0);
+	mig_check(mig_seconds() - start < 5, "it took %.1f s to die",
+		  mig_seconds() - start);
+	expect_on(m.mem, m.len, MIG_A);
+	expect_contents(&m);
+	end_memory(&m);
+}
+
+/*
+ * Cpusets
+ */
+
+static void write_in(const char *dir, const char *file, const char *text)
+{
+	char path[256];
+	int err;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, file);
+	err = mig_write(path, text);
+	if (err)
+		mig_skip("cannot write %s to %s: %s", text, path, strerror(-err));
+}
+
+static void write_number_in(const char *dir, const char *file, long number)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%ld", number);
+	write_in(dir, file, text);
+}
+
+static void new_group(const char *dir)
+{
+	mig_on_end_rmdir(dir);
+	if (mkdir(dir, 0755) && errno != EEXIST)
+		mig_skip("%s: %m", dir);
+}
+
+/* The work may be done after the write; wait until it is. */
+static void wait_moved(const struct memory *m, int node)
+{
+	double end = mig_seconds() + 10;
+
+	while (mig_count_on(m->mem, m->len, node) < m->len / mig_psize &&
+	       mig_seconds() < end)
+		usleep(20000);
+	expect_moved(m, node);
+}
+
+static void cpuset_v2(const void *arg)
+{
+	const char *dir = CGROUP "/migrate_vma", *other = CGROUP "/migrate_vma2";
+	struct memory m;
+
+	if (access(CGROUP "/cgroup.subtree_control", F_OK))
+		mig_skip("no cgroup2 at " CGROUP);
+	mig_write(CGROUP "/cgroup.subtree_control", "+cpuset");
+	new_group(dir);
+	new_group(other);
+	write_number_in(dir, "cpuset.mems", MIG_A);
+	write_number_in(other, "cpuset.mems", MIG_A);
+	write_number_in(dir, "cgroup.procs", getpid());
+	m = new_memory(PAGES);
+	mig_fill(m.mem, m.len, 1);
+	expect_on(m.mem, m.len, MIG_A);
+	write_number_in(dir, "cpuset.mems", MIG_B);
+	wait_moved(&m, MIG_B);
+	write_number_in(other, "cgroup.procs", getpid());
+	wait_moved(&m, MIG_A);
+	end_memory(&m);
+}
+
+/* An error of the driver reaches nobody, and does no harm. */
+static void cpuset_fails(const void *arg)
+{
+	const char *dir = CGROUP "/migrate_vma";
+	struct memory m;
+	long before;
+
+	if (access(CGROUP "/cgroup.subtree_control", F_OK))
+		mig_skip("no cgroup2 at " CGROUP);
+	mig_write(CGROUP "/cgroup.subtree_control", "+cpuset");
+	new_group(dir);
+	write_number_in(dir, "cpuset.mems", MIG_A);
+	write_number_in(dir, "cgroup.procs", getpid());
+	m = new_memory(8);
+	mig_fill(m.mem, m.len, 1);
+	before = hits("begin");
+	set_knob("begin", "error", EIO);
+	write_number_in(dir, "cpuset.mems", MIG_B);
+	wait_for_hit("begin", before);
+	expect_on(m.mem, m.len, MIG_A);
+	expect_contents(&m);
+	end_memory(&m);
+}
+
+/* Which CPUs and nodes there are, in the root of a hierarchy of version 1. */
+static void copy_from_root(const char *root, const char *dir, const char *file)
+{
+	char path[256], text[128];
+
+	snprintf(path, sizeof(path), "%s/%s", root, file);
+	if (mig_read(path, text, sizeof(text)) <= 0)
+		mig_skip("%s cannot be read", path);
+	write_in(dir, file, text);
+}
+
+static void cpuset_v1(const void *arg)
+{
+	char root[] = "/tmp/migrate_vma.XXXXXX", dir[64];
+	double end = mig_seconds() + 3;
+	struct memory m;
+
+	mig_write(CGROUP "/cgroup.subtree_control", "-cpuset");
+	if (!mkdtemp(root))
+		mig_skip("mkdtemp: %m");
+	mig_on_end_rmdir(root);
+	/* What has been in version 2 may take a moment to be gone from there. */
+	while (mount("none", root, "cgroup", 0, "cpuset")) {
+		if (errno != EBUSY || mig_seconds() > end)
+			mig_skip("no cpusets of version 1: %m");
+		usleep(50000);
+	}
+	mig_on_end_umount(root);
+	snprintf(dir, sizeof(dir), "%s/group", root);
+	new_group(dir);
+	copy_from_root(root, dir, "cpuset.cpus");
+	write_number_in(dir, "cpuset.mems", MIG_A);
+	write_number_in(dir, "cgroup.procs", getpid());
+	m = new_memory(PAGES);
+	mig_fill(m.mem, m.len, 1);
+	expect_on(m.mem, m.len, MIG_A);
+
+	/* Memory follows only if that is wanted. */
+	write_number_in(dir, "cpuset.mems", MIG_B);
+	expect_on(m.mem, m.len, MIG_A);
+	write_number_in(dir, "cpuset.mems", MIG_A);
+	write_number_in(dir, "cpuset.memory_migrate", 1);
+	write_number_in(dir, "cpuset.mems", MIG_B);
+	wait_moved(&m, MIG_B);
+	end_memory(&m);
+}
+
+static const struct placement apart = { 4, 0x3, 0xc, { 2, 3, 2, 3 } };
+static const struct placement next_node = { 4, 0x7, 0xe, { 1, 2, 3, 3 } };
+static const struct placement exchanged = { 2, 0x3, 0x3, { 0, 1 } };
+static const struct placement fewer = { 3, 0x7, 0x6, { 1, 1, 2 } };
+
+#define EACH_WAY(text, run) \
+	{ text ": move_pages", run, &ways[0] }, \
+	{ text ": mbind", run, &ways[1] }, \
+	{ text ": migrate_pages", run, &ways[2] }
+
+static const struct mig_case cases[] = {
+	EACH_WAY("there and back", there_and_back),
+	{ "query", query },
+	{ "query fails", query_fails },
+	{ "numa_maps", numa_maps },
+	{ "mixed targets", mixed_targets },
+	{ "with folios", with_folios },
+	{ "mbind: part", mbind_part },
+	{ "mbind: then fault", mbind_then_fault },
+	{ "mbind: modes", mbind_modes },
+	{ "mbind: strict", mbind_strict },
+	{ "placement: apart", relative_placement, &apart },
+	{ "placement: next node", relative_placement, &next_node },
+	{ "placement: the same nodes", relative_placement, &exchanged },
+	{ "placement: fewer nodes", relative_placement, &fewer },
+	{ "changed VMAs", changed_vmas },
+	EACH_WAY("step fails", step_fails),
+	{ "fails in the middle: mbind", fails_in_the_middle, &ways[1] },
+	{ "fails in the middle: migrate_pages", fails_in_the_middle, &ways[2] },
+	{ "error ends the move", error_ends_move },
+	EACH_WAY("pinned", pinned),
+	{ "fault fails", fault_fails },
+	{ "private mapping", private_refused },
+	{ "VMA without the method", without_method },
+	{ "shared", shared },
+	{ "unprivileged", unprivileged },
+	{ "written while moved", written_while_moved },
+	{ "written while moved: slow alloc", written_while_moved, "alloc" },
+	{ "written while moved: slow unmap", written_while_moved, "unmap" },
+	{ "written while moved: slow copy", written_while_moved, "copy" },
+	{ "written while moved: slow replace", written_while_moved, "replace" },
+	{ "written by others", written_by_others },
+	EACH_WAY("fork while moved", fork_while_moved),
+	EACH_WAY("munmap while moved", munmap_while_moved),
+	{ "exit while moved", exit_while_moved },
+	EACH_WAY("mover killed", mover_killed),
+	{ "cpuset: v2", cpuset_v2 },
+	{ "cpuset: driver fails", cpuset_fails },
+	{ "cpuset: v1", cpuset_v1 },
+};
+
+int main(int argc, char **argv)
+{
+	return mig_main(argc, argv, cases, ARRAY_SIZE(cases));
+}
