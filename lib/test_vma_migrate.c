@@ -201,7 +201,7 @@ static void tvm_open(struct vm_area_struct *vma)
 	struct tvm_buffer *buf = vma->vm_private_data;
 	struct tvm_user *user, *new;
 
-	new = kzalloc(sizeof(*new), GFP_KERNEL | __GFP_NOFAIL);
+	new = kzalloc_obj(*new, GFP_KERNEL | __GFP_NOFAIL);
 	spin_lock(&buf->users_lock);
 	user = tvm_find_user(buf, vma->vm_mm);
 	if (!user) {

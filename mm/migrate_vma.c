@@ -120,11 +120,12 @@ int migrate_vmas_range(struct mm_struct *mm, unsigned long start,
 		       const nodemask_t *to, unsigned long flags)
 {
 	struct vm_area_struct *vma;
-	VMA_ITERATOR(vmi, mm, start);
+	struct vma_iterator vmi;
 	int err;
 
 	mmap_assert_locked(mm);
 
+	vma_iter_init(&vmi, mm, start);
 	for_each_vma_range(vmi, vma, end) {
 		cond_resched();
 		if (!vma_can_migrate(vma))

@@ -78,7 +78,7 @@ static void set_knob(const char *step, const char *knob, long value)
 	mig_check(!err, "%s: %s", path, strerror(-err));
 }
 
-static long hits(const char *step)
+static long nr_hits(const char *step)
 {
 	char name[64];
 
@@ -90,7 +90,7 @@ static void wait_for_hit(const char *step, long before)
 {
 	double end = mig_seconds() + 10;
 
-	while (hits(step) == before) {
+	while (nr_hits(step) == before) {
 		mig_check(mig_seconds() < end, "step %s is not reached", step);
 		usleep(1000);
 	}
@@ -126,7 +126,7 @@ static void place(const struct memory *m, size_t first, size_t nr, int node)
 
 	mig_alloc_on(node);
 	for (i = first; i < first + nr; i++)
-		*(volatile char *)(m->mem + i * mig_psize) = 0;
+		__atomic_store_n(m->mem + i * mig_psize, 0, __ATOMIC_RELAXED);
 	mig_alloc_anywhere();
 }
 
@@ -286,7 +286,7 @@ static void query(const void *arg)
 
 	place(&m, 1, 1, MIG_B);
 	place(&m, 2, 1, MIG_A);
-	faults = hits("fault");
+	faults = nr_hits("fault");
 	allocated = counter("allocated");
 	expect_long("page 0", mig_node_of(m.mem), -ENOENT);
 	expect_long("page 1", mig_node_of(m.mem + mig_psize), MIG_B);
@@ -297,7 +297,7 @@ static void query(const void *arg)
 			.mem = m.mem + 3 * mig_psize, .len = mig_psize },
 			MIG_B, MIG_MF_MOVE), -ENOENT);
 	expect_long("migrate_pages", by_migrate_pages(&m, MIG_A, 0), 0);
-	expect_long("faults", hits("fault") - faults, 0);
+	expect_long("faults", nr_hits("fault") - faults, 0);
 	expect_long("pages allocated", counter("allocated") - allocated, 1);
 	end_memory(&m);
 }
@@ -353,12 +353,12 @@ static void numa_maps(const void *arg)
 	mig_check(!strstr(line, " N"), "memory that is not there: %s", line);
 	place(&m, 0, 7, MIG_A);
 	place(&m, 20, 30, MIG_B);
-	faults = hits("fault");
+	faults = nr_hits("fault");
 	read_numa_maps(m.mem, line, sizeof(line));
 	expect_in_line(line, "", MIG_A, 7);
 	expect_in_line(line, "", MIG_B, 30);
 	expect_in_line(line, "mapped", -1, 37);
-	expect_long("faults", hits("fault") - faults, 0);
+	expect_long("faults", nr_hits("fault") - faults, 0);
 	end_memory(&m);
 }
 
@@ -629,7 +629,7 @@ static void error_ends_move(const void *arg)
 	end_memory(&m);
 }
 
-static void pinned(const void *arg)
+static void page_pinned(const void *arg)
 {
 	struct memory m = memory_on(8, MIG_A);
 	struct tvm_range range = { .first = 3, .nr = 1 };
@@ -655,7 +655,7 @@ static void fault_fails(const void *arg)
 	set_knob("fault", "error", EIO);
 	pid = fork();
 	if (!pid)
-		_exit(*(volatile char *)m.mem & 0);
+		_exit(__atomic_load_n(m.mem, __ATOMIC_RELAXED) & 0);
 	mig_check(waitpid(pid, &status, 0) == pid, "waitpid: %m");
 	mig_check(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS,
 		  "no SIGBUS, but status %#x", status);
@@ -935,7 +935,7 @@ static void *move_once(void *arg)
 static void begin_move(struct mover *mover, const struct memory *m,
 		       const struct way *way, const char *step, long ms)
 {
-	long before = hits(step);
+	long before = nr_hits(step);
 
 	set_knob(step, "sleep_ms", ms);
 	mover->m = m;
@@ -1000,7 +1000,7 @@ static void exit_while_moved(const void *arg)
 	pid = fork_checker(&m, &go);
 	munmap(m.mem, m.len);
 	m.mem = NULL;
-	before = hits("copy");
+	before = nr_hits("copy");
 	set_knob("copy", "sleep_ms", 500);
 	mover = fork();
 	mig_check(mover >= 0, "fork: %m");
@@ -1024,7 +1024,7 @@ static void mover_killed(const void *arg)
 {
 	const struct way *way = arg;
 	struct memory m = memory_on(PAGES, MIG_A);
-	long before = hits("copy");
+	long before = nr_hits("copy");
 	double start;
 	pid_t pid;
 
@@ -1126,7 +1126,7 @@ static void cpuset_fails(const void *arg)
 	write_number_in(dir, "cgroup.procs", getpid());
 	m = new_memory(8);
 	mig_fill(m.mem, m.len, 1);
-	before = hits("begin");
+	before = nr_hits("begin");
 	set_knob("begin", "error", EIO);
 	write_number_in(dir, "cpuset.mems", MIG_B);
 	wait_for_hit("begin", before);
@@ -1187,13 +1187,10 @@ static const struct placement next_node = { 4, 0x7, 0xe, { 1, 2, 3, 3 } };
 static const struct placement exchanged = { 2, 0x3, 0x3, { 0, 1 } };
 static const struct placement fewer = { 3, 0x7, 0x6, { 1, 1, 2 } };
 
-#define EACH_WAY(text, run) \
-	{ text ": move_pages", run, &ways[0] }, \
-	{ text ": mbind", run, &ways[1] }, \
-	{ text ": migrate_pages", run, &ways[2] }
-
 static const struct mig_case cases[] = {
-	EACH_WAY("there and back", there_and_back),
+	{ "there and back: move_pages", there_and_back, &ways[0] },
+	{ "there and back: mbind", there_and_back, &ways[1] },
+	{ "there and back: migrate_pages", there_and_back, &ways[2] },
 	{ "query", query },
 	{ "query fails", query_fails },
 	{ "numa_maps", numa_maps },
@@ -1208,11 +1205,15 @@ static const struct mig_case cases[] = {
 	{ "placement: the same nodes", relative_placement, &exchanged },
 	{ "placement: fewer nodes", relative_placement, &fewer },
 	{ "changed VMAs", changed_vmas },
-	EACH_WAY("step fails", step_fails),
+	{ "step fails: move_pages", step_fails, &ways[0] },
+	{ "step fails: mbind", step_fails, &ways[1] },
+	{ "step fails: migrate_pages", step_fails, &ways[2] },
 	{ "fails in the middle: mbind", fails_in_the_middle, &ways[1] },
 	{ "fails in the middle: migrate_pages", fails_in_the_middle, &ways[2] },
 	{ "error ends the move", error_ends_move },
-	EACH_WAY("pinned", pinned),
+	{ "pinned: move_pages", page_pinned, &ways[0] },
+	{ "pinned: mbind", page_pinned, &ways[1] },
+	{ "pinned: migrate_pages", page_pinned, &ways[2] },
 	{ "fault fails", fault_fails },
 	{ "private mapping", private_refused },
 	{ "VMA without the method", without_method },
@@ -1224,10 +1225,16 @@ static const struct mig_case cases[] = {
 	{ "written while moved: slow copy", written_while_moved, "copy" },
 	{ "written while moved: slow replace", written_while_moved, "replace" },
 	{ "written by others", written_by_others },
-	EACH_WAY("fork while moved", fork_while_moved),
-	EACH_WAY("munmap while moved", munmap_while_moved),
+	{ "fork while moved: move_pages", fork_while_moved, &ways[0] },
+	{ "fork while moved: mbind", fork_while_moved, &ways[1] },
+	{ "fork while moved: migrate_pages", fork_while_moved, &ways[2] },
+	{ "munmap while moved: move_pages", munmap_while_moved, &ways[0] },
+	{ "munmap while moved: mbind", munmap_while_moved, &ways[1] },
+	{ "munmap while moved: migrate_pages", munmap_while_moved, &ways[2] },
 	{ "exit while moved", exit_while_moved },
-	EACH_WAY("mover killed", mover_killed),
+	{ "mover killed: move_pages", mover_killed, &ways[0] },
+	{ "mover killed: mbind", mover_killed, &ways[1] },
+	{ "mover killed: migrate_pages", mover_killed, &ways[2] },
 	{ "cpuset: v2", cpuset_v2 },
 	{ "cpuset: driver fails", cpuset_fails },
 	{ "cpuset: v1", cpuset_v1 },
