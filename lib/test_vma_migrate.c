@@ -168,16 +168,19 @@ static vm_fault_t tvm_fault(struct vm_fault *vmf)
 	struct page *page;
 	int err;
 
-	/* Here a fault waits until a move is over. */
+	/*
+	 * Here a fault waits until a move is over, or the process is killed. If it
+	 * is the kernel that wants the memory, it is not to try again then.
+	 */
 	if (mutex_lock_killable(&buf->lock))
-		return VM_FAULT_NOPAGE;
+		return VM_FAULT_SIGBUS;
 
 	err = tvm_step(TVM_FAULT);
 	page = err ? NULL : tvm_get_page(buf, vmf->pgoff, vmf);
 	if (page)
 		ret = vmf_insert_pfn(vmf->vma, vmf->address, page_to_pfn(page));
 	else if (err)
-		ret = err == -EINTR ? VM_FAULT_NOPAGE : vmf_error(err);
+		ret = vmf_error(err);
 	mutex_unlock(&buf->lock);
 	return ret;
 }
