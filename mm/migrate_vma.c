@@ -34,9 +34,9 @@
  * nodes afterwards, as far as there are enough. If @from and @to have different
  * numbers of nodes, memory on a node that is in both stays there.
  *
- * A method asks once about each piece of memory and moves it once. So two nodes
- * can exchange what they have, which migrate_pages(2) cannot do for folios: it
- * moves node by node, and what has arrived on a node leaves it with the rest.
+ * No memory moves twice: for what is on its target already the answer is that it
+ * stays. migrate_vmas() calls a method more than once where one node is the target
+ * of a pair and has memory to leave in another.
  *
  * Context: Any context.
  * Return: The target, or NUMA_NO_NODE if the memory is to stay where it is.
@@ -139,6 +139,43 @@ int migrate_vmas_range(struct mm_struct *mm, unsigned long start,
 }
 
 /**
+ * struct vma_steps - a move to as many nodes as there are to leave, in steps
+ * @from: Nodes that memory is to leave.
+ * @to: Nodes that it is to go to.
+ * @left: Nodes of @from that have had no step.
+ * @src: Nodes that memory leaves in this step.
+ * @dst: Their targets, which are as many, and none of them in @left before.
+ *
+ * The pairs keep the order of the nodes, so they form no circle, and the pairs of
+ * @src and @dst are among those of @from and @to.
+ */
+struct vma_steps {
+	const nodemask_t *from;
+	const nodemask_t *to;
+	nodemask_t left;
+	nodemask_t src;
+	nodemask_t dst;
+};
+
+/* Returns false if there is nothing more to be moved. */
+static bool vma_steps_next(struct vma_steps *steps)
+{
+	int nid, target;
+
+	nodes_clear(steps->src);
+	nodes_clear(steps->dst);
+	for_each_node_mask(nid, steps->left) {
+		target = vma_migrate_target(nid, steps->from, steps->to);
+		if (target == NUMA_NO_NODE || node_isset(target, steps->left))
+			continue;
+		node_set(nid, steps->src);
+		node_set(target, steps->dst);
+	}
+	nodes_andnot(steps->left, steps->left, steps->src);
+	return !nodes_empty(steps->src);
+}
+
+/**
  * migrate_vmas - have each VMA of an mm move its own memory
  * @mm: The address space.
  * @from: Nodes that memory is to leave.
@@ -146,13 +183,28 @@ int migrate_vmas_range(struct mm_struct *mm, unsigned long start,
  * @flags: MPOL_MF_MOVE, or MPOL_MF_MOVE_ALL for memory that other processes use
  *	as well.
  *
+ * A process may map the same memory twice, so the second call for it meets what
+ * the first one has moved. For that memory to stay then, a target must not be a
+ * node to leave. With different numbers of nodes none is. With the same number,
+ * a node is left by its own memory in one step, and gets other memory in a later
+ * one.
+ *
  * Context: The mmap lock is held for reading. May sleep.
  * Return: 0, or the first error; see migrate_vmas_range().
  */
 int migrate_vmas(struct mm_struct *mm, const nodemask_t *from,
 		 const nodemask_t *to, unsigned long flags)
 {
-	return migrate_vmas_range(mm, 0, ULONG_MAX, from, to, flags);
+	struct vma_steps steps = { .from = from, .to = to, .left = *from };
+	int err = 0;
+
+	if (nodes_weight(*from) != nodes_weight(*to))
+		return migrate_vmas_range(mm, 0, ULONG_MAX, from, to, flags);
+
+	while (!err && vma_steps_next(&steps))
+		err = migrate_vmas_range(mm, 0, ULONG_MAX, &steps.src, &steps.dst,
+					 flags);
+	return err;
 }
 
 /*

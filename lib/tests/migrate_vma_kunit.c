@@ -281,24 +281,35 @@ static void flags_passed(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, toy->calls[1].flags, MPOL_MF_MOVE_ALL);
 }
 
-/* migrate_pages(2) and cpusets hand over what they were given, and the error. */
+/*
+ * migrate_pages(2) and cpusets ask all VMAs to move what the last node of @from
+ * has before what goes to that node, and pass an error on.
+ */
 static void whole_process(struct kunit *test)
 {
 	struct toy *toy = test->priv;
-	nodemask_t from = nodemask_of_node(0);
+	nodemask_t from = nodemask_of_node(0), to = nodemask_of_node(1);
+	int i;
 
-	map_all(test);
+	if (MAX_NUMNODES < 3)
+		kunit_skip(test, "this kernel knows %d nodes only", MAX_NUMNODES);
 	node_set(1, from);
-	KUNIT_EXPECT_EQ(test, do_migrate_pages(current->mm, &from, &from,
+	node_set(2, to);
+	map_all(test);
+	KUNIT_EXPECT_EQ(test, do_migrate_pages(current->mm, &from, &to,
 					       MPOL_MF_MOVE), 0);
-	KUNIT_ASSERT_EQ(test, toy->nr_calls, 3);
-	KUNIT_EXPECT_TRUE(test, nodes_equal(toy->calls[2].from, from));
-	KUNIT_EXPECT_TRUE(test, nodes_equal(toy->calls[2].to, from));
+	KUNIT_ASSERT_EQ(test, toy->nr_calls, 6);
+	for (i = 0; i < 6; i++) {
+		from = nodemask_of_node(i < 3 ? 1 : 0);
+		to = nodemask_of_node(i < 3 ? 2 : 1);
+		KUNIT_EXPECT_TRUE(test, nodes_equal(toy->calls[i].from, from));
+		KUNIT_EXPECT_TRUE(test, nodes_equal(toy->calls[i].to, to));
+	}
 
 	toy->nr_calls = 0;
 	toy->fail_at = 0;
 	toy->err = -ENXIO;
-	KUNIT_EXPECT_EQ(test, do_migrate_pages(current->mm, &from, &from,
+	KUNIT_EXPECT_EQ(test, do_migrate_pages(current->mm, &from, &to,
 					       MPOL_MF_MOVE), -ENXIO);
 	KUNIT_EXPECT_EQ(test, toy->nr_calls, 1);
 }
@@ -436,6 +447,56 @@ static void targets(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, vma_migrate_target(NUMA_NO_NODE, &from, &to), NUMA_NO_NODE);
 }
 
+/* Where memory on @nid is after all calls, each of which meets it twice. */
+static int node_after(const struct toy *toy, int nid)
+{
+	int i, target;
+
+	for (i = 0; i < 2 * toy->nr_calls; i++) {
+		target = vma_migrate_target(nid, &toy->calls[i / 2].from,
+					    &toy->calls[i / 2].to);
+		if (target != NUMA_NO_NODE)
+			nid = target;
+	}
+	return nid;
+}
+
+static void expect_one_move(struct kunit *test, unsigned long from_bits,
+			    unsigned long to_bits)
+{
+	const nodemask_t from = mask_of(from_bits), to = mask_of(to_bits);
+	struct toy *toy = test->priv;
+	int nid, target;
+
+	toy->nr_calls = 0;
+	mmap_read_lock(current->mm);
+	KUNIT_EXPECT_EQ(test, migrate_vmas(current->mm, &from, &to, MPOL_MF_MOVE), 0);
+	mmap_read_unlock(current->mm);
+	KUNIT_ASSERT_LE(test, toy->nr_calls, MAX_CALLS);
+	for (nid = 0; nid < 6; nid++) {
+		target = vma_migrate_target(nid, &from, &to);
+		if (target == NUMA_NO_NODE)
+			target = nid;
+		KUNIT_EXPECT_EQ_MSG(test, node_after(toy, nid), target,
+				    "from node %d, %#lx to %#lx", nid, from_bits,
+				    to_bits);
+	}
+}
+
+/* Memory that is mapped twice is where it would be if it were mapped once. */
+static void moved_once(struct kunit *test)
+{
+	unsigned long from, to;
+
+	if (MAX_NUMNODES < 6)
+		kunit_skip(test, "this kernel knows %d nodes only", MAX_NUMNODES);
+	map_toy(test, test->priv, 0, 1);
+	for (from = 0; from < BIT(6); from++) {
+		for (to = 0; to < BIT(6); to++)
+			expect_one_move(test, from, to);
+	}
+}
+
 static int migrate_vma_test_init(struct kunit *test)
 {
 	struct toy *toy = kunit_kzalloc(test, sizeof(*toy), GFP_KERNEL);
@@ -460,6 +521,7 @@ static struct kunit_case migrate_vma_test_cases[] = {
 	KUNIT_CASE(policy_nodes),
 	KUNIT_CASE(memory_counted),
 	KUNIT_CASE_PARAM(targets, pairing_gen_params),
+	KUNIT_CASE(moved_once),
 	{}
 };
 
