@@ -284,6 +284,42 @@ int vma_memory_node(struct vm_area_struct *vma, unsigned long addr,
 	return nid;
 }
 
+/* What the VMA of @addr says, or @err if it cannot be asked. */
+static int vma_ask_node(struct mm_struct *mm, unsigned long addr, int err)
+{
+	struct vm_area_struct *vma = vma_lookup(mm, addr);
+
+	if (!vma || !vma->vm_ops || !vma->vm_ops->get_node)
+		return err;
+	return vma_memory_node(vma, addr, NULL);
+}
+
+/**
+ * vma_lookup_node - which node is memory on that has no struct page for us?
+ * @mm: The address space of the caller.
+ * @addr: The address.
+ * @err: What get_user_pages() said of it.
+ *
+ * What is not there yet is faulted in, as get_user_pages() would have done.
+ *
+ * Context: The mmap lock is not held. May sleep.
+ * Return: The node, an error of the method, or @err if no VMA knows better.
+ */
+int vma_lookup_node(struct mm_struct *mm, unsigned long addr, int err)
+{
+	bool unlocked;
+	int nid;
+
+	addr = PAGE_ALIGN_DOWN(addr);
+	if (mmap_read_lock_killable(mm))
+		return err;
+	nid = vma_ask_node(mm, addr, err);
+	if (nid == -ENOENT && !fixup_user_fault(mm, addr, 0, &unlocked))
+		nid = vma_ask_node(mm, addr, err);
+	mmap_read_unlock(mm);
+	return nid == -ENOENT ? err : nid;
+}
+
 /**
  * vma_count_memory - count what a VMA has of its own memory, node by node
  * @vma: The VMA.

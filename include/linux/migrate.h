@@ -193,6 +193,7 @@ int migrate_vmas_mbind(struct mm_struct *mm, unsigned long start,
 		       unsigned long flags);
 int vma_memory_node(struct vm_area_struct *vma, unsigned long addr,
 		    unsigned long *next);
+int vma_lookup_node(struct mm_struct *mm, unsigned long addr, int err);
 unsigned long vma_count_memory(struct vm_area_struct *vma, unsigned long *nr);
 bool vma_misplaced(struct vm_area_struct *vma, unsigned long start,
 		   unsigned long end, const nodemask_t *nodes);
@@ -209,6 +210,12 @@ static inline int migrate_vmas_mbind(struct mm_struct *mm, unsigned long start,
 				     unsigned long flags)
 {
 	return 0;
+}
+
+static inline int vma_lookup_node(struct mm_struct *mm, unsigned long addr,
+				  int err)
+{
+	return err;
 }
 
 static inline unsigned long vma_count_memory(struct vm_area_struct *vma,

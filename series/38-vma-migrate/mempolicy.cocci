@@ -64,3 +64,16 @@ identifier fn = do_mbind;
  }
  ...>
  }
+
+// get_mempolicy(2) with MPOL_F_NODE and MPOL_F_ADDR: which node is it on?
+@@
+identifier fn = do_get_mempolicy;
+expression err, mm, addr;
+@@
+ static long fn(...)
+ {
+ <...
+ err = lookup_node(mm, addr);
++if (err < 0) err = vma_lookup_node(mm, addr, err);
+ ...>
+ }
