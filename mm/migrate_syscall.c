@@ -730,10 +730,13 @@ static bool move_is_own(const struct move_walk *walk)
 
 /*
  * The status of memory on @nid that is for its VMA to move; MOVE_OWN if that is to
- * be done. A VMA that cannot be asked where its memory is may still move it.
+ * be done. A VMA that cannot be asked where its memory is may still move it. What
+ * was copied on write is neither the VMA's nor, in this one, for us to move.
  */
 static int move_decide_own(const struct move_walk *walk, int nid, int node)
 {
+	if (walk->folio && folio_test_anon(walk->folio))
+		return -EFAULT;
 	if (nid == node || (nid < 0 && walk->vma->vm_ops->get_node))
 		return nid;
 	return MOVE_OWN;
@@ -743,10 +746,12 @@ static int move_decide_own(const struct move_walk *walk, int nid, int node)
 static int move_decide(struct move_run *run, unsigned long addr, int node)
 {
 	const int nid = move_walk_node(&run->walk, addr);
+	int status;
 
 	if (unlikely(run->walk.own) && move_is_own(&run->walk)) {
-		run->own = true;
-		return move_decide_own(&run->walk, nid, node);
+		status = move_decide_own(&run->walk, nid, node);
+		run->own |= status == MOVE_OWN;
+		return status;
 	}
 	if (nid < 0 || nid == node)
 		return nid;
@@ -966,11 +971,13 @@ static bool move_flush(struct move_run *run, unsigned int first)
  */
 static int move_own_outcome(struct move_run *run, unsigned long addr, int node)
 {
-	struct vm_area_struct *vma = run->walk.vma;
-	int nid = node;
+	struct move_walk *walk = &run->walk;
+	int nid = move_walk_node(walk, addr);
 
-	if (vma->vm_ops->get_node)
-		nid = vma_memory_node(vma, addr, NULL);
+	/* There is nobody to ask. */
+	if (!walk->folio && !walk->vma->vm_ops->get_node)
+		nid = node;
+	move_walk_release(walk);
 	if (nid < 0 || nid == node)
 		return nid;
 	return run->shared ? move_refuse(run, -EBUSY) : -EACCES;
