@@ -20,6 +20,8 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -35,6 +37,8 @@
 #define FEW		8
 #define BIT_OF(node)	(1UL << (node))
 #define MPOL_LOCAL	4
+#define MPOL_F_NODE	MIG_BIT(0)
+#define MPOL_F_ADDR	MIG_BIT(1)
 #define SOME_UID	12345
 #define WRITERS		3
 #define READERS		2
@@ -314,6 +318,40 @@ static void query_fails(const void *arg)
 	end_memory(&m);
 }
 
+static long node_by_policy(const void *addr)
+{
+	int node = -1;
+
+	if (syscall(SYS_get_mempolicy, &node, NULL, 0, addr, MPOL_F_NODE | MPOL_F_ADDR))
+		return -errno;
+	return node;
+}
+
+/* It faults in what is not there; its own error is that of get_user_pages(). */
+static void get_mempolicy_node(const void *arg)
+{
+	struct memory m = new_memory(4);
+
+	place(&m, 0, 1, MIG_A);
+	place(&m, 1, 1, MIG_B);
+	expect_long("page 0", node_by_policy(m.mem), MIG_A);
+	expect_long("page 1", node_by_policy(m.mem + mig_psize + 1), MIG_B);
+	mig_alloc_on(MIG_B);
+	expect_long("page 2", node_by_policy(m.mem + 2 * mig_psize), MIG_B);
+	mig_alloc_anywhere();
+	expect_long("pages held", held(), 3);
+
+	set_knob("query", "error", EXDEV);
+	expect_long("page 0", node_by_policy(m.mem), -EXDEV);
+	set_knob("query", "error", 0);
+	set_knob("fault", "error", EIO);
+	expect_long("page 0", node_by_policy(m.mem), MIG_A);
+	expect_long("page 3", node_by_policy(m.mem + 3 * mig_psize), -EFAULT);
+	set_knob("fault", "error", 0);
+	expect_long("pages held", held(), 3);
+	end_memory(&m);
+}
+
 /* The line of numa_maps for this address, which must be the start of a VMA. */
 static void read_numa_maps(const void *addr, char *line, size_t size)
 {
@@ -504,6 +542,30 @@ static void mbind_strict(const void *arg)
 	end_memory(&m);
 }
 
+/* A hole is an error before anything moves, but not to MPOL_DEFAULT. */
+static void mbind_hole(const void *arg)
+{
+	struct memory m = memory_on(FEW, MIG_A);
+	const size_t hole = 3 * mig_psize, behind = hole + mig_psize;
+	long begun = nr_hits("begin");
+
+	mig_check(!munmap(m.mem + hole, mig_psize), "munmap: %m");
+	expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
+			       MIG_MF_MOVE | MIG_MF_STRICT), EFAULT);
+	expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
+			       MIG_MF_STRICT), EFAULT);
+	expect_long("moves begun", nr_hits("begin") - begun, 0);
+	expect_on(m.mem, hole, MIG_A);
+
+	mig_alloc_on(MIG_B);
+	expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_DEFAULT, 0, MIG_MF_MOVE), 0);
+	mig_alloc_anywhere();
+	expect_long("moves begun", nr_hits("begin") - begun, 2);
+	expect_on(m.mem, hole, MIG_B);
+	expect_on(m.mem + behind, m.len - behind, MIG_B);
+	end_memory(&m);
+}
+
 /**
  * struct placement - a move between several nodes
  * @nr_nodes: how many nodes it takes
@@ -547,6 +609,49 @@ static void relative_placement(const void *arg)
 		expect_long("node", mig_node_of(m.mem + i * mig_psize),
 			    mig_nodes[p->target[i % p->nr_nodes]]);
 	}
+	expect_contents(&m);
+	end_memory(&m);
+}
+
+/* What is mapped at two addresses moves once, to its own target. */
+static void mapped_twice(const void *arg)
+{
+	long moved = counter("moved");
+	struct memory m;
+	char *again;
+	size_t i;
+
+	need_nodes(3);
+	m = new_memory(PAGES);
+	again = mig_map(m.len, PROT_READ | PROT_WRITE, MAP_SHARED, m.fd);
+	for (i = 0; i < PAGES; i++)
+		place(&m, i, 1, mig_nodes[i % 2]);
+	mig_fill(m.mem, m.len, 1);
+	mig_check(mig_migrate_pages(0, mask_of(0x3), mask_of(0x6)) >= 0,
+		  "migrate_pages: %m");
+	for (i = 0; i < PAGES; i++)
+		expect_long("node", mig_node_of(again + i * mig_psize),
+			    mig_nodes[i % 2 + 1]);
+	expect_long("moved", counter("moved") - moved, PAGES);
+	mig_check(mig_verify(again, m.len, 1) == m.len, "contents changed");
+	munmap(again, m.len);
+	expect_contents(&m);
+	end_memory(&m);
+}
+
+/* The last address of a page has the last word, wherever it is in the order of nodes. */
+static void two_addresses(const void *arg)
+{
+	struct memory m = memory_on(2, MIG_A);
+	char *again = mig_map(m.len, PROT_READ | PROT_WRITE, MAP_SHARED, m.fd);
+	void *pages[] = { m.mem, m.mem + mig_psize, again + mig_psize };
+	int nodes[] = { MIG_A, MIG_B, MIG_A }, status[3];
+
+	expect_long("move_pages", mig_move_pages(0, 3, pages, nodes, status,
+						 MIG_MF_MOVE), 0);
+	expect_long("status", status[2], MIG_A);
+	expect_on(m.mem, m.len, MIG_A);
+	munmap(again, m.len);
 	expect_contents(&m);
 	end_memory(&m);
 }
@@ -694,6 +799,7 @@ static void without_method(const void *arg)
 						 MIG_MF_MOVE), 0);
 	expect_long("status", status, -EFAULT);
 	expect_long("status", mig_node_of(page), -ENOENT);
+	expect_long("get_mempolicy", node_by_policy(page), -EFAULT);
 	expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
 			       MIG_MF_MOVE | MIG_MF_STRICT), 0);
 	expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
@@ -751,6 +857,36 @@ static void shared(const void *arg)
 	/* Now it is not shared any more. */
 	expect_long("move_pages", by_move_pages(&m, MIG_A, MIG_MF_MOVE), 0);
 	expect_moved(&m, MIG_A);
+	end_memory(&m);
+}
+
+/* One who does not map the memory has it moved: it is not shared with them. */
+static void other_process(const void *arg)
+{
+	struct memory m = memory_on(FEW, MIG_A);
+	int nodes[FEW], status[FEW], go;
+	void *pages[FEW];
+	pid_t pid = fork_checker(&m, &go);
+	size_t i;
+
+	for (i = 0; i < FEW; i++) {
+		pages[i] = m.mem + i * mig_psize;
+		nodes[i] = MIG_B;
+	}
+	munmap(m.mem, m.len);
+	m.mem = NULL;
+	expect_long("move_pages", mig_move_pages(pid, FEW, pages, nodes, status,
+						 MIG_MF_MOVE), 0);
+	for (i = 0; i < FEW; i++) {
+		expect_long("status", status[i], MIG_B);
+		expect_long("node", mig_node_of_in(pid, pages[i]), MIG_B);
+	}
+	mig_check(mig_migrate_pages(pid, BIT_OF(MIG_B), BIT_OF(MIG_A)) >= 0,
+		  "migrate_pages: %m");
+	for (i = 0; i < FEW; i++)
+		expect_long("node", mig_node_of_in(pid, pages[i]), MIG_A);
+	close(go);
+	expect_good_end(pid);
 	end_memory(&m);
 }
 
@@ -1047,6 +1183,35 @@ static void mover_killed(const void *arg)
 	end_memory(&m);
 }
 
+static atomic_int nr_signals;
+
+static void count_signal(int sig)
+{
+	nr_signals++;
+}
+
+/* A signal that has a handler waits until the move is over. */
+static void mover_signalled(const void *arg)
+{
+	const struct itimerval often = { { 0, 2000 }, { 0, 2000 } }, never = {};
+	struct sigaction action = { .sa_handler = count_signal, .sa_flags = SA_RESTART };
+	struct memory m = memory_on(PAGES, MIG_A);
+	const struct way *way = arg;
+	long there, back;
+
+	set_knob("copy", "sleep_ms", 10);
+	sigaction(SIGALRM, &action, NULL);
+	mig_check(!setitimer(ITIMER_REAL, &often, NULL), "setitimer: %m");
+	there = way->move(&m, MIG_B, MIG_MF_MOVE);
+	back = way->move(&m, MIG_A, MIG_MF_MOVE);
+	setitimer(ITIMER_REAL, &never, NULL);
+	mig_check(nr_signals, "there was no signal");
+	expect_long(way->name, there, 0);
+	expect_long(way->name, back, 0);
+	expect_moved(&m, MIG_A);
+	end_memory(&m);
+}
+
 /*
  * Cpusets
  */
@@ -1058,8 +1223,7 @@ static void write_in(const char *dir, const char *file, const char *text)
 
 	snprintf(path, sizeof(path), "%s/%s", dir, file);
 	err = mig_write(path, text);
-	if (err)
-		mig_skip("cannot write %s to %s: %s", text, path, strerror(-err));
+	mig_check(!err, "cannot write %s to %s: %s", text, path, strerror(-err));
 }
 
 static void write_number_in(const char *dir, const char *file, long number)
@@ -1073,8 +1237,15 @@ static void write_number_in(const char *dir, const char *file, long number)
 static void new_group(const char *dir)
 {
 	mig_on_end_rmdir(dir);
-	if (mkdir(dir, 0755) && errno != EEXIST)
-		mig_skip("%s: %m", dir);
+	mig_check(!mkdir(dir, 0755) || errno == EEXIST, "%s: %m", dir);
+}
+
+static void need_cpuset_v2(void)
+{
+	int err = mig_write(CGROUP "/cgroup.subtree_control", "+cpuset");
+
+	if (err)
+		mig_skip("no cpusets of version 2 at " CGROUP ": %s", strerror(-err));
 }
 
 /* The work may be done after the write; wait until it is. */
@@ -1093,9 +1264,7 @@ static void cpuset_v2(const void *arg)
 	const char *dir = CGROUP "/migrate_vma", *other = CGROUP "/migrate_vma2";
 	struct memory m;
 
-	if (access(CGROUP "/cgroup.subtree_control", F_OK))
-		mig_skip("no cgroup2 at " CGROUP);
-	mig_write(CGROUP "/cgroup.subtree_control", "+cpuset");
+	need_cpuset_v2();
 	new_group(dir);
 	new_group(other);
 	write_number_in(dir, "cpuset.mems", MIG_A);
@@ -1111,6 +1280,36 @@ static void cpuset_v2(const void *arg)
 	end_memory(&m);
 }
 
+/* Each node's memory goes to a node of its own, and moves once. */
+static void cpuset_placement(const void *arg)
+{
+	const char *dir = CGROUP "/migrate_vma";
+	double end = mig_seconds() + 10;
+	char text[32];
+	struct memory m;
+	size_t i;
+
+	need_nodes(3);
+	need_cpuset_v2();
+	new_group(dir);
+	snprintf(text, sizeof(text), "%d,%d", MIG_A, MIG_B);
+	write_in(dir, "cpuset.mems", text);
+	write_number_in(dir, "cgroup.procs", getpid());
+	m = new_memory(FEW);
+	for (i = 0; i < FEW; i++)
+		place(&m, i, 1, mig_nodes[i % 2]);
+	mig_fill(m.mem, m.len, 1);
+	snprintf(text, sizeof(text), "%d,%d", MIG_B, mig_nodes[2]);
+	write_in(dir, "cpuset.mems", text);
+	while (mig_node_of(m.mem) != MIG_B && mig_seconds() < end)
+		usleep(20000);
+	for (i = 0; i < FEW; i++)
+		expect_long("node", mig_node_of(m.mem + i * mig_psize),
+			    mig_nodes[i % 2 + 1]);
+	expect_contents(&m);
+	end_memory(&m);
+}
+
 /* An error of the driver reaches nobody, and does no harm. */
 static void cpuset_fails(const void *arg)
 {
@@ -1118,9 +1317,7 @@ static void cpuset_fails(const void *arg)
 	struct memory m;
 	long before;
 
-	if (access(CGROUP "/cgroup.subtree_control", F_OK))
-		mig_skip("no cgroup2 at " CGROUP);
-	mig_write(CGROUP "/cgroup.subtree_control", "+cpuset");
+	need_cpuset_v2();
 	new_group(dir);
 	write_number_in(dir, "cpuset.mems", MIG_A);
 	write_number_in(dir, "cgroup.procs", getpid());
@@ -1141,27 +1338,47 @@ static void copy_from_root(const char *root, const char *dir, const char *file)
 	char path[256], text[128];
 
 	snprintf(path, sizeof(path), "%s/%s", root, file);
-	if (mig_read(path, text, sizeof(text)) <= 0)
-		mig_skip("%s cannot be read", path);
+	mig_check(mig_read(path, text, sizeof(text)) > 0, "%s cannot be read", path);
 	write_in(dir, file, text);
+}
+
+/* A kernel with cpusets of version 1 has a file system of that name. */
+static bool knows_cpuset_v1(void)
+{
+	char text[2048];
+
+	return mig_read("/proc/filesystems", text, sizeof(text)) > 0 &&
+	       strstr(text, "\tcpuset\n");
+}
+
+/*
+ * The controller is in one hierarchy at a time. What has been in version 2 may take
+ * a moment to be gone from there.
+ */
+static void mount_cpuset_v1(const char *root)
+{
+	double end = mig_seconds() + 10;
+	int err;
+
+	if (!knows_cpuset_v1())
+		mig_skip("this kernel has no cpusets of version 1");
+	err = mig_write(CGROUP "/cgroup.subtree_control", "-cpuset");
+	if (err && err != -ENOENT)
+		mig_skip("others have cpusets at " CGROUP ": %s", strerror(-err));
+	while (mount("none", root, "cgroup", 0, "cpuset")) {
+		mig_check(mig_seconds() < end, "no cpusets of version 1: %m");
+		usleep(50000);
+	}
 }
 
 static void cpuset_v1(const void *arg)
 {
 	char root[] = "/tmp/migrate_vma.XXXXXX", dir[64];
-	double end = mig_seconds() + 3;
 	struct memory m;
 
-	mig_write(CGROUP "/cgroup.subtree_control", "-cpuset");
-	if (!mkdtemp(root))
-		mig_skip("mkdtemp: %m");
+	mig_check(mkdtemp(root), "mkdtemp: %m");
 	mig_on_end_rmdir(root);
-	/* What has been in version 2 may take a moment to be gone from there. */
-	while (mount("none", root, "cgroup", 0, "cpuset")) {
-		if (errno != EBUSY || mig_seconds() > end)
-			mig_skip("no cpusets of version 1: %m");
-		usleep(50000);
-	}
+	mount_cpuset_v1(root);
 	mig_on_end_umount(root);
 	snprintf(dir, sizeof(dir), "%s/group", root);
 	new_group(dir);
@@ -1193,6 +1410,7 @@ static const struct mig_case cases[] = {
 	{ "there and back: migrate_pages", there_and_back, &ways[2] },
 	{ "query", query },
 	{ "query fails", query_fails },
+	{ "get_mempolicy", get_mempolicy_node },
 	{ "numa_maps", numa_maps },
 	{ "mixed targets", mixed_targets },
 	{ "with folios", with_folios },
@@ -1200,10 +1418,13 @@ static const struct mig_case cases[] = {
 	{ "mbind: then fault", mbind_then_fault },
 	{ "mbind: modes", mbind_modes },
 	{ "mbind: strict", mbind_strict },
+	{ "mbind: hole", mbind_hole },
 	{ "placement: apart", relative_placement, &apart },
 	{ "placement: next node", relative_placement, &next_node },
 	{ "placement: the same nodes", relative_placement, &exchanged },
 	{ "placement: fewer nodes", relative_placement, &fewer },
+	{ "mapped twice", mapped_twice },
+	{ "two addresses", two_addresses },
 	{ "changed VMAs", changed_vmas },
 	{ "step fails: move_pages", step_fails, &ways[0] },
 	{ "step fails: mbind", step_fails, &ways[1] },
@@ -1218,6 +1439,7 @@ static const struct mig_case cases[] = {
 	{ "private mapping", private_refused },
 	{ "VMA without the method", without_method },
 	{ "shared", shared },
+	{ "another process", other_process },
 	{ "unprivileged", unprivileged },
 	{ "written while moved", written_while_moved },
 	{ "written while moved: slow alloc", written_while_moved, "alloc" },
@@ -1235,7 +1457,11 @@ static const struct mig_case cases[] = {
 	{ "mover killed: move_pages", mover_killed, &ways[0] },
 	{ "mover killed: mbind", mover_killed, &ways[1] },
 	{ "mover killed: migrate_pages", mover_killed, &ways[2] },
+	{ "mover signalled: move_pages", mover_signalled, &ways[0] },
+	{ "mover signalled: mbind", mover_signalled, &ways[1] },
+	{ "mover signalled: migrate_pages", mover_signalled, &ways[2] },
 	{ "cpuset: v2", cpuset_v2 },
+	{ "cpuset: placement", cpuset_placement },
 	{ "cpuset: driver fails", cpuset_fails },
 	{ "cpuset: v1", cpuset_v1 },
 };
