@@ -286,7 +286,7 @@ static int tvm_alloc_targets(struct tvm_buffer *buf, pgoff_t first, unsigned int
 
 /*
  * Unmap the pages wherever they are mapped, and copy those that move. When
- * unmap_mapping_range() returns, no CPU can write to them through a TLB either,
+ * unmap_mapping_pages() returns, no CPU can write to them through a TLB either,
  * and whoever wants to is waiting in tvm_fault().
  */
 static int tvm_copy(struct tvm_buffer *buf, pgoff_t first, unsigned int nr)
@@ -297,8 +297,7 @@ static int tvm_copy(struct tvm_buffer *buf, pgoff_t first, unsigned int nr)
 	err = tvm_step(TVM_UNMAP);
 	if (err)
 		return err;
-	unmap_mapping_range(&buf->mapping, first << PAGE_SHIFT,
-			    (loff_t)nr << PAGE_SHIFT, 1);
+	unmap_mapping_pages(&buf->mapping, first, nr, /* even_cows = */ true);
 	err = tvm_step(TVM_COPY);
 	if (err)
 		return err;
@@ -473,7 +472,8 @@ static long tvm_file_ioctl(struct file *file, unsigned int cmd, unsigned long ar
 	if (range.first >= TVM_PAGES || range.nr > TVM_PAGES - range.first)
 		return -EINVAL;
 
-	mutex_lock(&buf->lock);
+	if (mutex_lock_killable(&buf->lock))
+		return -EINTR;
 	if (cmd == TVM_PIN)
 		bitmap_set(buf->pinned, range.first, range.nr);
 	else
