@@ -288,8 +288,12 @@ static struct folio *migrate_take_spare(struct migrate_batch *batch,
 static struct folio *migrate_get_target(struct migrate_batch *batch,
 					struct folio *src)
 {
-	const struct migrate_control *mc = batch->run->mc;
+	const struct migrate_run *run = batch->run;
+	const struct migrate_control *mc = run->mc;
 
+	/* Each look for room takes a lot of reclaim, and this one needs none. */
+	if (run->no_room && migrate_may_swap_out(run->resorts, src))
+		return NULL;
 	if (mc->get_new_folio == alloc_migration_target &&
 	    !folio_test_large(src))
 		return migrate_take_spare(batch, src);
@@ -503,6 +507,10 @@ void migrate_settle(struct migrate_batch *batch, struct migrate_pair *pair,
 	case MIGRATE_FAILED:
 		trace_mm_migrate_folio_failed(pair, false, batch->mode,
 					      run->mc->reason);
+		if (batch->aside && migrate_may_help(run->resorts, pair)) {
+			list_move_tail(&src->lru, batch->aside);
+			break;
+		}
 		migrate_tally_pair(&batch->nr_failed, pair);
 		list_move_tail(&src->lru, &batch->failed);
 		break;
@@ -692,7 +700,7 @@ static enum migrate_outcome migrate_presplit(struct migrate_batch *batch,
  * No target. The pieces of a large folio may still find one each, but a fault
  * that only wants to be nearer to its memory shall not destroy a THP for it.
  * A long-term pin cannot go on without, so it tries to get hold of the folio
- * again.
+ * again. And if the folio may go to swap, then it is only this one that fails.
  */
 static enum migrate_outcome migrate_no_target(struct migrate_batch *batch,
 					      struct migrate_pair *pair)
@@ -700,6 +708,11 @@ static enum migrate_outcome migrate_no_target(struct migrate_batch *batch,
 	enum migrate_reason reason = batch->run->mc->reason;
 	int err;
 
+	if (migrate_may_swap_out(batch->run->resorts, pair->src)) {
+		batch->run->no_room = true;
+		migrate_verdict(pair, MIGRATE_CAUSE_NOMEM);
+		return MIGRATE_FAILED;
+	}
 	if (!folio_test_large(pair->src) || reason == MR_NUMA_MISPLACED)
 		return migrate_verdict(pair, MIGRATE_CAUSE_NOMEM);
 
@@ -1126,6 +1139,7 @@ static int migrate_slice_singly(struct migrate_run *run, struct list_head *slice
 		DEFINE_MIGRATE_BATCH(batch, run, run->mc->mode,
 				     MIGRATE_TRIES_SYNC, /* is_final = */ true);
 
+		batch.aside = &run->aside;
 		list_move(slice->next, &batch.todo);
 		err = migrate_batch_run(&batch);
 	}
@@ -1144,6 +1158,7 @@ static void migrate_pieces(struct migrate_run *run)
 	unsigned int nr_failed = run->nr_failed.folios;
 
 	batch.flush = TTU_BATCH_FLUSH;
+	batch.aside = &run->aside_pieces;
 	list_splice_init(&run->split, &batch.todo);
 	migrate_batch_run(&batch);
 	run->nr_failed.folios = nr_failed;
@@ -1203,6 +1218,80 @@ static unsigned int migrate_cut_slice(struct list_head *from,
 	return nr_pages;
 }
 
+/* Try each folio on the list. What remains there has not been tried. */
+static int migrate_list(struct migrate_run *run, struct list_head *from)
+{
+	unsigned int nr_pages;
+	LIST_HEAD(slice);
+	int err = 0;
+
+	while (!err && !list_empty(from)) {
+		nr_pages = migrate_cut_slice(from, &slice);
+		err = migrate_slice(run, &slice, nr_pages);
+	}
+	migrate_spares_put(&run->spares);
+	return err;
+}
+
+/* ---------------------------------------------------------- the second attempt */
+
+/* Folios that had been put aside stay where they are, and count. */
+static int migrate_give_up(struct migrate_run *run, struct list_head *aside)
+{
+	struct migrate_pair pair;
+	struct folio *folio;
+	int err = 0;
+
+	list_for_each_entry(folio, aside, lru) {
+		migrate_pair_init(&pair, folio);
+		migrate_tally_pair(&run->nr_failed, &pair);
+		/* The only reason to put these aside. */
+		if (folio_test_anon(folio))
+			err = -ENOMEM;
+	}
+	list_splice_tail_init(aside, &run->failed);
+	return err;
+}
+
+/* Do what can be done for folios that had been put aside, and try these again. */
+static int migrate_again(struct migrate_run *run, struct list_head *aside)
+{
+	LIST_HEAD(again);
+	int err, err_left;
+
+	if (list_empty(aside))
+		return 0;
+
+	migrate_help(run->mc, aside, &again);
+	err = migrate_list(run, &again);
+	list_splice_tail(&again, aside);
+	err_left = migrate_give_up(run, aside);
+	return err ? : err_left;
+}
+
+/*
+ * All folios have been tried once, or @err has ended that. Large folios have been
+ * counted when they were split, so their pieces count as pages only.
+ */
+static int migrate_second_attempt(struct migrate_run *run, int err)
+{
+	unsigned int nr_failed;
+
+	run->resorts = 0;
+	if (err)
+		migrate_give_up(run, &run->aside);
+	else
+		err = migrate_again(run, &run->aside);
+
+	nr_failed = run->nr_failed.folios;
+	if (err)
+		migrate_give_up(run, &run->aside_pieces);
+	else
+		migrate_again(run, &run->aside_pieces);
+	run->nr_failed.folios = nr_failed;
+	return err;
+}
+
 /* Publish the counts of a finished call. */
 static void migrate_report(const struct migrate_run *run)
 {
@@ -1215,6 +1304,46 @@ static void migrate_report(const struct migrate_run *run)
 			       run->nr_done.thps, run->nr_failed.thps,
 			       run->nr_split.thps, run->nr_split.folios,
 			       run->mc->mode, run->mc->reason);
+}
+
+/**
+ * migrate_folios - migrate_pages() for callers within page migration
+ * @mc: The request.
+ * @from: Isolated folios; on return, those that were not migrated.
+ * @ret_succeeded: Number of base pages that were migrated, or NULL.
+ *
+ * Context: May sleep. No folio of @from may be locked by the caller.
+ * Return: As migrate_pages().
+ */
+int migrate_folios(const struct migrate_control *mc, struct list_head *from,
+		   unsigned int *ret_succeeded)
+{
+	struct migrate_run run = {
+		.mc = mc,
+		.failed = LIST_HEAD_INIT(run.failed),
+		.split = LIST_HEAD_INIT(run.split),
+		.resorts = mc->resorts,
+		.aside = LIST_HEAD_INIT(run.aside),
+		.aside_pieces = LIST_HEAD_INIT(run.aside_pieces),
+	};
+	int err;
+
+	folio_batch_init(&run.unused);
+	trace_mm_migrate_pages_start(mc->mode, mc->reason);
+
+	err = migrate_hugetlbs(&run, from);
+	if (!err)
+		err = migrate_list(&run, from);
+	if (mc->resorts)
+		err = migrate_second_attempt(&run, err);
+	list_splice(&run.failed, from);
+
+	migrate_report(&run);
+	if (ret_succeeded)
+		*ret_succeeded = run.nr_done.pages;
+	if (list_empty(from))
+		return 0;
+	return err ? : run.nr_failed.folios;
 }
 
 /**
@@ -1243,6 +1372,9 @@ static void migrate_report(const struct migrate_run *run)
  * A large folio is moved as a whole if possible. If it has to be split then it
  * counts as one folio that was not migrated, however many of its pieces were.
  *
+ * What cannot be moved may be written out first, or go without being moved, see
+ * &enum migrate_resort. The latter counts as migrated, like all that is freed.
+ *
  * Context: May sleep. No folio of @from may be locked by the caller.
  * Return: 0 if @from is empty, the number of folios that were not migrated, or
  * -ENOMEM if it ended early because there was no target to be had.
@@ -1258,31 +1390,8 @@ int migrate_pages(struct list_head *from, new_folio_t get_new_folio,
 		.private = private,
 		.mode = mode,
 		.reason = reason,
+		.resorts = migrate_resorts(mode, reason),
 	};
-	struct migrate_run run = {
-		.mc = &mc,
-		.failed = LIST_HEAD_INIT(run.failed),
-		.split = LIST_HEAD_INIT(run.split),
-	};
-	unsigned int nr_pages;
-	LIST_HEAD(slice);
-	int err;
 
-	folio_batch_init(&run.unused);
-	trace_mm_migrate_pages_start(mode, reason);
-
-	err = migrate_hugetlbs(&run, from);
-	while (!err && !list_empty(from)) {
-		nr_pages = migrate_cut_slice(from, &slice);
-		err = migrate_slice(&run, &slice, nr_pages);
-	}
-	migrate_spares_put(&run.spares);
-	list_splice(&run.failed, from);
-
-	migrate_report(&run);
-	if (ret_succeeded)
-		*ret_succeeded = run.nr_done.pages;
-	if (list_empty(from))
-		return 0;
-	return err ? : run.nr_failed.folios;
+	return migrate_folios(&mc, from, ret_succeeded);
 }

@@ -92,12 +92,27 @@ enum migrate_cause {
 };
 
 /**
+ * enum migrate_resort - what may be done for a folio that cannot be moved
+ * @MIGRATE_WRITE_OUT: Write it out if it is dirty, so that it can be moved.
+ * @MIGRATE_DROP: Drop it from the page cache.
+ * @MIGRATE_SWAP_OUT: Swap it out.
+ *
+ * The bits of the sysctl vm.migrate_resort.
+ */
+enum migrate_resort {
+	MIGRATE_WRITE_OUT	= BIT(0),
+	MIGRATE_DROP		= BIT(1),
+	MIGRATE_SWAP_OUT	= BIT(2),
+};
+
+/**
  * struct migrate_control - what the caller of migrate_pages() asked for
  * @get_new_folio: Allocates the target of one folio.
  * @put_new_folio: Takes an unused target back; NULL means folio_put().
  * @private: Handed to both callbacks.
  * @mode: How long the call may take over one folio.
  * @reason: On whose behalf.
+ * @resorts: Bits of &enum migrate_resort, see migrate_resorts().
  *
  * Written once, const from then on.
  */
@@ -107,6 +122,7 @@ struct migrate_control {
 	unsigned long private;
 	enum migrate_mode mode;
 	enum migrate_reason reason;
+	unsigned int resorts;
 };
 
 /**
@@ -212,6 +228,10 @@ struct migrate_spares {
  * @mc: The request.
  * @failed: List of the folios that the caller gets back.
  * @split: List of the pieces of large folios, tried once after their slice.
+ * @resorts: &migrate_control.resorts until all have been tried, 0 from then on.
+ * @no_room: A folio that may be swapped out has found no target.
+ * @aside: List of the folios for which one of them may help, not counted yet.
+ * @aside_pieces: The same for pieces of large folios.
  * @nr_done: Migrated, or freed by their last user before that.
  * @nr_failed: Not migrated. A split folio counts as one failed folio, whatever
  *	happens to its pieces; pieces that fail count as pages only.
@@ -220,8 +240,9 @@ struct migrate_spares {
  * @unused: Small sources that have been replaced, to be freed together.
  * @spares: Targets for the small folios to come.
  *
- * The counters have one writer, migrate_settle() and the functions it is made of;
- * only migrate_pieces() takes back what the pieces of a folio add to @nr_failed.
+ * The counters have one writer, migrate_settle() and the functions it is made of,
+ * and migrate_give_up() for those that were put aside. What the pieces of a folio
+ * add to the folios of @nr_failed is taken back by who has them tried.
  * The lists are spliced by those who begin and end a batch, @split is filled by
  * who splits and @spares by who allocates.
  */
@@ -229,6 +250,10 @@ struct migrate_run {
 	const struct migrate_control *mc;
 	struct list_head failed;
 	struct list_head split;
+	unsigned int resorts;
+	bool no_room;
+	struct list_head aside;
+	struct list_head aside_pieces;
 	struct migrate_tally nr_done;
 	struct migrate_tally nr_failed;
 	struct migrate_tally nr_split;
@@ -244,6 +269,7 @@ struct migrate_run {
  *	be MIGRATE_ASYNC if there can be more than one folio.
  * @tries: How often each of the fallible phases is tried.
  * @is_final: Nobody tries again what fails here.
+ * @aside: Where what fails here may be put aside, or NULL.
  * @flush: How try_to_migrate() shall flush the TLBs.
  * @todo: Queued folios.
  * @pairs: Unmapped folios, each followed by its target.
@@ -259,6 +285,7 @@ struct migrate_batch {
 	enum migrate_mode mode;
 	unsigned int tries;
 	bool is_final;
+	struct list_head *aside;
 	enum ttu_flags flush;
 	struct list_head todo;
 	struct list_head pairs;
@@ -350,6 +377,16 @@ void migrate_settle(struct migrate_batch *batch, struct migrate_pair *pair,
 void migrate_batch_end(struct migrate_batch *batch, int err);
 void migrate_put_target(const struct migrate_control *mc,
 			struct migrate_pair *pair);
+int migrate_folios(const struct migrate_control *mc, struct list_head *from,
+		   unsigned int *ret_succeeded);
+
+/* mm/migrate_writeout.c */
+extern unsigned int sysctl_migrate_resort;	/* bits of enum migrate_resort */
+unsigned int migrate_resorts(enum migrate_mode mode, enum migrate_reason reason);
+bool migrate_may_swap_out(unsigned int resorts, const struct folio *src);
+bool migrate_may_help(unsigned int resorts, const struct migrate_pair *pair);
+void migrate_help(const struct migrate_control *mc, struct list_head *aside,
+		  struct list_head *again);
 
 /* mm/migrate_movable.c */
 int migrate_movable_ops_page(struct page *src, struct page *dst,

@@ -525,13 +525,14 @@ EXPORT_SYMBOL_GPL(filemap_migrate_folio);
 /*
  * For a mapping that brings no method: what it keeps in the folio is unknown, so
  * only a clean folio that it parts from can go. Whoever can write folios back
- * has reason to bring a method, and is named once.
+ * has reason to bring a method, and is named once; until it does, those who can
+ * wait write its folios out, see mm/migrate_writeout.c.
  */
 static int migrate_fallback(struct address_space *mapping, struct folio *dst,
 			    struct folio *src, enum migrate_mode mode)
 {
-	WARN_ONCE(mapping->a_ops->writepages, "no migrate_folio method: %ps\n",
-		  mapping->a_ops);
+	if (mapping->a_ops->writepages)
+		pr_info_once("no migrate_folio method: %ps\n", mapping->a_ops);
 
 	if (folio_test_dirty(src))
 		return -EBUSY;

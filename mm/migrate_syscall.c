@@ -819,6 +819,10 @@ static int move_gather(struct move_run *run, unsigned int first)
 	return 0;
 }
 
+/*
+ * A page is to have a status, so it may be written out to be moved, but neither
+ * be dropped nor be swapped out.
+ */
 static int move_migrate(struct list_head *list, int node)
 {
 	struct migration_target_control mtc = {
@@ -826,12 +830,19 @@ static int move_migrate(struct list_head *list, int node)
 		.gfp_mask = GFP_HIGHUSER_MOVABLE | __GFP_THISNODE,
 		.reason = MR_SYSCALL,
 	};
+	const struct migrate_control mc = {
+		.get_new_folio = alloc_migration_target,
+		.private = (unsigned long)&mtc,
+		.mode = MIGRATE_SYNC,
+		.reason = MR_SYSCALL,
+		.resorts = MIGRATE_WRITE_OUT &
+			   migrate_resorts(MIGRATE_SYNC, MR_SYSCALL),
+	};
 
 	if (list_empty(list))
 		return 0;
 
-	return migrate_pages(list, alloc_migration_target, NULL,
-			     (unsigned long)&mtc, MIGRATE_SYNC, MR_SYSCALL, NULL);
+	return migrate_folios(&mc, list, NULL);
 }
 
 /* Some folios on the list could not be moved. Would they if caches let go? */
