@@ -1,0 +1,697 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Tests of what is done for folios that cannot be moved.
+ *
+ * Each writes a file of the file system in migrate_fs.c, tells that file system
+ * and its disk what to do wrong, and asks for the folios of the file to be moved.
+ * Then it looks at the folios, at their contents in memory and on the disk, at
+ * what was counted, and at how often the disk was asked, which is once.
+ */
+#include <kunit/test.h>
+#include <linux/delay.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/highmem.h>
+#include <linux/migrate.h>
+#include <linux/mount.h>
+#include <linux/pagemap.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/vmstat.h>
+#include <linux/workqueue.h>
+#include <linux/writeback.h>
+
+#include "../../mm/internal.h"
+#include "../../mm/migrate.h"
+#include "migrate_fs.h"
+
+/* Folios of the file. */
+#define NR		8
+
+/* Much longer than anything takes, unless it does not end. */
+#define A_LONG_TIME	(10 * HZ)
+
+/* Somebody who waits for the disk is killed after this time. */
+#define KILL_DELAY	(HZ / 5)
+
+/* The counters. */
+enum {
+	WRITTEN,
+	DROPPED,
+	SWAPPED,
+	NR_COUNTED,
+};
+
+/**
+ * struct writer - a test with its file
+ * @test: the test
+ * @task: who runs it
+ * @mnt: the file system
+ * @file: the file
+ * @mapping: its mapping
+ * @folio: its folios, each with a reference that the test gives up to migrate
+ * @mtc: where they are to go
+ * @list: those that are isolated
+ * @counted: the counters before
+ * @moved: base pages that were migrated
+ * @kill: kills @task
+ * @resorts: what the administrator allows otherwise
+ */
+struct writer {
+	struct kunit *test;
+	struct task_struct *task;
+	struct vfsmount *mnt;
+	struct file *file;
+	struct address_space *mapping;
+	struct folio *folio[NR];
+	struct migration_target_control mtc;
+	struct list_head list;
+	unsigned long counted[NR_COUNTED];
+	unsigned int moved;
+	struct delayed_work kill;
+	unsigned int resorts;
+};
+
+/* The file. */
+
+static u8 byte_of(int i)
+{
+	return 0x51 + i;
+}
+
+static void open_file(struct writer *w)
+{
+	w->file = file_open_root_mnt(w->mnt, "file", O_RDWR | O_CREAT, 0600);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(w->test, w->file);
+	w->mapping = w->file->f_mapping;
+}
+
+/* Each of its folios has bytes of its own, and is dirty. */
+static void fill_file(struct writer *w)
+{
+	void *buf = kunit_kmalloc(w->test, PAGE_SIZE, GFP_KERNEL);
+	loff_t pos = 0;
+	int i;
+
+	KUNIT_ASSERT_NOT_NULL(w->test, buf);
+	for (i = 0; i < NR; i++) {
+		memset(buf, byte_of(i), PAGE_SIZE);
+		KUNIT_ASSERT_EQ(w->test, PAGE_SIZE,
+				kernel_write(w->file, buf, PAGE_SIZE, &pos));
+	}
+	lru_add_drain_all();
+}
+
+static void sync_file(struct writer *w)
+{
+	KUNIT_ASSERT_EQ(w->test, 0, vfs_fsync(w->file, 0));
+	atomic_set(&migrate_fs_state.writes, 0);
+}
+
+static void make_file(struct writer *w)
+{
+	open_file(w);
+	fill_file(w);
+}
+
+static bool has_byte(struct page *page, u8 byte)
+{
+	u8 *bytes = kmap_local_page(page);
+	bool is_all = !memchr_inv(bytes, byte, PAGE_SIZE);
+
+	kunmap_local(bytes);
+	return is_all;
+}
+
+/* Who reads the file sees what was written, be it in memory or not. */
+static void expect_file(struct writer *w)
+{
+	void *buf = kunit_kmalloc(w->test, PAGE_SIZE, GFP_KERNEL);
+	loff_t pos = 0;
+	int i;
+
+	KUNIT_ASSERT_NOT_NULL(w->test, buf);
+	for (i = 0; i < NR; i++) {
+		KUNIT_ASSERT_EQ(w->test, PAGE_SIZE,
+				kernel_read(w->file, buf, PAGE_SIZE, &pos));
+		KUNIT_EXPECT_NULL(w->test,
+				  memchr_inv(buf, byte_of(i), PAGE_SIZE));
+	}
+}
+
+static void expect_disk(struct writer *w, bool written)
+{
+	struct page *block;
+	int i;
+
+	for (i = 0; i < NR; i++) {
+		block = migrate_fs_block(w->mapping->host, i);
+		KUNIT_EXPECT_EQ(w->test, written, block && has_byte(block, byte_of(i)));
+	}
+}
+
+/* How often the disk has been asked. */
+static void expect_writes(struct writer *w, int nr)
+{
+	KUNIT_EXPECT_EQ(w->test, nr, atomic_read(&migrate_fs_state.writes));
+}
+
+/* Folios. */
+
+static void get_folios(struct writer *w)
+{
+	int i;
+
+	for (i = 0; i < NR; i++) {
+		w->folio[i] = filemap_get_folio(w->mapping, i);
+		KUNIT_ASSERT_NOT_ERR_OR_NULL(w->test, w->folio[i]);
+	}
+}
+
+static void isolate(struct writer *w)
+{
+	int i;
+
+	get_folios(w);
+	for (i = 0; i < NR; i++) {
+		KUNIT_EXPECT_TRUE(w->test,
+				  isolate_folio_to_list(w->folio[i], &w->list));
+		folio_put(w->folio[i]);
+	}
+}
+
+/* How many folios of the file are where they have been, and how many elsewhere? */
+static void expect_folios(struct writer *w, int same, int other)
+{
+	struct folio *folio;
+	int i;
+
+	for (i = 0; i < NR; i++) {
+		folio = filemap_get_folio(w->mapping, i);
+		if (IS_ERR(folio))
+			continue;
+		same -= folio == w->folio[i];
+		other -= folio != w->folio[i] && folio_nid(folio) == w->mtc.nid;
+		folio_put(folio);
+	}
+	KUNIT_EXPECT_EQ(w->test, 0, same);
+	KUNIT_EXPECT_EQ(w->test, 0, other);
+}
+
+static unsigned int nr_dirty(struct writer *w)
+{
+	struct folio *folio;
+	unsigned int nr = 0;
+	int i;
+
+	for (i = 0; i < NR; i++) {
+		folio = filemap_get_folio(w->mapping, i);
+		if (IS_ERR(folio))
+			continue;
+		nr += folio_test_dirty(folio);
+		folio_put(folio);
+	}
+	return nr;
+}
+
+static void dirty_again(struct writer *w)
+{
+	int i;
+
+	get_folios(w);
+	for (i = 0; i < NR; i++) {
+		folio_lock(w->folio[i]);
+		folio_mark_dirty(w->folio[i]);
+		folio_unlock(w->folio[i]);
+		folio_put(w->folio[i]);
+	}
+}
+
+/* Migration. */
+
+static void read_counters(unsigned long *counted)
+{
+	unsigned long *events = kcalloc(NR_VM_EVENT_ITEMS, sizeof(*events),
+					GFP_KERNEL);
+
+	memset(counted, 0, NR_COUNTED * sizeof(*counted));
+	if (!events || !IS_ENABLED(CONFIG_VM_EVENT_COUNTERS))
+		goto free;
+	all_vm_events(events);
+	counted[WRITTEN] = events[PGMIGRATE_WRITEOUT];
+	counted[DROPPED] = events[PGMIGRATE_DROP];
+	counted[SWAPPED] = events[PGMIGRATE_SWAPOUT];
+free:
+	kfree(events);
+}
+
+/* What has been counted since the last migration began. */
+static void expect_counted(struct writer *w, unsigned long written,
+			   unsigned long dropped)
+{
+	unsigned long now[NR_COUNTED];
+
+	if (!IS_ENABLED(CONFIG_VM_EVENT_COUNTERS))
+		return;
+	read_counters(now);
+	KUNIT_EXPECT_EQ(w->test, written, now[WRITTEN] - w->counted[WRITTEN]);
+	KUNIT_EXPECT_EQ(w->test, dropped, now[DROPPED] - w->counted[DROPPED]);
+	KUNIT_EXPECT_EQ(w->test, 0, now[SWAPPED] - w->counted[SWAPPED]);
+}
+
+static int migrate_isolated(struct writer *w, enum migrate_mode mode,
+			    enum migrate_reason reason)
+{
+	int ret;
+
+	read_counters(w->counted);
+	w->moved = ~0U;
+	ret = migrate_pages(&w->list, alloc_migration_target, NULL,
+			    (unsigned long)&w->mtc, mode, reason, &w->moved);
+	KUNIT_EXPECT_EQ(w->test, ret, list_count_nodes(&w->list));
+	KUNIT_EXPECT_EQ(w->test, NR, w->moved + ret);
+	putback_movable_pages(&w->list);
+	lru_add_drain_all();
+	return ret;
+}
+
+/* Move the file, and return how many of its folios are left. */
+static int migrate_file(struct writer *w, enum migrate_mode mode,
+			enum migrate_reason reason)
+{
+	isolate(w);
+	return migrate_isolated(w, mode, reason);
+}
+
+static void expect_nothing(struct writer *w)
+{
+	expect_counted(w, 0, 0);
+	expect_writes(w, 0);
+	expect_folios(w, NR, 0);
+	expect_file(w);
+}
+
+/* Whatever was in the way is gone. */
+static void expect_all_move(struct writer *w)
+{
+	KUNIT_EXPECT_EQ(w->test, 0,
+			migrate_file(w, MIGRATE_SYNC, MR_MEMPOLICY_MBIND));
+	expect_folios(w, 0, NR);
+	expect_file(w);
+}
+
+/* Writing out. */
+
+/**
+ * struct caller - who asks for a move
+ * @name: its name
+ * @mode: its mode
+ * @reason: its reason
+ * @flag: flag of its task
+ * @forbidden: what the administrator does not allow
+ * @is_served: something is done for it
+ */
+struct caller {
+	const char *name;
+	enum migrate_mode mode;
+	enum migrate_reason reason;
+	unsigned int flag;
+	unsigned int forbidden;
+	bool is_served;
+};
+
+static const struct caller callers[] = {
+	{ "mbind", MIGRATE_SYNC, MR_MEMPOLICY_MBIND, .is_served = true },
+	{ "system call", MIGRATE_SYNC, MR_SYSCALL, .is_served = true },
+	{ "hot-remove", MIGRATE_SYNC, MR_MEMORY_HOTPLUG, .is_served = true },
+	{ "async", MIGRATE_ASYNC, MR_SYSCALL },
+	{ "sync light", MIGRATE_SYNC_LIGHT, MR_SYSCALL },
+	{ "compaction", MIGRATE_SYNC, MR_COMPACTION },
+	{ "contiguous range", MIGRATE_SYNC, MR_CONTIG_RANGE },
+	{ "long-term pin", MIGRATE_SYNC, MR_LONGTERM_PIN },
+	{ "DAMON", MIGRATE_SYNC, MR_DAMON },
+	{ "reclaim", MIGRATE_SYNC, MR_SYSCALL, PF_MEMALLOC },
+	{ "no file system", MIGRATE_SYNC, MR_SYSCALL, PF_MEMALLOC_NOFS },
+	{ "no I/O", MIGRATE_SYNC, MR_MEMORY_HOTPLUG, PF_MEMALLOC_NOIO },
+	{ "switched off", MIGRATE_SYNC, MR_SYSCALL,
+	  .forbidden = MIGRATE_WRITE_OUT },
+};
+
+KUNIT_ARRAY_PARAM_DESC(caller, callers, name);
+
+/* Dirty folios are written and moved, for some. */
+static void dirty(struct kunit *test)
+{
+	const struct caller *caller = test->param_value;
+	struct writer *w = test->priv;
+	unsigned int flags;
+	int left;
+
+	sysctl_migrate_resort &= ~caller->forbidden;
+	make_file(w);
+	isolate(w);
+	flags = memalloc_flags_save(caller->flag);
+	left = migrate_isolated(w, caller->mode, caller->reason);
+	memalloc_flags_restore(flags);
+	sysctl_migrate_resort |= caller->forbidden;
+	if (!caller->is_served) {
+		KUNIT_EXPECT_EQ(test, NR, left);
+		KUNIT_EXPECT_EQ(test, NR, nr_dirty(w));
+		expect_nothing(w);
+		expect_all_move(w);
+		return;
+	}
+	KUNIT_EXPECT_EQ(test, 0, left);
+	KUNIT_EXPECT_EQ(test, 0, nr_dirty(w));
+	expect_folios(w, 0, NR);
+	expect_counted(w, NR, 0);
+	expect_writes(w, NR);
+	expect_disk(w, true);
+	expect_file(w);
+}
+
+/* Only those that are dirty are given to the disk. */
+static void some_dirty(struct kunit *test)
+{
+	struct writer *w = test->priv;
+	loff_t pos = 3 * PAGE_SIZE;
+	u8 byte = byte_of(3);
+
+	make_file(w);
+	sync_file(w);
+	KUNIT_ASSERT_EQ(test, 1, kernel_write(w->file, &byte, 1, &pos));
+	expect_all_move(w);
+	expect_counted(w, 1, 0);
+	expect_writes(w, 1);
+	expect_disk(w, true);
+}
+
+/* The disk fails: an error, one attempt for each, and nothing is lost in memory. */
+static void disk_fails(struct kunit *test)
+{
+	const bool *keep_dirty = test->param_value;
+	struct writer *w = test->priv;
+
+	make_file(w);
+	migrate_fs_state.error = EIO;
+	migrate_fs_state.keep_dirty = *keep_dirty;
+	KUNIT_EXPECT_EQ(test, NR, migrate_file(w, MIGRATE_SYNC, MR_SYSCALL));
+	KUNIT_EXPECT_EQ(test, *keep_dirty ? NR : 0, nr_dirty(w));
+	expect_counted(w, 0, 0);
+	expect_writes(w, NR);
+	expect_folios(w, NR, 0);
+	expect_disk(w, false);
+	expect_file(w);
+
+	/* It is for fsync() to say so. */
+	migrate_fs_state.error = 0;
+	KUNIT_EXPECT_EQ(test, -EIO, vfs_fsync(w->file, 0));
+	expect_all_move(w);
+}
+
+static const bool both[] = { false, true };
+
+static void both_desc(const bool *keep_dirty, char *desc)
+{
+	strscpy(desc, *keep_dirty ? "dirty again" : "clean",
+		KUNIT_PARAM_DESC_SIZE);
+}
+
+KUNIT_ARRAY_PARAM(both, both, both_desc);
+
+static void kill_task(struct work_struct *work)
+{
+	struct writer *w = container_of(work, struct writer, kill.work);
+
+	send_sig(SIGKILL, w->task, 1);
+}
+
+/* The disk stalls, and who waits for it is killed. */
+static void disk_stalls(struct kunit *test)
+{
+	struct writer *w = test->priv;
+	unsigned long start = jiffies;
+
+	make_file(w);
+	migrate_fs_state.stall = true;
+	allow_signal(SIGKILL);
+	schedule_delayed_work(&w->kill, KILL_DELAY);
+	KUNIT_EXPECT_EQ(test, NR, migrate_file(w, MIGRATE_SYNC, MR_SYSCALL));
+	KUNIT_EXPECT_TRUE(test, fatal_signal_pending(current));
+	KUNIT_EXPECT_TRUE(test, time_before(jiffies, start + A_LONG_TIME));
+	cancel_delayed_work_sync(&w->kill);
+
+	/* Who has been killed does not begin anything. */
+	dirty_again(w);
+	atomic_set(&migrate_fs_state.writes, 0);
+	migrate_fs_state.stall = false;
+	msleep(100);
+	KUNIT_EXPECT_EQ(test, NR, migrate_file(w, MIGRATE_SYNC, MR_SYSCALL));
+	flush_signals(current);
+	disallow_signal(SIGKILL);
+	expect_nothing(w);
+	expect_all_move(w);
+}
+
+/* Nobody writes to a file system that is frozen, nor waits for it to be thawed. */
+static void frozen(struct kunit *test)
+{
+	struct writer *w = test->priv;
+	struct super_block *sb = w->mnt->mnt_sb;
+
+	make_file(w);
+	KUNIT_ASSERT_EQ(test, 0, freeze_super(sb, FREEZE_HOLDER_KERNEL, NULL));
+	dirty_again(w);
+	atomic_set(&migrate_fs_state.writes, 0);
+	KUNIT_EXPECT_EQ(test, NR, migrate_file(w, MIGRATE_SYNC, MR_SYSCALL));
+	expect_writes(w, 0);
+	expect_folios(w, NR, 0);
+	KUNIT_EXPECT_EQ(test, 0, thaw_super(sb, FREEZE_HOLDER_KERNEL, NULL));
+	expect_all_move(w);
+}
+
+/* Nor to one that is about to be unmounted. */
+static void unmounted(struct kunit *test)
+{
+	struct writer *w = test->priv;
+	struct super_block *sb = w->mnt->mnt_sb;
+
+	make_file(w);
+	down_write(&sb->s_umount);
+	KUNIT_EXPECT_EQ(test, NR, migrate_file(w, MIGRATE_SYNC, MR_SYSCALL));
+	up_write(&sb->s_umount);
+	expect_nothing(w);
+	expect_all_move(w);
+}
+
+/* Nor to one whose server may be waiting for us. */
+static void server_may_wait(struct kunit *test)
+{
+	struct writer *w = test->priv;
+
+	make_file(w);
+	mapping_set_writeback_may_deadlock_on_reclaim(w->mapping);
+	KUNIT_EXPECT_EQ(test, NR,
+			migrate_file(w, MIGRATE_SYNC, MR_MEMORY_HOTPLUG));
+	expect_nothing(w);
+}
+
+/* It would not help those that somebody uses. */
+static void in_use(struct kunit *test)
+{
+	struct writer *w = test->priv;
+	int i;
+
+	make_file(w);
+	isolate(w);
+	for (i = 0; i < NR; i++)
+		folio_get(w->folio[i]);
+	KUNIT_EXPECT_EQ(test, NR, migrate_isolated(w, MIGRATE_SYNC, MR_SYSCALL));
+	for (i = 0; i < NR; i++)
+		folio_put(w->folio[i]);
+	expect_nothing(w);
+	expect_all_move(w);
+}
+
+/* Private data that is released once the folio is clean. */
+static void dirty_private(struct kunit *test)
+{
+	struct writer *w = test->priv;
+
+	migrate_fs_state.private = true;
+	make_file(w);
+	expect_all_move(w);
+	expect_counted(w, NR, 0);
+	expect_disk(w, true);
+}
+
+/* Private data that is not: one write, no move. */
+static void dirty_private_kept(struct kunit *test)
+{
+	struct writer *w = test->priv;
+
+	migrate_fs_state.private = true;
+	migrate_fs_state.keep_private = true;
+	make_file(w);
+	KUNIT_EXPECT_EQ(test, NR, migrate_file(w, MIGRATE_SYNC, MR_SYSCALL));
+	expect_counted(w, NR, 0);
+	expect_writes(w, NR);
+	expect_folios(w, NR, 0);
+	expect_disk(w, true);
+	expect_file(w);
+}
+
+/* Dropping. */
+
+/* A file whose method does not move private data, which all its folios have. */
+static void make_private(struct writer *w)
+{
+	migrate_fs_state.method = true;
+	migrate_fs_state.private = true;
+	make_file(w);
+	sync_file(w);
+}
+
+static void private_dropped(struct kunit *test)
+{
+	struct writer *w = test->priv;
+
+	make_private(w);
+	KUNIT_EXPECT_EQ(test, 0, migrate_file(w, MIGRATE_SYNC, MR_SYSCALL));
+	expect_counted(w, 0, NR);
+	expect_writes(w, 0);
+	expect_folios(w, 0, 0);
+	expect_file(w);
+}
+
+/* The method is told so first, as nobody but it knows what is wrong. */
+static void private_dirty(struct kunit *test)
+{
+	struct writer *w = test->priv;
+
+	make_private(w);
+	dirty_again(w);
+	KUNIT_EXPECT_EQ(test, NR, migrate_file(w, MIGRATE_SYNC, MR_SYSCALL));
+	expect_nothing(w);
+
+	/* Memory that has to go: written first, and dropped when it comes again. */
+	KUNIT_EXPECT_EQ(test, NR,
+			migrate_file(w, MIGRATE_SYNC, MR_MEMORY_HOTPLUG));
+	expect_counted(w, NR, 0);
+	expect_writes(w, NR);
+	expect_folios(w, NR, 0);
+	KUNIT_EXPECT_EQ(test, 0,
+			migrate_file(w, MIGRATE_SYNC, MR_MEMORY_HOTPLUG));
+	expect_counted(w, 0, NR);
+	expect_writes(w, NR);
+	expect_folios(w, 0, 0);
+	expect_file(w);
+}
+
+static void private_kept(struct kunit *test)
+{
+	struct writer *w = test->priv;
+
+	make_private(w);
+	migrate_fs_state.keep_private = true;
+	KUNIT_EXPECT_EQ(test, NR, migrate_file(w, MIGRATE_SYNC, MR_SYSCALL));
+	expect_nothing(w);
+}
+
+static void not_to_be_dropped(struct kunit *test)
+{
+	struct writer *w = test->priv;
+
+	make_private(w);
+	sysctl_migrate_resort &= ~MIGRATE_DROP;
+	KUNIT_EXPECT_EQ(test, NR, migrate_file(w, MIGRATE_SYNC, MR_SYSCALL));
+	sysctl_migrate_resort |= MIGRATE_DROP;
+	expect_nothing(w);
+
+	KUNIT_EXPECT_EQ(test, NR, migrate_file(w, MIGRATE_SYNC, MR_COMPACTION));
+	expect_nothing(w);
+
+	mapping_set_unevictable(w->mapping);
+	KUNIT_EXPECT_EQ(test, NR, migrate_file(w, MIGRATE_SYNC, MR_SYSCALL));
+	mapping_clear_unevictable(w->mapping);
+	expect_nothing(w);
+}
+
+/* Each test. */
+
+static int other_node(void)
+{
+	int nid;
+
+	for_each_node_state(nid, N_MEMORY)
+		if (nid != numa_mem_id())
+			return nid;
+	return numa_mem_id();
+}
+
+static int writeout_test_init(struct kunit *test)
+{
+	struct writer *w = kunit_kzalloc(test, sizeof(*w), GFP_KERNEL);
+
+	if (!w)
+		return -ENOMEM;
+	test->priv = w;
+	w->test = test;
+	w->task = current;
+	w->resorts = sysctl_migrate_resort;
+	w->mtc.nid = other_node();
+	w->mtc.gfp_mask = GFP_HIGHUSER_MOVABLE | __GFP_THISNODE;
+	INIT_LIST_HEAD(&w->list);
+	INIT_DELAYED_WORK(&w->kill, kill_task);
+	sysctl_migrate_resort = MIGRATE_WRITE_OUT | MIGRATE_DROP;
+	memset(&migrate_fs_state, 0, sizeof(migrate_fs_state));
+	w->mnt = kern_mount(&migrate_fs_type);
+	return PTR_ERR_OR_ZERO(w->mnt);
+}
+
+static void writeout_test_exit(struct kunit *test)
+{
+	struct writer *w = test->priv;
+
+	if (!w)
+		return;
+	cancel_delayed_work_sync(&w->kill);
+	flush_signals(current);
+	memset(&migrate_fs_state, 0, sizeof(migrate_fs_state));
+	sysctl_migrate_resort = w->resorts;
+	putback_movable_pages(&w->list);
+	if (!IS_ERR_OR_NULL(w->file))
+		__fput_sync(w->file);
+	if (!IS_ERR_OR_NULL(w->mnt))
+		kern_unmount(w->mnt);
+}
+
+static struct kunit_case writeout_test_cases[] = {
+	KUNIT_CASE_PARAM(dirty, caller_gen_params),
+	KUNIT_CASE(some_dirty),
+	KUNIT_CASE_PARAM(disk_fails, both_gen_params),
+	KUNIT_CASE(disk_stalls),
+	KUNIT_CASE(frozen),
+	KUNIT_CASE(unmounted),
+	KUNIT_CASE(server_may_wait),
+	KUNIT_CASE(in_use),
+	KUNIT_CASE(dirty_private),
+	KUNIT_CASE(dirty_private_kept),
+	KUNIT_CASE(private_dropped),
+	KUNIT_CASE(private_dirty),
+	KUNIT_CASE(private_kept),
+	KUNIT_CASE(not_to_be_dropped),
+	{}
+};
+
+static struct kunit_suite writeout_test_suite = {
+	.name = "migrate_writeout",
+	.init = writeout_test_init,
+	.exit = writeout_test_exit,
+	.test_cases = writeout_test_cases,
+};
+
+kunit_test_suite(writeout_test_suite);
+
+MODULE_DESCRIPTION("KUnit tests of folios that cannot be moved");
+MODULE_LICENSE("GPL");
