@@ -834,6 +834,27 @@ void mig_spoil(void *mem, size_t len, int node)
 			    MIG_MF_MOVE_ALL, NULL);
 }
 
+/* All of it, as it was filled with the seed 1. */
+void mig_expect_on(void *mem, size_t len, int node)
+{
+	size_t there;
+
+	mig_spoil(mem, len, node);
+	there = mig_count_on(mem, len, node);
+	mig_check(there == len / mig_psize, "%zu of %zu pages are on node %d",
+		  there, len / mig_psize, node);
+	mig_check(mig_verify(mem, len, 1) == len, "contents changed");
+}
+
+/* What a system call has just returned; 0 is no error. */
+void mig_expect_errno(long ret, int want)
+{
+	int got = ret < 0 ? errno : 0;
+
+	got += mig_break == MIG_BREAK_STATUS;
+	mig_check(got == want, "%s instead of %s", strerror(got), strerror(want));
+}
+
 /*
  * Large folios
  */
@@ -1025,6 +1046,53 @@ int mig_ext4_file(char *path, size_t size)
 	return fd;
 }
 
+/*
+ * The file system of lib/tests/migrate_fs.c, which cannot move its folios.
+ */
+
+#define FS_STATE	"/sys/kernel/debug/migrate_fs"
+
+/* Until the end of the case. */
+void mig_fs_set(const char *name, const char *text)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), FS_STATE "/%s", name);
+	mig_must_set(path, text);
+}
+
+/* A new file there. */
+int mig_fs_file(void)
+{
+	char dir[64], path[128];
+
+	snprintf(dir, sizeof(dir), "/tmp/migrate_fs.%d", getpid());
+	mig_on_end_rmdir(dir);
+	if (mkdir(dir, 0700))
+		mig_skip("%s: %m", dir);
+	mig_on_end_umount(dir);
+	if (mount("none", dir, "migrate_fs", 0, NULL))
+		mig_skip("no migrate_fs, see CONFIG_MIGRATE_KUNIT_TEST: %m");
+	return mig_new_file(dir, path, sizeof(path));
+}
+
+/* Its contents, mapped: dirty, and never written to the disk. */
+char *mig_fs_dirty(int fd, size_t len, int node)
+{
+	char *mem;
+
+	if (ftruncate(fd, len))
+		mig_fail("ftruncate: %m");
+	mem = mig_map(len, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
+	mig_alloc_on(node);
+	mig_fill(mem, len, 1);
+	mig_alloc_anywhere();
+	mig_drain();
+	if (mig_count_on(mem, len, node) != len / mig_psize)
+		mig_skip("the file is not all on node %d", node);
+	return mem;
+}
+
 static int pin_by_pipe(void *mem, size_t len)
 {
 	struct iovec part = { .iov_base = mem, .iov_len = len };
@@ -1069,6 +1137,17 @@ void mig_unpin(int fd)
 }
 
 /* Give a node that many free hugetlb pages until the case ends. */
+size_t mig_node_free(int node)
+{
+	char path[96], text[4096], *at;
+
+	snprintf(path, sizeof(path), NODE_DIR "/node%d/meminfo", node);
+	if (mig_read(path, text, sizeof(text)) <= 0)
+		return 0;
+	at = strstr(text, "MemFree:");
+	return at ? strtoul(at + strlen("MemFree:"), NULL, 10) * 1024 : 0;
+}
+
 void mig_hugetlb_reserve(int node, int nr)
 {
 	long kb = mig_meminfo("Hugepagesize");

@@ -180,6 +180,8 @@ size_t mig_count_on(void *mem, size_t len, int node);
 long mig_move_to(void *mem, size_t len, int node, int flags, int *status);
 void mig_must_move_to(void *mem, size_t len, int node);
 void mig_spoil(void *mem, size_t len, int node);
+void mig_expect_on(void *mem, size_t len, int node);
+void mig_expect_errno(long ret, int want);
 
 /* Large folios. */
 size_t mig_pmd_size(void);
@@ -196,6 +198,10 @@ bool mig_xfs_dir(char *dir, size_t size);
 int mig_new_file(const char *dir, char *path, size_t size);
 void mig_write_pattern(int fd, size_t size);
 int mig_ext4_file(char *path, size_t size);
+void mig_fs_set(const char *name, const char *text);
+int mig_fs_file(void);
+char *mig_fs_dirty(int fd, size_t len, int node);
+size_t mig_node_free(int node);
 int mig_try_pin(void *mem, size_t len);
 int mig_pin(void *mem, size_t len);
 void mig_unpin(int fd);

@@ -46,17 +46,6 @@
 #define ZRAM_DIR		"/sys/block/zram0"
 #define HWPOISON_DIR		"/sys/kernel/debug/hwpoison"
 
-static void expect_on(void *mem, size_t len, int node)
-{
-	size_t there;
-
-	mig_spoil(mem, len, node);
-	there = mig_count_on(mem, len, node);
-	mig_check(there == len / mig_psize, "%zu of %zu pages are on node %d",
-		  there, len / mig_psize, node);
-	mig_check(mig_verify(mem, len, 1) == len, "contents changed");
-}
-
 /* Wait until all of it is on the node, or the time is over. */
 static void wait_on(void *mem, size_t len, int node, double seconds)
 {
@@ -65,15 +54,7 @@ static void wait_on(void *mem, size_t len, int node, double seconds)
 	while (mig_count_on(mem, len, node) < len / mig_psize &&
 	       mig_seconds() < end)
 		usleep(20000);
-	expect_on(mem, len, node);
-}
-
-static void expect_errno(long ret, int want)
-{
-	int got = ret < 0 ? errno : 0;
-
-	got += mig_break == MIG_BREAK_STATUS;
-	mig_check(got == want, "%s instead of %s", strerror(got), strerror(want));
+	mig_expect_on(mem, len, node);
 }
 
 static void need_nodes(int nr)
@@ -101,9 +82,9 @@ static void mbind_moves(const void *arg)
 {
 	char *mem = mig_anon_on(MB, MIG_A);
 
-	expect_errno(mig_mbind(mem, MB, MIG_MPOL_BIND, BIT_OF(MIG_B), MIG_MF_MOVE),
-		     0);
-	expect_on(mem, MB, MIG_B);
+	mig_expect_errno(mig_mbind(mem, MB, MIG_MPOL_BIND, BIT_OF(MIG_B), MIG_MF_MOVE),
+			 0);
+	mig_expect_on(mem, MB, MIG_B);
 }
 
 /* The policy changes, but what is there stays there. */
@@ -111,10 +92,10 @@ static void mbind_without_move(const void *arg)
 {
 	char *mem = mig_anon_on(64 * KB, MIG_A);
 
-	expect_errno(mig_mbind(mem, 64 * KB, MIG_MPOL_BIND, BIT_OF(MIG_B), 0), 0);
-	expect_on(mem, 64 * KB, MIG_A);
-	expect_errno(mig_mbind(mem, 64 * KB, MIG_MPOL_BIND, BIT_OF(MIG_B),
-			       MIG_MF_STRICT), EIO);
+	mig_expect_errno(mig_mbind(mem, 64 * KB, MIG_MPOL_BIND, BIT_OF(MIG_B), 0), 0);
+	mig_expect_on(mem, 64 * KB, MIG_A);
+	mig_expect_errno(mig_mbind(mem, 64 * KB, MIG_MPOL_BIND, BIT_OF(MIG_B),
+				   MIG_MF_STRICT), EIO);
 }
 
 static void mbind_shared(const void *arg)
@@ -122,12 +103,12 @@ static void mbind_shared(const void *arg)
 	char *mem = mig_anon_on(64 * KB, MIG_A);
 
 	mig_holder(NULL, NULL);
-	expect_errno(mig_mbind(mem, 64 * KB, MIG_MPOL_BIND, BIT_OF(MIG_B),
-			       MIG_MF_MOVE), 0);
-	expect_on(mem, 64 * KB, MIG_A);
-	expect_errno(mig_mbind(mem, 64 * KB, MIG_MPOL_BIND, BIT_OF(MIG_B),
-			       MIG_MF_MOVE_ALL), 0);
-	expect_on(mem, 64 * KB, MIG_B);
+	mig_expect_errno(mig_mbind(mem, 64 * KB, MIG_MPOL_BIND, BIT_OF(MIG_B),
+				   MIG_MF_MOVE), 0);
+	mig_expect_on(mem, 64 * KB, MIG_A);
+	mig_expect_errno(mig_mbind(mem, 64 * KB, MIG_MPOL_BIND, BIT_OF(MIG_B),
+				   MIG_MF_MOVE_ALL), 0);
+	mig_expect_on(mem, 64 * KB, MIG_B);
 }
 
 /* What cannot move is an error only for those who are strict about it. */
@@ -136,8 +117,8 @@ static void mbind_pinned(const void *arg)
 	char *mem = mig_anon_on(64 * KB, MIG_A);
 
 	mig_pin(mem, mig_psize);
-	expect_errno(mig_mbind(mem, 64 * KB, MIG_MPOL_BIND, BIT_OF(MIG_B),
-			       MIG_MF_MOVE), 0);
+	mig_expect_errno(mig_mbind(mem, 64 * KB, MIG_MPOL_BIND, BIT_OF(MIG_B),
+				   MIG_MF_MOVE), 0);
 	mig_spoil(mem + mig_psize, 64 * KB - mig_psize, MIG_B);
 	mig_check(mig_node_of(mem) == MIG_A, "a pinned page moved");
 	mig_check(mig_count_on(mem, 64 * KB, MIG_B) == 64 * KB / mig_psize - 1,
@@ -150,30 +131,30 @@ static void mbind_pinned_strict(const void *arg)
 	char *mem = mig_anon_on(64 * KB, MIG_A);
 	int pin = mig_pin(mem, mig_psize);
 
-	expect_errno(mig_mbind(mem, 64 * KB, MIG_MPOL_BIND, BIT_OF(MIG_B),
-			       MIG_MF_MOVE | MIG_MF_STRICT), EIO);
+	mig_expect_errno(mig_mbind(mem, 64 * KB, MIG_MPOL_BIND, BIT_OF(MIG_B),
+				   MIG_MF_MOVE | MIG_MF_STRICT), EIO);
 	mig_check(mig_node_of(mem) == MIG_A, "a pinned page moved");
 	mig_unpin(pin);
-	expect_errno(mig_mbind(mem, 64 * KB, MIG_MPOL_BIND, BIT_OF(MIG_B),
-			       MIG_MF_MOVE | MIG_MF_STRICT), 0);
-	expect_on(mem, 64 * KB, MIG_B);
+	mig_expect_errno(mig_mbind(mem, 64 * KB, MIG_MPOL_BIND, BIT_OF(MIG_B),
+				   MIG_MF_MOVE | MIG_MF_STRICT), 0);
+	mig_expect_on(mem, 64 * KB, MIG_B);
 }
 
 static void mbind_errors(const void *arg)
 {
 	char *mem = mig_anon_on(3 * mig_psize, MIG_A);
 
-	expect_errno(mig_mbind(mem, mig_psize, MIG_MPOL_BIND, BIT_OF(MIG_B),
-			       1 << 10), EINVAL);
-	expect_errno(mig_mbind(mem + 1, mig_psize, MIG_MPOL_BIND, BIT_OF(MIG_B),
-			       MIG_MF_MOVE), EINVAL);
+	mig_expect_errno(mig_mbind(mem, mig_psize, MIG_MPOL_BIND, BIT_OF(MIG_B),
+				   1 << 10), EINVAL);
+	mig_expect_errno(mig_mbind(mem + 1, mig_psize, MIG_MPOL_BIND, BIT_OF(MIG_B),
+				   MIG_MF_MOVE), EINVAL);
 	munmap(mem + mig_psize, mig_psize);
-	expect_errno(mig_mbind(mem, 3 * mig_psize, MIG_MPOL_BIND, BIT_OF(MIG_B),
-			       MIG_MF_MOVE), EFAULT);
+	mig_expect_errno(mig_mbind(mem, 3 * mig_psize, MIG_MPOL_BIND, BIT_OF(MIG_B),
+				   MIG_MF_MOVE), EFAULT);
 	if (setuid(SOME_UID))
 		mig_skip("setuid: %m");
-	expect_errno(mig_mbind(mem, mig_psize, MIG_MPOL_BIND, BIT_OF(MIG_B),
-			       MIG_MF_MOVE_ALL), EPERM);
+	mig_expect_errno(mig_mbind(mem, mig_psize, MIG_MPOL_BIND, BIT_OF(MIG_B),
+				   MIG_MF_MOVE_ALL), EPERM);
 }
 
 static void mbind_interleaves(const void *arg)
@@ -189,7 +170,7 @@ static void mbind_interleaves(const void *arg)
 		mask = BIT_OF(mig_nodes[1]) | BIT_OF(mig_nodes[2]);
 	else
 		mig_skip("needs three nodes with memory");
-	expect_errno(mig_mbind(mem, MB, MIG_MPOL_INTERLEAVE, mask, MIG_MF_MOVE), 0);
+	mig_expect_errno(mig_mbind(mem, MB, MIG_MPOL_INTERLEAVE, mask, MIG_MF_MOVE), 0);
 	mig_spoil(mem, MB, mig_nodes[1]);
 	for (i = mig_psize; i < MB; i += mig_psize)
 		same += mig_node_of(mem + i) == mig_node_of(mem + i - mig_psize);
@@ -207,7 +188,7 @@ static void migrate_self(const void *arg)
 	long ret = mig_migrate_pages(0, BIT_OF(MIG_A), BIT_OF(MIG_B));
 
 	mig_check(ret >= 0, "migrate_pages: %m");
-	expect_on(mem, MB, MIG_B);
+	mig_expect_on(mem, MB, MIG_B);
 }
 
 /* {A, B} to {B, C}: each page keeps its place in the order of the nodes. */
@@ -222,8 +203,8 @@ static void migrate_relative(const void *arg)
 	ret = mig_migrate_pages(0, BIT_OF(MIG_A) | BIT_OF(MIG_B),
 				BIT_OF(MIG_B) | BIT_OF(mig_nodes[2]));
 	mig_check(ret >= 0, "migrate_pages: %m");
-	expect_on(on_a, 256 * KB, MIG_B);
-	expect_on(on_b, 256 * KB, mig_nodes[2]);
+	mig_expect_on(on_a, 256 * KB, MIG_B);
+	mig_expect_on(on_b, 256 * KB, mig_nodes[2]);
 }
 
 /* {A, B} to {B}: what is on B already stays. */
@@ -236,8 +217,8 @@ static void migrate_to_fewer(const void *arg)
 	mig_check(mig_migrate_pages(0, BIT_OF(MIG_A) | BIT_OF(MIG_B),
 				    BIT_OF(MIG_B)) >= 0, "migrate_pages: %m");
 	mig_check((mig_pagemap(on_b) & MIG_PM_PFN) == pfn, "moved on its node");
-	expect_on(on_a, 256 * KB, MIG_B);
-	expect_on(on_b, 256 * KB, MIG_B);
+	mig_expect_on(on_a, 256 * KB, MIG_B);
+	mig_expect_on(on_b, 256 * KB, MIG_B);
 }
 
 static void fill_on_a(void *mem)
@@ -272,12 +253,12 @@ static void migrate_errors(const void *arg)
 	pid_t gone = mig_holder(NULL, NULL);
 
 	mig_end_holder(gone);
-	expect_errno(mig_migrate_pages(gone, BIT_OF(MIG_A), BIT_OF(MIG_B)), ESRCH);
-	expect_errno(syscall(SYS_migrate_pages, 0, MIG_MAX_NODES, 8, 8), EFAULT);
-	expect_errno(mig_migrate_pages(0, BIT_OF(MIG_A), 1UL << 62), EINVAL);
+	mig_expect_errno(mig_migrate_pages(gone, BIT_OF(MIG_A), BIT_OF(MIG_B)), ESRCH);
+	mig_expect_errno(syscall(SYS_migrate_pages, 0, MIG_MAX_NODES, 8, 8), EFAULT);
+	mig_expect_errno(mig_migrate_pages(0, BIT_OF(MIG_A), 1UL << 62), EINVAL);
 	if (setuid(SOME_UID))
 		mig_skip("setuid: %m");
-	expect_errno(mig_migrate_pages(1, BIT_OF(MIG_A), BIT_OF(MIG_B)), EPERM);
+	mig_expect_errno(mig_migrate_pages(1, BIT_OF(MIG_A), BIT_OF(MIG_B)), EPERM);
 }
 
 /*
@@ -334,6 +315,22 @@ static void cpuset_entered(const void *arg)
 	mig_fill(mem, MB, 1);
 	make_cgroup(to, sizeof(to), "to", "+cpuset");
 	wait_on(mem, MB, MIG_B, 10);
+}
+
+/* Nor does it matter that the file system has no method to move what is dirty. */
+static void cpuset_dirty(const void *arg)
+{
+	long written = mig_vmstat("pgmigrate_writeout");
+	int fd = mig_fs_file();
+	char dir[128], *mem;
+
+	make_cgroup(dir, sizeof(dir), "cpuset", "+cpuset");
+	set_mems(dir, MIG_A);
+	mem = mig_fs_dirty(fd, MB, MIG_A);
+	set_mems(dir, MIG_B);
+	wait_on(mem, MB, MIG_B, 10);
+	written = mig_vmstat("pgmigrate_writeout") - written;
+	mig_check(written >= (long)(MB / mig_psize), "%ld pages written", written);
 }
 
 static int nr_tiers(void)
@@ -805,20 +802,13 @@ static void enter_cpuset_of(int node)
 	set_mems(dir, node);
 }
 
-/*
- * Blocks of the last node, whose memory the kernel itself uses least. With @arg,
- * by somebody who may use no other node: yet there is nowhere else to go.
- */
-static void remove_block(const void *arg)
+/* Take the last block offline that some of the memory is in. */
+static void remove_last_block(char *mem, size_t len, int node)
 {
-	size_t in, len = 160 * MB;
-	int node = mig_nodes[mig_nr_nodes - 1];
 	uint64_t per = pages_per_block(), from;
-	char *mem = mig_anon_on(len, node);
 	long block, last = -1;
+	size_t in;
 
-	if (arg)
-		enter_cpuset_of(node);
 	for (block = MAX_BLOCK; block >= 0 && last < 0; block--) {
 		from = block * per;
 		if (mig_node_of_pfn(from) != node)
@@ -834,6 +824,36 @@ static void remove_block(const void *arg)
 	mig_check(!in, "%zu pages stayed in the block", in);
 	mig_spoil(mem, len, node);
 	mig_check(mig_verify(mem, len, 1) == len, "contents changed");
+}
+
+/*
+ * Blocks of the last node, whose memory the kernel itself uses least. With @arg,
+ * by somebody who may use no other node: yet there is nowhere else to go.
+ */
+static void remove_block(const void *arg)
+{
+	int node = mig_nodes[mig_nr_nodes - 1];
+	size_t len = 160 * MB;
+	char *mem = mig_anon_on(len, node);
+
+	if (arg)
+		enter_cpuset_of(node);
+	remove_last_block(mem, len, node);
+}
+
+/* Of memory that has to be written first. @arg has the disk fail, which is no end. */
+static void remove_dirty(const void *arg)
+{
+	int fd = mig_fs_file(), node = mig_nodes[mig_nr_nodes - 1];
+	long written = mig_vmstat("pgmigrate_writeout");
+	size_t len = 160 * MB;
+	char *mem = mig_fs_dirty(fd, len, node);
+
+	if (arg)
+		mig_fs_set("error", arg);
+	remove_last_block(mem, len, node);
+	written = mig_vmstat("pgmigrate_writeout") - written;
+	mig_check(!written == !!arg, "%ld pages written", written);
 }
 
 static void unpoison_later(uint64_t pfn)
@@ -934,17 +954,6 @@ static void find_cma(struct cma *cma)
 		mig_skip("no CMA area in debugfs");
 }
 
-static size_t node_free(int node)
-{
-	char path[96], text[4096], *at;
-
-	snprintf(path, sizeof(path), NODE_DIR "/node%d/meminfo", node);
-	if (mig_read(path, text, sizeof(text)) <= 0)
-		return 0;
-	at = strstr(text, "MemFree:");
-	return at ? strtoul(at + strlen("MemFree:"), NULL, 10) * KB : 0;
-}
-
 /*
  * Memory that is only there to make the rest of its node scarce, and that
  * reclaim cannot take.
@@ -955,7 +964,7 @@ static void take_most_of(int node)
 	char *mem;
 
 	mig_set("/proc/sys/vm/min_free_kbytes", "8192");
-	len = node_free(node);
+	len = mig_node_free(node);
 	if (len <= 64 * MB)
 		return;
 	len -= 64 * MB;
@@ -997,7 +1006,7 @@ static char *try_fill_cma(const struct cma *cma, int node, size_t *len)
 	take_most_of(node);
 	syscall(SYS_mlock2, mem, most, ON_FAULT);
 	mig_alloc_on(node);
-	for (*len = 0; *len < most && in < 256 && node_free(node) > 20 * MB;
+	for (*len = 0; *len < most && in < 256 && mig_node_free(node) > 20 * MB;
 	     *len += STEP) {
 		mig_fill(mem + *len, STEP, 1);
 		in += nr_in_range(mem + *len, STEP, cma->from, cma->from + cma->nr);
@@ -1022,7 +1031,7 @@ static char *fill_cma(const struct cma *cma, size_t *len)
 		mem = try_fill_cma(cma, node, len);
 	if (!mem)
 		mig_skip("no page of ours got into the CMA area, with %zu KiB free on its node",
-			 node_free(node) / KB);
+			 mig_node_free(node) / KB);
 	return mem;
 }
 
@@ -1165,6 +1174,7 @@ static const struct mig_case cases[] = {
 	{ "migrate_pages: errors", migrate_errors },
 	{ "cpuset: new nodes", cpuset_changes },
 	{ "cpuset: entered", cpuset_entered },
+	{ "cpuset: dirty file", cpuset_dirty },
 	{ "NUMA balancing: base pages", balance_small },
 	{ "NUMA balancing: PMD THP", balance_huge },
 	{ "compaction: anon", compact_anon },
@@ -1176,6 +1186,8 @@ static const struct mig_case cases[] = {
 	{ "compaction: balloon", compact_balloon },
 	{ "memory offline", remove_block },
 	{ "memory offline: by a cpuset", remove_block, "cpuset" },
+	{ "memory offline: dirty file", remove_dirty },
+	{ "memory offline: dirty file, disk fails", remove_dirty, "5" },
 	{ "CMA allocation", cma_alloc },
 	{ "long-term pin of CMA memory", longterm_pin },
 	{ "soft offline: base page", soft_offline_small },

@@ -1,0 +1,415 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Memory that cannot be moved as it is: dirty files whose file system has no
+ * method for it, private data that is not moved, and anonymous memory without
+ * room where a policy wants it. Asked for by system calls, with the contents and the
+ * place of each page checked, and what is on the disk.
+ *
+ * No file system that writes files back lacks the method today, so these are files
+ * of the kernel's own test, lib/tests/migrate_fs.c.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "migrate_lib.h"
+
+#define KB		1024UL
+#define MB		(1024 * KB)
+#define LEN		(256 * KB)
+#define BIT_OF(node)	(1UL << (node))
+#define SWITCH		"/proc/sys/vm/migrate_resort"
+
+/* Longer than a system call takes that does not wait for a disk. */
+#define A_LONG_TIME	10
+
+/* What fills a node up, and more than it has room for then. */
+#define ROOM		(16 * MB)
+#define TOO_MUCH	(64 * MB)
+
+static size_t nr_pages(void)
+{
+	return LEN / mig_psize;
+}
+
+static long bind_to(void *mem, size_t len, int node, int flags)
+{
+	return mig_mbind(mem, len, MIG_MPOL_BIND, BIT_OF(node),
+			 MIG_MF_MOVE | flags);
+}
+
+/* Counters belong to the whole machine, which has little to do otherwise. */
+static void expect_counted(const char *name, long before, long want)
+{
+	long got = mig_vmstat(name) - before;
+
+	got += mig_break == MIG_BREAK_COUNT;
+	mig_check(got == want, "%s went up by %ld, not %ld", name, got, want);
+}
+
+/* What a process finds in the file that had to be read from the disk. */
+static void expect_on_disk(int fd, char *mem)
+{
+	char *again;
+
+	mig_check(!fsync(fd), "fsync: %m");
+	munmap(mem, LEN);
+	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+	again = mig_map(LEN, PROT_READ, MAP_SHARED, fd);
+	mig_check(mig_verify(again, LEN, 1) == LEN, "the disk has something else");
+}
+
+/*
+ * Written out
+ */
+
+static void move_by_mbind(char *mem)
+{
+	mig_expect_errno(bind_to(mem, LEN, MIG_B, MIG_MF_STRICT), 0);
+}
+
+/* There may be more of the process that stays. */
+static void move_by_migrate_pages(char *mem)
+{
+	mig_check(mig_migrate_pages(0, BIT_OF(MIG_A), BIT_OF(MIG_B)) >= 0,
+		  "migrate_pages: %m");
+}
+
+static void move_by_move_pages(char *mem)
+{
+	mig_must_move_to(mem, LEN, MIG_B);
+}
+
+/**
+ * struct way - a system call that moves memory
+ * @move: moves it from MIG_A to MIG_B
+ */
+struct way {
+	void (*move)(char *mem);
+};
+
+static void written(const void *arg)
+{
+	const struct way *way = arg;
+	int fd = mig_fs_file();
+	char *mem = mig_fs_dirty(fd, LEN, MIG_A);
+	long before = mig_vmstat("pgmigrate_writeout");
+
+	way->move(mem);
+	expect_counted("pgmigrate_writeout", before, nr_pages());
+	mig_expect_on(mem, LEN, MIG_B);
+	expect_on_disk(fd, mem);
+}
+
+/* The same with the switch off: it fails, and nothing changes. */
+static void not_written(const void *arg)
+{
+	int fd = mig_fs_file();
+	char *mem = mig_fs_dirty(fd, LEN, MIG_A);
+	long before = mig_vmstat("pgmigrate_writeout");
+
+	mig_must_set(SWITCH, "0");
+	mig_expect_errno(bind_to(mem, LEN, MIG_B, MIG_MF_STRICT), EIO);
+	expect_counted("pgmigrate_writeout", before, 0);
+	mig_expect_on(mem, LEN, MIG_A);
+	expect_on_disk(fd, mem);
+}
+
+/* With @arg, what could not be written is dirty again. */
+static void disk_fails(const void *arg)
+{
+	int fd = mig_fs_file();
+	char *mem = mig_fs_dirty(fd, LEN, MIG_A);
+
+	mig_fs_set("error", "5");
+	mig_fs_set("keep_dirty", arg ? "Y" : "N");
+	mig_expect_errno(bind_to(mem, LEN, MIG_B, MIG_MF_STRICT), EIO);
+	mig_expect_on(mem, LEN, MIG_A);
+	mig_expect_errno(fsync(fd), EIO);
+
+	mig_fs_set("error", "0");
+	mig_expect_errno(bind_to(mem, LEN, MIG_B, MIG_MF_STRICT), 0);
+	mig_expect_on(mem, LEN, MIG_B);
+}
+
+static bool ends_within(pid_t pid, double seconds)
+{
+	double end = mig_seconds() + seconds;
+
+	while (mig_seconds() < end) {
+		if (waitpid(pid, NULL, WNOHANG) == pid)
+			return true;
+		usleep(10000);
+	}
+	return false;
+}
+
+/* Who waits for a disk that does not answer can be killed. */
+static void disk_stalls(const void *arg)
+{
+	int fd = mig_fs_file();
+	char *mem = mig_fs_dirty(fd, LEN, MIG_A);
+	bool ended, waited;
+	pid_t pid;
+
+	mig_fs_set("stall", "Y");
+	pid = fork();
+	mig_check(pid >= 0, "fork: %m");
+	if (!pid) {
+		/* Only what it has mapped itself. */
+		mig_sum(mem, LEN);
+		bind_to(mem, LEN, MIG_B, MIG_MF_STRICT | MIG_MF_MOVE_ALL);
+		_exit(0);
+	}
+	waited = !ends_within(pid, 1);
+	kill(pid, SIGKILL);
+	ended = !waited || ends_within(pid, A_LONG_TIME);
+	mig_fs_set("stall", "N");
+	mig_check(waited, "it did not wait for the disk");
+	mig_check(ended, "it could not be killed");
+	mig_expect_on(mem, LEN, MIG_A);
+	expect_on_disk(fd, mem);
+}
+
+/**
+ * struct scribe - somebody who writes to memory while it moves
+ * @mem: the memory
+ * @round: what has been written to each page last
+ * @stop: it is time to stop
+ */
+struct scribe {
+	char *mem;
+	uint64_t round;
+	bool stop;
+};
+
+static void *write_on(void *arg)
+{
+	struct scribe *scribe = arg;
+	size_t i;
+
+	while (!__atomic_load_n(&scribe->stop, __ATOMIC_RELAXED)) {
+		scribe->round++;
+		for (i = 0; i < LEN; i += mig_psize)
+			__atomic_store_n((uint64_t *)(scribe->mem + i),
+					 scribe->round, __ATOMIC_RELAXED);
+	}
+	return NULL;
+}
+
+/* Not all of it can be moved then, but no write is lost. */
+static void written_to(const void *arg)
+{
+	int i, fd = mig_fs_file();
+	struct scribe scribe = { .mem = mig_fs_dirty(fd, LEN, MIG_A) };
+	size_t lost = 0, at;
+	pthread_t thread;
+
+	mig_check(!pthread_create(&thread, NULL, write_on, &scribe),
+		  "pthread_create failed");
+	for (i = 0; i < 50; i++)
+		bind_to(scribe.mem, LEN, i % 2 ? MIG_A : MIG_B, 0);
+	__atomic_store_n(&scribe.stop, true, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+	for (at = 0; at < LEN; at += mig_psize)
+		lost += *(uint64_t *)(scribe.mem + at) != scribe.round;
+	mig_check(!lost, "%zu pages have lost a write", lost);
+}
+
+/*
+ * Dropped
+ */
+
+/* Clean, and with private data that is not moved. */
+static char *clean_private(void)
+{
+	char *mem;
+	int fd;
+
+	mig_fs_set("method", "Y");
+	mig_fs_set("private", "Y");
+	fd = mig_fs_file();
+	mem = mig_fs_dirty(fd, LEN, MIG_A);
+	mig_check(!fsync(fd), "fsync: %m");
+	return mem;
+}
+
+static void dropped(const void *arg)
+{
+	char *mem = clean_private();
+	long before = mig_vmstat("pgmigrate_drop");
+	size_t i;
+
+	mig_expect_errno(bind_to(mem, LEN, MIG_B, MIG_MF_STRICT), 0);
+	expect_counted("pgmigrate_drop", before, nr_pages());
+	for (i = 0; i < LEN; i += mig_psize)
+		mig_check(!(mig_pagemap(mem + i) & MIG_PM_PRESENT),
+			  "page %zu is still there", i / mig_psize);
+
+	mig_alloc_on(MIG_B);
+	mig_check(mig_verify(mem, LEN, 1) == LEN, "contents changed");
+	mig_alloc_anywhere();
+	mig_expect_on(mem, LEN, MIG_B);
+}
+
+/* Its user cannot do without: it is neither moved nor dropped. */
+static void not_dropped(const void *arg)
+{
+	char *mem = clean_private();
+	long before = mig_vmstat("pgmigrate_drop");
+
+	mig_check(!mlock(mem, LEN), "mlock: %m");
+	mig_expect_errno(bind_to(mem, LEN, MIG_B, MIG_MF_STRICT), EIO);
+	expect_counted("pgmigrate_drop", before, 0);
+	mig_expect_on(mem, LEN, MIG_A);
+}
+
+/*
+ * Swapped out
+ */
+
+/* Leave hardly any room on a node, by memory that reclaim cannot take. */
+static void fill_node(int node)
+{
+	size_t len;
+	char *mem;
+
+	mig_set("/proc/sys/vm/min_free_kbytes", "8192");
+	mig_write("/proc/sys/vm/drop_caches", "1");
+	len = mig_node_free(node);
+	if (len <= ROOM)
+		return;
+	len -= ROOM;
+	mem = mig_map(len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	mig_mbind(mem, len, MIG_MPOL_BIND, BIT_OF(node), 0);
+	if (mlock(mem, len))
+		mig_skip("mlock of %zu MiB: %m", len / MB);
+}
+
+/* Memory on MIG_A for which there is no room on MIG_B, and a swap disk. */
+static char *too_much(void)
+{
+	char *mem;
+
+	if (mig_meminfo("SwapFree") < (long)(2 * TOO_MUCH / KB))
+		mig_skip("not enough swap space");
+	mem = mig_anon_on(TOO_MUCH, MIG_A);
+	fill_node(MIG_B);
+	return mem;
+}
+
+static size_t nr_in_swap(char *mem)
+{
+	size_t i, nr = 0;
+
+	for (i = 0; i < TOO_MUCH; i += mig_psize)
+		nr += !!(mig_pagemap(mem + i) & MIG_PM_SWAP);
+	return nr;
+}
+
+/* May be read again, wherever there is room. */
+static void expect_contents(char *mem)
+{
+	mig_mbind(mem, TOO_MUCH, MIG_MPOL_DEFAULT, 0, 0);
+	mig_check(mig_verify(mem, TOO_MUCH, 1) == TOO_MUCH, "contents changed");
+}
+
+static void swapped_out(const void *arg)
+{
+	char *mem = too_much();
+	long before = mig_vmstat("pgmigrate_swapout");
+
+	mig_must_set(SWITCH, "7");
+	mig_expect_errno(bind_to(mem, TOO_MUCH, MIG_B, MIG_MF_STRICT), 0);
+	mig_check(!mig_count_on(mem, TOO_MUCH, MIG_A), "some stayed on node %d",
+		  MIG_A);
+	mig_check(nr_in_swap(mem), "nothing is in swap");
+	mig_check(mig_vmstat("pgmigrate_swapout") > before,
+		  "pgmigrate_swapout does not count");
+	expect_contents(mem);
+}
+
+/* Unless somebody asks for it, and that is not the default. */
+static void not_swapped_out(const void *arg)
+{
+	char *mem = too_much();
+	long before = mig_vmstat("pgmigrate_swapout");
+
+	mig_expect_errno(bind_to(mem, TOO_MUCH, MIG_B, MIG_MF_STRICT), EIO);
+	expect_counted("pgmigrate_swapout", before, 0);
+	mig_check(mig_count_on(mem, TOO_MUCH, MIG_A), "there was room enough");
+	expect_contents(mem);
+}
+
+/* No policy says that it may not be where it is. */
+static void not_bound(const void *arg)
+{
+	char *mem = too_much();
+	long before = mig_vmstat("pgmigrate_swapout");
+
+	mig_must_set(SWITCH, "7");
+	mig_expect_errno(mig_migrate_pages(0, BIT_OF(MIG_A), BIT_OF(MIG_B)), ENOMEM);
+	expect_counted("pgmigrate_swapout", before, 0);
+	expect_contents(mem);
+}
+
+static void not_mlocked(const void *arg)
+{
+	char *mem = too_much();
+	long before = mig_vmstat("pgmigrate_swapout");
+
+	mig_must_set(SWITCH, "7");
+	mig_check(!mlock(mem, TOO_MUCH), "mlock: %m");
+	mig_expect_errno(bind_to(mem, TOO_MUCH, MIG_B, MIG_MF_STRICT), EIO);
+	expect_counted("pgmigrate_swapout", before, 0);
+	mig_check(!nr_in_swap(mem), "mlocked memory is in swap");
+	expect_contents(mem);
+}
+
+static void not_pinned(const void *arg)
+{
+	char *mem = too_much(), *pinned = mem + TOO_MUCH - LEN;
+	int pin = mig_pin(pinned, LEN);
+
+	mig_must_set(SWITCH, "7");
+	mig_expect_errno(bind_to(mem, TOO_MUCH, MIG_B, MIG_MF_STRICT), EIO);
+	mig_check(mig_count_on(pinned, LEN, MIG_A) == nr_pages(),
+		  "pinned memory has left");
+	mig_unpin(pin);
+	expect_contents(mem);
+}
+
+static const struct mig_case cases[] = {
+	{ "written out: mbind", written, &(const struct way){ move_by_mbind } },
+	{ "written out: migrate_pages", written,
+	  &(const struct way){ move_by_migrate_pages } },
+	{ "written out: move_pages", written,
+	  &(const struct way){ move_by_move_pages } },
+	{ "written out: switched off", not_written },
+	{ "written out: disk fails", disk_fails },
+	{ "written out: disk fails, dirty again", disk_fails, "dirty" },
+	{ "written out: disk stalls", disk_stalls },
+	{ "written out: written to meanwhile", written_to },
+	{ "dropped: private data", dropped },
+	{ "dropped: not if mlocked", not_dropped },
+	{ "swapped out: no room", swapped_out },
+	{ "swapped out: switched off", not_swapped_out },
+	{ "swapped out: not if not bound", not_bound },
+	{ "swapped out: not if mlocked", not_mlocked },
+	{ "swapped out: not if pinned", not_pinned },
+};
+
+int main(int argc, char **argv)
+{
+	return mig_main(argc, argv, cases, ARRAY_SIZE(cases));
+}
