@@ -19,10 +19,11 @@
  * Then the folios for which something has changed are tried once more, and
  * nothing is put aside any more: that is the end of it.
  *
- * All is begun for each folio before anything is waited for. Whoever waits may be
- * killed. A folio that is not clean then has had its chance, be it that somebody
- * wrote to it meanwhile or that the disk fails; an error of the disk is kept by
- * the mapping for the next fsync().
+ * All is begun for each folio before it is waited for, apart from folios that
+ * somebody else has begun to write. Whoever waits may be killed. A folio that is
+ * not clean then has had its chance, be it that somebody wrote to it meanwhile or
+ * that the disk fails; an error of the disk is kept by the mapping for the next
+ * fsync().
  */
 #include <linux/backing-dev.h>
 #include <linux/blkdev.h>
@@ -211,10 +212,9 @@ static bool migrate_may_write(struct address_space *mapping,
 }
 
 /*
- * Begin to write a folio out, like the flusher would some time. What is being
- * written already comes first: the file system would pass over the folio.
+ * Begin to write a folio out, like the flusher would some time.
  *
- * The folio is locked, and unlocked on return.
+ * The folio is locked and not under writeback, and unlocked on return.
  */
 static bool migrate_write_out(struct folio *folio)
 {
@@ -229,9 +229,7 @@ static bool migrate_write_out(struct folio *folio)
 	if (!inode)
 		return false;
 
-	err = folio_wait_writeback_killable(folio);
-	if (!err)
-		err = filemap_flush_range(mapping, pos, end);
+	err = filemap_flush_range(mapping, pos, end);
 	migrate_put_inode(inode);
 	if (!err && dirty)
 		count_vm_events(PGMIGRATE_WRITEOUT, folio_nr_pages(folio));
@@ -366,7 +364,7 @@ static bool migrate_is_misplaced(struct folio *folio)
  * Unmap a folio and begin to write it to swap. There is nothing in an entry that
  * is new, so the folio is dirty then, whatever the page tables say.
  *
- * The folio is locked, and unlocked on return.
+ * The folio is locked and not under writeback, and unlocked on return.
  */
 static bool migrate_swap_out(struct folio *folio, struct swap_io_ctx *ctx)
 {
@@ -384,7 +382,7 @@ static bool migrate_swap_out(struct folio *folio, struct swap_io_ctx *ctx)
 		goto unlock;
 	}
 	if (!folio_clear_dirty_for_io(folio)) {
-		/* Written already, or being written. */
+		/* Written already, and only read since. */
 		folio_unlock(folio);
 		return true;
 	}
@@ -452,6 +450,26 @@ static unsigned int migrate_choose(const struct migrate_control *mc,
 }
 
 /*
+ * Lock a folio that nobody is writing. Nothing may begin to write it a second time,
+ * but it may be dirty: who finds it in the swap cache writes to it while it is on
+ * its way to the disk. Who has not found a target has not waited for that.
+ */
+static bool migrate_help_lock(struct folio *folio, struct swap_io_ctx *ctx)
+{
+	if (folio_lock_killable(folio))
+		return false;
+	if (!folio_test_writeback(folio))
+		return true;
+
+	/* The disk may be slow, and somebody may wait for what is collected. */
+	swap_write_submit(ctx);
+	if (!folio_wait_writeback_killable(folio))
+		return true;
+	folio_unlock(folio);
+	return false;
+}
+
+/*
  * Begin to do for a folio what can be done. Returns false if that is nothing.
  *
  * Pages that go to swap are collected as long as there is nothing else to do:
@@ -464,7 +482,7 @@ static bool migrate_help_begin(const struct migrate_control *mc,
 
 	if (!folio_test_anon(folio))
 		swap_write_submit(ctx);
-	if (folio_lock_killable(folio))
+	if (!migrate_help_lock(folio, ctx))
 		return false;
 
 	switch (migrate_choose(mc, folio)) {
