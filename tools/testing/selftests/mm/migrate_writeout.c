@@ -24,6 +24,10 @@
 
 #include "migrate_lib.h"
 
+#ifndef MADV_PAGEOUT
+#define MADV_PAGEOUT		21
+#endif
+
 #define KB		1024UL
 #define MB		(1024 * KB)
 #define LEN		(256 * KB)
@@ -339,6 +343,25 @@ static void swapped_out(const void *arg)
 	expect_contents(mem);
 }
 
+/*
+ * On its way to the disk already, and written to since: who is bound to a full node
+ * waits for the first write before there is another one. There is no telling how
+ * long the disk takes, hence the rounds.
+ */
+static void swapped_out_twice(const void *arg)
+{
+	char *mem = too_much();
+	int i;
+
+	mig_must_set(SWITCH, "7");
+	for (i = 0; i < 5; i++) {
+		mig_expect_errno(madvise(mem, TOO_MUCH, MADV_PAGEOUT), 0);
+		mig_fill(mem, TOO_MUCH, 1);
+		bind_to(mem, TOO_MUCH, MIG_B, 0);
+		expect_contents(mem);
+	}
+}
+
 /* Unless somebody asks for it, and that is not the default. */
 static void not_swapped_out(const void *arg)
 {
@@ -403,6 +426,7 @@ static const struct mig_case cases[] = {
 	{ "dropped: private data", dropped },
 	{ "dropped: not if mlocked", not_dropped },
 	{ "swapped out: no room", swapped_out },
+	{ "swapped out: written to meanwhile", swapped_out_twice },
 	{ "swapped out: switched off", not_swapped_out },
 	{ "swapped out: not if not bound", not_bound },
 	{ "swapped out: not if mlocked", not_mlocked },
