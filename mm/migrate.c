@@ -507,7 +507,7 @@ void migrate_settle(struct migrate_batch *batch, struct migrate_pair *pair,
 	case MIGRATE_FAILED:
 		trace_mm_migrate_folio_failed(pair, false, batch->mode,
 					      run->mc->reason);
-		if (batch->aside && migrate_may_help(run->resorts, pair)) {
+		if (batch->aside && migrate_may_help(run, pair)) {
 			list_move_tail(&src->lru, batch->aside);
 			break;
 		}

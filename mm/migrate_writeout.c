@@ -136,9 +136,24 @@ bool migrate_may_swap_out(unsigned int resorts, const struct folio *src)
 	       migrate_is_swappable(src);
 }
 
+/*
+ * Was it the folio's own file system that did not move it? The method says so by
+ * an error that does not go away. A folio that has failed in each of its tries, and
+ * has no cause then, was in use most likely: it had better stay than be dropped.
+ * Memory that is to be removed has to go at any price, and some methods give
+ * out that a dirty folio, or one with busy buffers, may be tried again.
+ */
+static bool migrate_is_refused(const struct migrate_control *mc,
+			       const struct migrate_pair *pair)
+{
+	if (pair->cause == MIGRATE_CAUSE_NONE)
+		return mc->reason == MR_MEMORY_HOTPLUG;
+	return pair->cause == MIGRATE_CAUSE_REFUSED;
+}
+
 /**
  * migrate_may_help - is it worth to put a folio aside?
- * @resorts: Bits of &enum migrate_resort.
+ * @run: The call.
  * @pair: The folio, which has been given up. If it has been unmapped before, and
  *	was tried until there were no tries left, then there is no cause.
  *
@@ -147,22 +162,21 @@ bool migrate_may_swap_out(unsigned int resorts, const struct folio *src)
  * Context: Any.
  * Return: false if nothing could be done for it.
  */
-bool migrate_may_help(unsigned int resorts, const struct migrate_pair *pair)
+bool migrate_may_help(const struct migrate_run *run,
+		      const struct migrate_pair *pair)
 {
 	struct folio *src = pair->src;
 
-	if (!resorts || (pair->was & (MIGRATE_IS_MOVABLE_OPS | MIGRATE_IS_HUGETLB)))
+	if (!run->resorts ||
+	    (pair->was & (MIGRATE_IS_MOVABLE_OPS | MIGRATE_IS_HUGETLB)))
 		return false;
 	if (pair->cause == MIGRATE_CAUSE_NOMEM)
-		return migrate_may_swap_out(resorts, src);
-	if (pair->cause != MIGRATE_CAUSE_REFUSED &&
-	    pair->cause != MIGRATE_CAUSE_NONE)
-		return false;
-	if (folio_test_anon(src))
+		return migrate_may_swap_out(run->resorts, src);
+	if (!migrate_is_refused(run->mc, pair) || folio_test_anon(src))
 		return false;
 	if (folio_test_dirty(src))
-		return resorts & MIGRATE_WRITE_OUT;
-	return (resorts & MIGRATE_DROP) && folio_test_private(src);
+		return run->resorts & MIGRATE_WRITE_OUT;
+	return (run->resorts & MIGRATE_DROP) && folio_test_private(src);
 }
 
 /* --------------------------------------------------------------- writing out */
