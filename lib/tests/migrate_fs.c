@@ -222,7 +222,7 @@ static int migrate_fs_migrate_folio(struct address_space *mapping,
 				    enum migrate_mode mode)
 {
 	if (folio_test_private(src))
-		return -EBUSY;
+		return READ_ONCE(migrate_fs_state.busy) ? -EAGAIN : -EBUSY;
 	return migrate_folio(mapping, dst, src, mode);
 }
 
@@ -387,6 +387,7 @@ static int __init migrate_fs_init(void)
 	debugfs_create_bool("private", 0600, dir, &state->private);
 	debugfs_create_bool("keep_private", 0600, dir, &state->keep_private);
 	debugfs_create_bool("method", 0600, dir, &state->method);
+	debugfs_create_bool("busy", 0600, dir, &state->busy);
 	debugfs_create_atomic_t("writes", 0600, dir, &state->writes);
 	return register_filesystem(&migrate_fs_type);
 }

@@ -18,6 +18,7 @@ struct page;
  * @private: folios get private data as they are read or written to
  * @keep_private: they do not part from it
  * @method: new files have a migrate_folio() that refuses private data
+ * @busy: which says that it may be moved later
  * @writes: folios that were given to the disk
  *
  * All but @writes are set by tests, in debugfs by the names that they have here.
@@ -29,6 +30,7 @@ struct migrate_fs_state {
 	bool private;
 	bool keep_private;
 	bool method;
+	bool busy;
 	atomic_t writes;
 };
 

@@ -588,6 +588,26 @@ static void private_dirty(struct kunit *test)
 	expect_file(w);
 }
 
+/* What may be moved later stays, unless the memory has to go. */
+static void private_busy(struct kunit *test)
+{
+	struct writer *w = test->priv;
+
+	make_private(w);
+	migrate_fs_state.busy = true;
+	KUNIT_EXPECT_EQ(test, NR, migrate_file(w, MIGRATE_SYNC, MR_SYSCALL));
+	expect_nothing(w);
+	KUNIT_EXPECT_EQ(test, NR,
+			migrate_file(w, MIGRATE_SYNC, MR_MEMPOLICY_MBIND));
+	expect_nothing(w);
+
+	KUNIT_EXPECT_EQ(test, 0,
+			migrate_file(w, MIGRATE_SYNC, MR_MEMORY_HOTPLUG));
+	expect_counted(w, 0, NR);
+	expect_folios(w, 0, 0);
+	expect_file(w);
+}
+
 static void private_kept(struct kunit *test)
 {
 	struct writer *w = test->priv;
@@ -679,6 +699,7 @@ static struct kunit_case writeout_test_cases[] = {
 	KUNIT_CASE(dirty_private_kept),
 	KUNIT_CASE(private_dropped),
 	KUNIT_CASE(private_dirty),
+	KUNIT_CASE(private_busy),
 	KUNIT_CASE(private_kept),
 	KUNIT_CASE(not_to_be_dropped),
 	{}
