@@ -464,6 +464,15 @@ static unsigned int migrate_choose(const struct migrate_control *mc,
 }
 
 /*
+ * Is only the isolation left? A file may have been truncated, and a process may have
+ * come to its end, since the folio was tried.
+ */
+static bool migrate_is_freed(const struct folio *folio)
+{
+	return folio_ref_count(folio) == 1;
+}
+
+/*
  * Lock a folio that nobody is writing. Nothing may begin to write it a second time,
  * but it may be dirty: who finds it in the swap cache writes to it while it is on
  * its way to the disk. Who has not found a target has not waited for that.
@@ -496,6 +505,8 @@ static bool migrate_help_begin(const struct migrate_control *mc,
 
 	if (!folio_test_anon(folio))
 		swap_write_submit(ctx);
+	if (migrate_is_freed(folio))
+		return true;
 	if (!migrate_help_lock(folio, ctx))
 		return false;
 
@@ -515,6 +526,8 @@ static bool migrate_help_begin(const struct migrate_control *mc,
 /* Wait for what has been begun. Returns false if it has not been successful. */
 static bool migrate_help_end(struct folio *folio)
 {
+	if (migrate_is_freed(folio))
+		return true;
 	if (folio_test_anon(folio))
 		return migrate_is_swapped_out(folio);
 	return migrate_is_written(folio);
