@@ -513,6 +513,27 @@ static void in_use(struct kunit *test)
 	expect_all_move(w);
 }
 
+/* What has been truncated since the first attempt is for the second one. */
+static void truncated(struct kunit *test)
+{
+	const struct migrate_control mc = {
+		.mode = MIGRATE_SYNC,
+		.reason = MR_SYSCALL,
+		.resorts = migrate_resorts(MIGRATE_SYNC, MR_SYSCALL),
+	};
+	struct writer *w = test->priv;
+	LIST_HEAD(again);
+
+	make_file(w);
+	isolate(w);
+	truncate_inode_pages(w->mapping, 0);
+	migrate_help(&mc, &w->list, &again);
+	KUNIT_EXPECT_TRUE(test, list_empty(&w->list));
+	KUNIT_EXPECT_EQ(test, NR, list_count_nodes(&again));
+	putback_movable_pages(&again);
+	expect_writes(w, 0);
+}
+
 /* Private data that is released once the folio is clean. */
 static void dirty_private(struct kunit *test)
 {
@@ -695,6 +716,7 @@ static struct kunit_case writeout_test_cases[] = {
 	KUNIT_CASE(unmounted),
 	KUNIT_CASE(server_may_wait),
 	KUNIT_CASE(in_use),
+	KUNIT_CASE(truncated),
 	KUNIT_CASE(dirty_private),
 	KUNIT_CASE(dirty_private_kept),
 	KUNIT_CASE(private_dropped),
