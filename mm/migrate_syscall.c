@@ -850,6 +850,10 @@ static bool move_retry(struct move_run *run, struct list_head *list)
 {
 	struct folio *folio;
 
+	/* Killed as it waited for a disk: the next attempt would wait for good. */
+	if (fatal_signal_pending(current))
+		return false;
+
 	list_for_each_entry(folio, list, lru) {
 		if (move_maybe_cached(folio, 1))
 			return move_drain(run);
