@@ -1136,7 +1136,7 @@ void mig_unpin(int fd)
 	close(fd);
 }
 
-/* Give a node that many free hugetlb pages until the case ends. */
+/* Bytes of a node that nobody uses. */
 size_t mig_node_free(int node)
 {
 	char path[96], text[4096], *at;
@@ -1148,6 +1148,7 @@ size_t mig_node_free(int node)
 	return at ? strtoul(at + strlen("MemFree:"), NULL, 10) * 1024 : 0;
 }
 
+/* Give a node that many free hugetlb pages until the case ends. */
 void mig_hugetlb_reserve(int node, int nr)
 {
 	long kb = mig_meminfo("Hugepagesize");
