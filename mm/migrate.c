@@ -826,7 +826,8 @@ static enum migrate_outcome migrate_unmap_src(struct migrate_batch *batch,
  * Lock both folios and unmap the source.
  *
  * Writeback is only waited for by those who asked for a full wait: the tries
- * of the others are over long before a disk is done.
+ * of the others are over long before a disk is done. Who is killed meanwhile has no
+ * use for the folio, and the disk may never be done.
  */
 static enum migrate_outcome migrate_unmap(struct migrate_batch *batch,
 					  struct migrate_pair *pair)
@@ -840,9 +841,9 @@ static enum migrate_outcome migrate_unmap(struct migrate_batch *batch,
 		pair->was |= MIGRATE_WAS_MLOCKED;
 
 	if (folio_test_writeback(src)) {
-		if (batch->mode != MIGRATE_SYNC)
+		if (batch->mode != MIGRATE_SYNC ||
+		    folio_wait_writeback_killable(src))
 			return migrate_verdict(pair, MIGRATE_CAUSE_WRITEBACK);
-		folio_wait_writeback(src);
 	}
 
 	/* Ours alone, but a walker by pfn may hold the lock for an instant. */

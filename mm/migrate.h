@@ -69,7 +69,8 @@ enum migrate_outcome {
  * enum migrate_cause - why a folio did not move
  * @MIGRATE_CAUSE_NONE: Nothing stood in the way so far.
  * @MIGRATE_CAUSE_LOCKED: Somebody else holds a lock that is not waited for.
- * @MIGRATE_CAUSE_WRITEBACK: Under writeback, which the mode does not wait for.
+ * @MIGRATE_CAUSE_WRITEBACK: Under writeback, which the mode does not wait for, or
+ *	which lasted until the caller was killed.
  * @MIGRATE_CAUSE_BUFFERS: A truncated folio kept alive by its buffers.
  * @MIGRATE_CAUSE_MAPPED: A mapping remained after unmapping.
  * @MIGRATE_CAUSE_REFS: A reference that nobody accounts for.

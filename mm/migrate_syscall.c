@@ -850,7 +850,7 @@ static bool move_retry(struct move_run *run, struct list_head *list)
 {
 	struct folio *folio;
 
-	/* Killed as it waited for a disk: the next attempt would wait for good. */
+	/* Killed as it waited for a disk: nobody is left to read the status. */
 	if (fatal_signal_pending(current))
 		return false;
 
