@@ -158,7 +158,10 @@ static bool ends_within(pid_t pid, double seconds)
 	return false;
 }
 
-/* Who waits for a disk that does not answer can be killed. */
+/*
+ * Who waits for a disk that does not answer can be killed. With @arg, somebody else
+ * has begun to write.
+ */
 static void disk_stalls(const void *arg)
 {
 	int fd = mig_fs_file();
@@ -167,6 +170,9 @@ static void disk_stalls(const void *arg)
 	pid_t pid;
 
 	mig_fs_set("stall", "Y");
+	if (arg)
+		mig_check(!sync_file_range(fd, 0, LEN, SYNC_FILE_RANGE_WRITE),
+			  "sync_file_range: %m");
 	pid = fork();
 	mig_check(pid >= 0, "fork: %m");
 	if (!pid) {
@@ -422,6 +428,7 @@ static const struct mig_case cases[] = {
 	{ "written out: disk fails", disk_fails },
 	{ "written out: disk fails, dirty again", disk_fails, "dirty" },
 	{ "written out: disk stalls", disk_stalls },
+	{ "written out: disk stalls, begun before", disk_stalls, "begun" },
 	{ "written out: written to meanwhile", written_to },
 	{ "dropped: private data", dropped },
 	{ "dropped: not if mlocked", not_dropped },
