@@ -1076,11 +1076,14 @@ int mig_fs_file(void)
 	return mig_new_file(dir, path, sizeof(path));
 }
 
-/* Its contents, mapped: dirty, and never written to the disk. */
+/* Its contents, mapped: dirty, and never written to the disk, nor soon. */
 char *mig_fs_dirty(int fd, size_t len, int node)
 {
 	char *mem;
 
+	mig_set("/proc/sys/vm/dirty_ratio", "90");
+	mig_set("/proc/sys/vm/dirty_background_ratio", "80");
+	mig_set("/proc/sys/vm/dirty_writeback_centisecs", "0");
 	if (ftruncate(fd, len))
 		mig_fail("ftruncate: %m");
 	mem = mig_map(len, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
