@@ -384,7 +384,7 @@ int migrate_folios(const struct migrate_control *mc, struct list_head *from,
 /* mm/migrate_writeout.c */
 extern unsigned int sysctl_migrate_resort;	/* bits of enum migrate_resort */
 unsigned int migrate_resorts(enum migrate_mode mode, enum migrate_reason reason);
-bool migrate_may_swap_out(unsigned int resorts, const struct folio *src);
+bool migrate_may_swap_out(unsigned int resorts, struct folio *src);
 bool migrate_may_help(const struct migrate_run *run,
 		      const struct migrate_pair *pair);
 void migrate_help(const struct migrate_control *mc, struct list_head *aside,

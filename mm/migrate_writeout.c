@@ -29,6 +29,7 @@
 #include <linux/blkdev.h>
 #include <linux/cpuset.h>
 #include <linux/fs.h>
+#include <linux/memcontrol.h>
 #include <linux/mempolicy.h>
 #include <linux/pagemap.h>
 #include <linux/rmap.h>
@@ -112,12 +113,25 @@ unsigned int migrate_resorts(enum migrate_mode mode, enum migrate_reason reason)
 	return migrate_resorts_of(reason) & READ_ONCE(sysctl_migrate_resort);
 }
 
+/* Does swap have room, and may the folio's memory cgroup have some of it? */
+static bool migrate_has_swap(struct folio *folio)
+{
+	struct mem_cgroup *memcg;
+	long nr;
+
+	rcu_read_lock();
+	memcg = folio_memcg(folio);
+	nr = memcg ? mem_cgroup_get_nr_swap_pages(memcg) : get_nr_swap_pages();
+	rcu_read_unlock();
+	return nr > 0;
+}
+
 /* Cheap reasons why an anonymous folio has to stay in memory. */
-static bool migrate_is_swappable(const struct folio *folio)
+static bool migrate_is_swappable(struct folio *folio)
 {
 	return !folio_test_large(folio) && !folio_test_ksm(folio) &&
 	       folio_test_swapbacked(folio) && !folio_test_mlocked(folio) &&
-	       get_nr_swap_pages() > 0;
+	       migrate_has_swap(folio);
 }
 
 /**
@@ -130,7 +144,7 @@ static bool migrate_is_swappable(const struct folio *folio)
  * Context: Any.
  * Return: false if it may certainly not.
  */
-bool migrate_may_swap_out(unsigned int resorts, const struct folio *src)
+bool migrate_may_swap_out(unsigned int resorts, struct folio *src)
 {
 	return (resorts & MIGRATE_SWAP_OUT) && folio_test_anon(src) &&
 	       migrate_is_swappable(src);
