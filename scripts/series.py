@@ -229,7 +229,7 @@ class Edits:
                           f"{path}{names}\n" + done.stderr[-2000:])
 
     def run_patch(self, step, patch, scratch):
-        done = subprocess.run(["patch", "-p1", "--no-backup-if-mismatch", "-i",
+        done = subprocess.run(["patch", "-p1", "--fuzz=0", "--no-backup-if-mismatch", "-i",
                                os.path.join(step.dir, patch)],
                               cwd=scratch, capture_output=True, text=True)
         if done.returncode:
