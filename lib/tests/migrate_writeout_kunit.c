@@ -168,10 +168,12 @@ static void get_folios(struct writer *w)
 	}
 }
 
+/* Who has read the file may have folios in a batch, to be activated. */
 static void isolate(struct writer *w)
 {
 	int i;
 
+	lru_add_drain_all();
 	get_folios(w);
 	for (i = 0; i < NR; i++) {
 		KUNIT_EXPECT_TRUE(w->test,
