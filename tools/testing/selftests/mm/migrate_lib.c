@@ -1046,6 +1046,34 @@ int mig_ext4_file(char *path, size_t size)
 	return fd;
 }
 
+#define CGROUP		"/sys/fs/cgroup"
+
+/**
+ * mig_cgroup - enter a new control group, until the end of the case
+ * @dir: Where its path goes.
+ * @size: Size of @dir.
+ * @label: What to call it.
+ * @controller: What it is for, with a plus sign before it.
+ */
+void mig_cgroup(char *dir, size_t size, const char *label, const char *controller)
+{
+	char path[256], pid[16];
+	int err;
+
+	if (access(CGROUP "/cgroup.subtree_control", F_OK))
+		mig_skip("no cgroup2 at " CGROUP);
+	mig_write(CGROUP "/cgroup.subtree_control", controller);
+	snprintf(dir, size, CGROUP "/migrate_%s", label);
+	mig_on_end_rmdir(dir);
+	if (mkdir(dir, 0755) && errno != EEXIST)
+		mig_skip("%s: %m", dir);
+	snprintf(path, sizeof(path), "%s/cgroup.procs", dir);
+	snprintf(pid, sizeof(pid), "%d", getpid());
+	err = mig_write(path, pid);
+	if (err)
+		mig_skip("cannot enter %s: %s", dir, strerror(-err));
+}
+
 /*
  * The file system of lib/tests/migrate_fs.c, which cannot move its folios.
  */

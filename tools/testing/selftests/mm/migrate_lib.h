@@ -198,6 +198,7 @@ bool mig_xfs_dir(char *dir, size_t size);
 int mig_new_file(const char *dir, char *path, size_t size);
 void mig_write_pattern(int fd, size_t size);
 int mig_ext4_file(char *path, size_t size);
+void mig_cgroup(char *dir, size_t size, const char *label, const char *controller);
 void mig_fs_set(const char *name, const char *text);
 int mig_fs_file(void);
 char *mig_fs_dirty(int fd, size_t len, int node);

@@ -37,7 +37,6 @@
 #define BIT_OF(node)		(1UL << (node))
 #define BALLOON_SECONDS		5
 
-#define CGROUP			"/sys/fs/cgroup"
 #define NODE_DIR		"/sys/devices/system/node"
 #define BLOCK_DIR		"/sys/devices/system/memory"
 #define CMA_DIR			"/sys/kernel/debug/cma"
@@ -265,22 +264,6 @@ static void migrate_errors(const void *arg)
  * Control groups
  */
 
-static void make_cgroup(char *dir, size_t size, const char *label,
-			const char *controller)
-{
-	char path[256];
-
-	if (access(CGROUP "/cgroup.subtree_control", F_OK))
-		mig_skip("no cgroup2 at " CGROUP);
-	mig_write(CGROUP "/cgroup.subtree_control", controller);
-	snprintf(dir, size, CGROUP "/migrate_%s", label);
-	mig_on_end_rmdir(dir);
-	if (mkdir(dir, 0755) && errno != EEXIST)
-		mig_skip("%s: %m", dir);
-	snprintf(path, sizeof(path), "%s/cgroup.procs", dir);
-	write_number(path, getpid());
-}
-
 static void set_mems(const char *dir, int node)
 {
 	char path[256];
@@ -293,7 +276,7 @@ static void cpuset_changes(const void *arg)
 {
 	char dir[128], *mem;
 
-	make_cgroup(dir, sizeof(dir), "cpuset", "+cpuset");
+	mig_cgroup(dir, sizeof(dir), "cpuset", "+cpuset");
 	set_mems(dir, MIG_A);
 	mem = mig_map(MB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	mig_fill(mem, MB, 1);
@@ -307,13 +290,13 @@ static void cpuset_entered(const void *arg)
 {
 	char from[128], to[128], *mem;
 
-	make_cgroup(to, sizeof(to), "to", "+cpuset");
+	mig_cgroup(to, sizeof(to), "to", "+cpuset");
 	set_mems(to, MIG_B);
-	make_cgroup(from, sizeof(from), "from", "+cpuset");
+	mig_cgroup(from, sizeof(from), "from", "+cpuset");
 	set_mems(from, MIG_A);
 	mem = mig_map(MB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	mig_fill(mem, MB, 1);
-	make_cgroup(to, sizeof(to), "to", "+cpuset");
+	mig_cgroup(to, sizeof(to), "to", "+cpuset");
 	wait_on(mem, MB, MIG_B, 10);
 }
 
@@ -324,7 +307,7 @@ static void cpuset_dirty(const void *arg)
 	int fd = mig_fs_file();
 	char dir[128], *mem;
 
-	make_cgroup(dir, sizeof(dir), "cpuset", "+cpuset");
+	mig_cgroup(dir, sizeof(dir), "cpuset", "+cpuset");
 	set_mems(dir, MIG_A);
 	mem = mig_fs_dirty(fd, MB, MIG_A);
 	set_mems(dir, MIG_B);
@@ -371,7 +354,7 @@ static void demotion(const void *arg)
 	if (nr_tiers() < 2)
 		mig_skip("needs two memory tiers, this machine has %d", nr_tiers());
 	mig_must_set("/sys/kernel/mm/numa/demotion_enabled", "1");
-	make_cgroup(dir, sizeof(dir), "demotion", "+memory");
+	mig_cgroup(dir, sizeof(dir), "demotion", "+memory");
 	mem = mig_anon_on(16 * MB, MIG_A);
 	snprintf(path, sizeof(path), "%s/memory.reclaim", dir);
 	madvise(mem, 16 * MB, MADV_COLD);
@@ -798,7 +781,7 @@ static void enter_cpuset_of(int node)
 {
 	char dir[128];
 
-	make_cgroup(dir, sizeof(dir), "offline", "+cpuset");
+	mig_cgroup(dir, sizeof(dir), "offline", "+cpuset");
 	set_mems(dir, node);
 }
 

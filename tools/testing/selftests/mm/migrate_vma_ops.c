@@ -982,18 +982,18 @@ static void *read_all(void *arg)
 	return NULL;
 }
 
+/* There and back at least, which takes longer than that if the steps are slow. */
 static void move_around(const struct memory *m, double seconds)
 {
 	double end = mig_seconds() + seconds;
 	size_t round, way;
 
-	for (round = 0; mig_seconds() < end; round++) {
+	for (round = 0; round < 2 || mig_seconds() < end; round++) {
 		way = round % ARRAY_SIZE(ways);
 		expect_long(ways[way].name,
 			    ways[way].move(m, round % 2 ? MIG_A : MIG_B, MIG_MF_MOVE_ALL),
 			    0);
 	}
-	mig_check(round > 1, "nothing was moved");
 }
 
 /* Writers, readers, and a driver that takes its time where it matters. */

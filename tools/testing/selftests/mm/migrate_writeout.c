@@ -288,6 +288,20 @@ static void not_dropped(const void *arg)
  * Swapped out
  */
 
+/*
+ * Reclaim on the node that pages move to would have them in swap before there is no
+ * room. It leaves alone what a control group is guaranteed.
+ */
+static void forbid_reclaim(void)
+{
+	char dir[128], path[256];
+
+	mig_cgroup(dir, sizeof(dir), "writeout", "+memory");
+	snprintf(path, sizeof(path), "%s/memory.min", dir);
+	if (mig_write(path, "max"))
+		mig_skip("no memory.min");
+}
+
 /* Leave hardly any room on a node, by memory that reclaim cannot take. */
 static void fill_node(int node)
 {
@@ -313,6 +327,7 @@ static char *too_much(void)
 
 	if (mig_meminfo("SwapFree") < (long)(2 * TOO_MUCH / KB))
 		mig_skip("not enough swap space");
+	forbid_reclaim();
 	mem = mig_anon_on(TOO_MUCH, MIG_A);
 	fill_node(MIG_B);
 	return mem;
