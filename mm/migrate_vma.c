@@ -226,6 +226,29 @@ static void migrate_policy_nodes(const struct mempolicy *pol, nodemask_t *nodes)
 		node_set(numa_mem_id(), *nodes);
 }
 
+/*
+ * Is there memory in the range that its VMA has failed to move? Without
+ * MPOL_MF_MOVE_ALL what is left may be shared, and that has not failed, as it has
+ * not with folios. A VMA without the method fails with all that it has.
+ */
+static bool migrate_vmas_failed(struct mm_struct *mm, unsigned long start,
+				unsigned long end, const nodemask_t *nodes,
+				unsigned long flags)
+{
+	struct vm_area_struct *vma;
+	struct vma_iterator vmi;
+
+	vma_iter_init(&vmi, mm, start);
+	for_each_vma_range(vmi, vma, end) {
+		if (vma_can_migrate(vma) && !(flags & MPOL_MF_MOVE_ALL))
+			continue;
+		if (vma_misplaced(vma, max(start, vma->vm_start),
+				  min(end, vma->vm_end), nodes))
+			return true;
+	}
+	return false;
+}
+
 /**
  * migrate_vmas_mbind - have VMAs obey a new policy with the memory they have
  * @mm: The address space of the caller.
@@ -233,6 +256,9 @@ static void migrate_policy_nodes(const struct mempolicy *pol, nodemask_t *nodes)
  * @end: Address behind the range.
  * @pol: The policy, NULL for that of the task.
  * @flags: Those of mbind(2), with MPOL_MF_MOVE or MPOL_MF_MOVE_ALL.
+ * @nr_failed: What mbind(2) with MPOL_MF_STRICT takes for failed. It grows if a VMA
+ *	says that memory is still where the policy does not want it, and is 0 after
+ *	an error, which is to reach the caller.
  *
  * What is on a node that the policy does not name is asked to go to those that it
  * does name. A policy that names none means the node of this CPU.
@@ -242,14 +268,22 @@ static void migrate_policy_nodes(const struct mempolicy *pol, nodemask_t *nodes)
  */
 int migrate_vmas_mbind(struct mm_struct *mm, unsigned long start,
 		       unsigned long end, struct mempolicy *pol,
-		       unsigned long flags)
+		       unsigned long flags, long *nr_failed)
 {
 	nodemask_t from, to;
+	int err;
 
 	migrate_policy_nodes(pol ?: get_task_policy(current), &to);
 	if (!nodes_andnot(from, node_states[N_MEMORY], to))
 		return 0;
-	return migrate_vmas_range(mm, start, end, &from, &to, flags);
+
+	err = migrate_vmas_range(mm, start, end, &from, &to, flags);
+	if (err)
+		*nr_failed = 0;
+	else if ((flags & MPOL_MF_STRICT) &&
+		 migrate_vmas_failed(mm, start, end, &to, flags))
+		++*nr_failed;
+	return err;
 }
 
 /**

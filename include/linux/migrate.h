@@ -190,7 +190,7 @@ int migrate_vmas(struct mm_struct *mm, const nodemask_t *from,
 		 const nodemask_t *to, unsigned long flags);
 int migrate_vmas_mbind(struct mm_struct *mm, unsigned long start,
 		       unsigned long end, struct mempolicy *pol,
-		       unsigned long flags);
+		       unsigned long flags, long *nr_failed);
 int vma_memory_node(struct vm_area_struct *vma, unsigned long addr,
 		    unsigned long *next);
 int vma_lookup_node(struct mm_struct *mm, unsigned long addr, int err);
@@ -207,7 +207,7 @@ static inline int migrate_vmas(struct mm_struct *mm, const nodemask_t *from,
 
 static inline int migrate_vmas_mbind(struct mm_struct *mm, unsigned long start,
 				     unsigned long end, struct mempolicy *pol,
-				     unsigned long flags)
+				     unsigned long flags, long *nr_failed)
 {
 	return 0;
 }

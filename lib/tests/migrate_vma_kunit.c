@@ -48,6 +48,7 @@ struct toy_call {
  * @node: The answers of get_node() for the pages from AREA on.
  * @stretch: get_node() says for how many pages an answer is good.
  * @nr_asked: How often get_node() was called.
+ * @still: VMAs have no migrate().
  */
 struct toy {
 	struct toy_call calls[MAX_CALLS];
@@ -57,6 +58,7 @@ struct toy {
 	int node[PAGES];
 	bool stretch;
 	int nr_asked;
+	bool still;
 };
 
 static int toy_migrate(struct vm_area_struct *vma, unsigned long start,
@@ -97,14 +99,26 @@ static const struct vm_operations_struct toy_ops = {
 	.get_node = toy_get_node,
 };
 
-/* A VMA that cannot move anything, but that has methods, too. */
+/* A VMA that cannot move anything, but says where it is. */
+static const struct vm_operations_struct still_ops = {
+	.get_node = toy_get_node,
+};
+
+/* Nor that, but it has methods, too. */
 static const struct vm_operations_struct plain_ops = {};
+
+static const struct vm_operations_struct *toy_ops_of(const struct toy *toy)
+{
+	if (!toy)
+		return &plain_ops;
+	return toy->still ? &still_ops : &toy_ops;
+}
 
 static int toy_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	vm_flags_set(vma, VM_PFNMAP | VM_DONTEXPAND);
 	vma->vm_private_data = file->private_data;
-	vma->vm_ops = file->private_data ? &toy_ops : &plain_ops;
+	vma->vm_ops = toy_ops_of(file->private_data);
 	return 0;
 }
 
@@ -314,15 +328,22 @@ static void whole_process(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, toy->nr_calls, 1);
 }
 
-static int move_mbind(unsigned short mode, const nodemask_t *nodes)
+/* What mbind(2) returns if it has failed to move so many folios before. */
+static int move_mbind_after(long failed, unsigned short mode,
+			    const nodemask_t *nodes, unsigned long flags)
 {
 	struct mempolicy pol = { .mode = mode, .nodes = *nodes };
 	int err;
 
 	mmap_read_lock(current->mm);
-	err = migrate_vmas_mbind(current->mm, AT(1), AT(7), &pol, MPOL_MF_MOVE);
+	err = migrate_vmas_mbind(current->mm, AT(1), AT(7), &pol, flags, &failed);
 	mmap_read_unlock(current->mm);
-	return err;
+	return failed && (flags & MPOL_MF_STRICT) ? -EIO : err;
+}
+
+static int move_mbind(unsigned short mode, const nodemask_t *nodes)
+{
+	return move_mbind_after(0, mode, nodes, MPOL_MF_MOVE);
 }
 
 /* From the nodes that the policy does not name to those that it does. */
@@ -353,6 +374,63 @@ static void policy_nodes(struct kunit *test)
 	/* Everything is where it may be. */
 	KUNIT_EXPECT_EQ(test, move_mbind(MPOL_INTERLEAVE, &node_states[N_MEMORY]), 0);
 	KUNIT_EXPECT_EQ(test, toy->nr_calls, 4);
+}
+
+/* The same with MPOL_MF_STRICT, to the first node. */
+static int move_strictly(long failed, unsigned long flags)
+{
+	const nodemask_t one = nodemask_of_node(first_memory_node);
+
+	return move_mbind_after(failed, MPOL_BIND, &one, flags | MPOL_MF_STRICT);
+}
+
+/*
+ * The toy moves nothing and says that all is well. For MPOL_MF_STRICT what is
+ * misplaced then has failed, unless it may be shared.
+ */
+static void strict_left(struct kunit *test)
+{
+	const int nid = first_memory_node, other = next_memory_node(nid);
+	struct toy *toy = test->priv;
+	int i;
+
+	if (other >= MAX_NUMNODES)
+		kunit_skip(test, "needs two nodes with memory");
+	map_all(test);
+	for (i = 0; i < PAGES; i++)
+		toy->node[i] = nid;
+	/* Not in the range. */
+	toy->node[0] = other;
+	toy->node[7] = other;
+	KUNIT_EXPECT_EQ(test, move_strictly(0, MPOL_MF_MOVE_ALL), 0);
+
+	toy->node[6] = other;
+	KUNIT_EXPECT_EQ(test, move_strictly(0, MPOL_MF_MOVE_ALL), -EIO);
+	KUNIT_EXPECT_EQ(test, move_strictly(0, MPOL_MF_MOVE), 0);
+	/* What folios have failed is as it was, and an error is more than that. */
+	KUNIT_EXPECT_EQ(test, move_strictly(1, MPOL_MF_MOVE), -EIO);
+	toy->fail_at = toy->nr_calls;
+	toy->err = -EXDEV;
+	KUNIT_EXPECT_EQ(test, move_strictly(1, MPOL_MF_MOVE_ALL), -EXDEV);
+}
+
+/* What a VMA knows of and cannot move is an error for MPOL_MF_STRICT. */
+static void strict_unmovable(struct kunit *test)
+{
+	const int nid = first_memory_node, other = next_memory_node(nid);
+	struct toy *toy = test->priv;
+
+	if (other >= MAX_NUMNODES)
+		kunit_skip(test, "needs two nodes with memory");
+	toy->still = true;
+	toy->node[1] = nid;
+	toy->node[2] = -ENOENT;
+	map_toy(test, toy, 1, 2);
+	KUNIT_EXPECT_EQ(test, move_strictly(0, MPOL_MF_MOVE), 0);
+	toy->node[2] = other;
+	KUNIT_EXPECT_EQ(test, move_strictly(0, MPOL_MF_MOVE), -EIO);
+	KUNIT_EXPECT_EQ(test, move_strictly(0, MPOL_MF_MOVE_ALL), -EIO);
+	KUNIT_EXPECT_EQ(test, toy->nr_calls, 0);
 }
 
 /* Three pages are on node 0 and two on node 1. How often was that asked for? */
@@ -526,6 +604,8 @@ static struct kunit_case migrate_vma_test_cases[] = {
 	KUNIT_CASE(flags_passed),
 	KUNIT_CASE(whole_process),
 	KUNIT_CASE(policy_nodes),
+	KUNIT_CASE(strict_left),
+	KUNIT_CASE(strict_unmovable),
 	KUNIT_CASE(memory_counted),
 	KUNIT_CASE_PARAM(targets, pairing_gen_params),
 	KUNIT_CASE(moved_once),

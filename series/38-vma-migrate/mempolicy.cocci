@@ -43,7 +43,7 @@ identifier start, end, walk, vma, next, qp, flags;
 
 // mbind(2) that moves: the VMAs have their policy and stay as they are, but what
 // waits for the mmap lock to read may go on. The error of a VMA is not to become
-// -EIO.
+// -EIO, but what a VMA has left is.
 @@
 identifier fn = do_mbind;
 @@
@@ -52,11 +52,8 @@ identifier fn = do_mbind;
  <...
 -	mmap_write_unlock(mm);
 +	mmap_write_downgrade(mm);
-+	if (!err && flags & (MPOL_MF_MOVE | MPOL_MF_MOVE_ALL)) {
-+		err = migrate_vmas_mbind(mm, start, end, new, flags);
-+		if (err)
-+			nr_failed = 0;
-+	}
++	if (!err && flags & (MPOL_MF_MOVE | MPOL_MF_MOVE_ALL))
++		err = migrate_vmas_mbind(mm, start, end, new, flags, &nr_failed);
 +	mmap_read_unlock(mm);
 
  if (!err && !list_empty(&pagelist)) {
