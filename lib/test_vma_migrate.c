@@ -25,6 +25,7 @@
  *
  * What was moved before an error stays where it is.
  */
+#include <linux/array_size.h>
 #include <linux/atomic.h>
 #include <linux/bitmap.h>
 #include <linux/debugfs.h>
@@ -121,7 +122,7 @@ struct tvm_user {
  * @pages: What the memory consists of; NULL where nobody has used it so far.
  * @target: Pages that are to take the place of as many others, during a move.
  * @pinned: Pages that the device works with.
- * @plain: For the test: VMAs get no methods.
+ * @methods: For the test: what new VMAs have of TVM_MIGRATE and TVM_GET_NODE.
  * @users_lock: Protects @users.
  * @users: The processes that map the memory, as &struct tvm_user.
  */
@@ -131,7 +132,7 @@ struct tvm_buffer {
 	struct page *pages[TVM_PAGES];
 	struct page *target[TVM_BATCH];
 	DECLARE_BITMAP(pinned, TVM_PAGES);
-	bool plain;
+	unsigned int methods;
 	spinlock_t users_lock; /* @users */
 	struct list_head users;
 };
@@ -402,11 +403,32 @@ static const struct vm_operations_struct tvm_vm_ops = {
 
 /* end of example */
 
-/* What such a driver is without the methods. */
+/* What such a driver is without the methods, or one of them. */
 static const struct vm_operations_struct tvm_plain_ops = {
 	.open = tvm_open,
 	.close = tvm_close,
 	.fault = tvm_fault,
+};
+
+static const struct vm_operations_struct tvm_mute_ops = {
+	.open = tvm_open,
+	.close = tvm_close,
+	.fault = tvm_fault,
+	.migrate = tvm_migrate,
+};
+
+static const struct vm_operations_struct tvm_still_ops = {
+	.open = tvm_open,
+	.close = tvm_close,
+	.fault = tvm_fault,
+	.get_node = tvm_get_node,
+};
+
+static const struct vm_operations_struct *const tvm_ops[] = {
+	[0] = &tvm_plain_ops,
+	[TVM_MIGRATE] = &tvm_mute_ops,
+	[TVM_GET_NODE] = &tvm_still_ops,
+	[TVM_MIGRATE | TVM_GET_NODE] = &tvm_vm_ops,
 };
 
 static int tvm_file_mmap(struct file *file, struct vm_area_struct *vma)
@@ -420,7 +442,7 @@ static int tvm_file_mmap(struct file *file, struct vm_area_struct *vma)
 
 	vm_flags_set(vma, VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP);
 	vma->vm_private_data = buf;
-	vma->vm_ops = READ_ONCE(buf->plain) ? &tvm_plain_ops : &tvm_vm_ops;
+	vma->vm_ops = tvm_ops[READ_ONCE(buf->methods)];
 	tvm_open(vma);
 	return 0;
 }
@@ -438,6 +460,7 @@ static int tvm_file_open(struct inode *inode, struct file *file)
 	mutex_init(&buf->lock);
 	spin_lock_init(&buf->users_lock);
 	INIT_LIST_HEAD(&buf->users);
+	buf->methods = TVM_MIGRATE | TVM_GET_NODE;
 	file->private_data = buf;
 	file->f_mapping = &buf->mapping;
 	return 0;
@@ -461,8 +484,10 @@ static long tvm_file_ioctl(struct file *file, unsigned int cmd, unsigned long ar
 	struct tvm_buffer *buf = file->private_data;
 	struct tvm_range range;
 
-	if (cmd == TVM_PLAIN) {
-		WRITE_ONCE(buf->plain, true);
+	if (cmd == TVM_METHODS) {
+		if (arg >= ARRAY_SIZE(tvm_ops))
+			return -EINVAL;
+		WRITE_ONCE(buf->methods, arg);
 		return 0;
 	}
 	if (cmd != TVM_PIN && cmd != TVM_UNPIN)

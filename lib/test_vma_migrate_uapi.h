@@ -27,7 +27,12 @@ struct tvm_range {
 #define TVM_PIN		_IOW('V', 0x80, struct tvm_range)
 /* It does so no more. */
 #define TVM_UNPIN	_IOW('V', 0x81, struct tvm_range)
-/* What is mapped from now on has no method to move it, nor to ask for it. */
-#define TVM_PLAIN	_IO('V', 0x82)
+/*
+ * What is mapped from now on has the methods in the argument, and no other: to move
+ * it, and to ask where it is.
+ */
+#define TVM_METHODS	_IO('V', 0x82)
+#define TVM_MIGRATE	1
+#define TVM_GET_NODE	2
 
 #endif /* _LIB_TEST_VMA_MIGRATE_UAPI_H */

@@ -104,6 +104,9 @@ static void mbind_shared(const void *arg)
 	mig_holder(NULL, NULL);
 	mig_expect_errno(mig_mbind(mem, 64 * KB, MIG_MPOL_BIND, BIT_OF(MIG_B),
 				   MIG_MF_MOVE), 0);
+	/* To leave it is no failure. */
+	mig_expect_errno(mig_mbind(mem, 64 * KB, MIG_MPOL_BIND, BIT_OF(MIG_B),
+				   MIG_MF_MOVE | MIG_MF_STRICT), 0);
 	mig_expect_on(mem, 64 * KB, MIG_A);
 	mig_expect_errno(mig_mbind(mem, 64 * KB, MIG_MPOL_BIND, BIT_OF(MIG_B),
 				   MIG_MF_MOVE_ALL), 0);

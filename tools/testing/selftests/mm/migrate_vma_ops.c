@@ -780,34 +780,126 @@ static void private_refused(const void *arg)
 	end_memory(&m);
 }
 
+/*
+ * VMAs without the methods, or one of them
+ */
+
+/* Have it mapped anew, by a VMA with these methods. */
+static void map_again(struct memory *m, unsigned long methods)
+{
+	mig_check(!ioctl(m->fd, TVM_METHODS, methods), "TVM_METHODS: %m");
+	munmap(m->mem, m->len);
+	m->mem = mig_map(m->len, PROT_READ | PROT_WRITE, MAP_SHARED, m->fd);
+}
+
+/* What move_pages(2) says of a page that it has nobody to move by. */
+static void expect_not_movable(char *page)
+{
+	int node = MIG_B, status = -ENOMSG;
+	void *addr = page;
+
+	expect_long("move_pages", mig_move_pages(0, 1, &addr, &node, &status,
+						 MIG_MF_MOVE), 0);
+	expect_long("status", status, -EFAULT);
+}
+
+static void expect_not_in_numa_maps(const struct memory *m)
+{
+	char line[512];
+
+	read_numa_maps(m->mem, line, sizeof(line));
+	mig_check(!strstr(line, " N"), "memory that mm does not know: %s", line);
+}
+
 /* A PFN mapping whose VMA has no method: what Linux has always said of it. */
 static void without_method(const void *arg)
 {
-	struct memory m = new_memory(4);
-	int node = MIG_B, status = -ENOMSG;
-	char line[512];
-	void *page;
+	struct memory m = memory_on(4, MIG_A);
 
-	place(&m, 0, 4, MIG_A);
-	mig_check(!ioctl(m.fd, TVM_PLAIN), "TVM_PLAIN: %m");
-	munmap(m.mem, m.len);
-	m.mem = mig_map(m.len, PROT_READ | PROT_WRITE, MAP_SHARED, m.fd);
+	map_again(&m, 0);
 	mig_fill(m.mem, m.len, 1);
-
-	page = m.mem;
-	expect_long("move_pages", mig_move_pages(0, 1, &page, &node, &status,
-						 MIG_MF_MOVE), 0);
-	expect_long("status", status, -EFAULT);
-	expect_long("status", mig_node_of(page), -ENOENT);
-	expect_long("get_mempolicy", node_by_policy(page), -EFAULT);
+	expect_not_movable(m.mem);
+	expect_long("query", mig_node_of(m.mem), -ENOENT);
+	expect_long("get_mempolicy", node_by_policy(m.mem), -EFAULT);
 	expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
 			       MIG_MF_MOVE | MIG_MF_STRICT), 0);
 	expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
 			       MIG_MF_STRICT), 0);
 	expect_long("migrate_pages", by_migrate_pages(&m, MIG_B, 0), 0);
-	read_numa_maps(m.mem, line, sizeof(line));
-	mig_check(!strstr(line, " N"), "memory that mm does not know: %s", line);
-	expect_contents(&m);
+	expect_not_in_numa_maps(&m);
+	map_again(&m, TVM_MIGRATE | TVM_GET_NODE);
+	expect_moved(&m, MIG_A);
+	end_memory(&m);
+}
+
+/* A VMA that moves its memory, but does not say where it is, is believed. */
+static void without_get_node(const void *arg)
+{
+	const struct way *way = arg;
+	struct memory m = memory_on(PAGES, MIG_A);
+	long moved = counter("moved"), asked = nr_hits("query");
+
+	map_again(&m, TVM_MIGRATE);
+	expect_long("query", mig_node_of(m.mem), -ENOENT);
+	expect_long("get_mempolicy", node_by_policy(m.mem), -EFAULT);
+	expect_not_in_numa_maps(&m);
+	expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
+			       MIG_MF_STRICT), 0);
+	expect_long("moved", counter("moved") - moved, 0);
+
+	set_knob("begin", "error", ENXIO);
+	expect_long(way->name, way->move(&m, MIG_B, MIG_MF_MOVE), -ENXIO);
+	set_knob("begin", "error", 0);
+	expect_long(way->name, way->move(&m, MIG_B, MIG_MF_MOVE), 0);
+	expect_long("moved", counter("moved") - moved, PAGES);
+	/* It moves what it is asked to, and is not asked whether it has. */
+	expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
+			       MIG_MF_STRICT | MIG_MF_MOVE_ALL), 0);
+	expect_long("queries", nr_hits("query") - asked, 0);
+
+	map_again(&m, TVM_MIGRATE | TVM_GET_NODE);
+	expect_moved(&m, MIG_B);
+	end_memory(&m);
+}
+
+/*
+ * A VMA that says where its memory is, but does not move it: that is an error for
+ * those who are strict, who have all the rest moved. That rest is behind it.
+ */
+static void without_migrate(const void *arg)
+{
+	const int move = MIG_MF_MOVE, all = MIG_MF_MOVE_ALL, strict = MIG_MF_STRICT;
+	struct memory m = memory_on(FEW, MIG_A);
+	char *area = mig_anon_on(2 * m.len, MIG_A), *rest = area + m.len;
+	long begun = nr_hits("begin");
+
+	mig_check(!ioctl(m.fd, TVM_METHODS, TVM_GET_NODE), "TVM_METHODS: %m");
+	munmap(m.mem, m.len);
+	m.mem = mmap(area, m.len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+		     m.fd, 0);
+	mig_check(m.mem == area, "mmap: %m");
+
+	expect_not_movable(m.mem);
+	expect_long("get_mempolicy", node_by_policy(m.mem), MIG_A);
+	expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_A),
+			       strict | move), 0);
+	expect_errno(mig_mbind(area, 2 * m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
+			       strict), EIO);
+	expect_on(rest, m.len, MIG_A);
+	expect_errno(mig_mbind(area, 2 * m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
+			       strict | move), EIO);
+	expect_on(rest, m.len, MIG_B);
+	expect_errno(mig_mbind(area, 2 * m.len, MIG_MPOL_BIND, BIT_OF(MIG_A),
+			       move), 0);
+	expect_on(rest, m.len, MIG_A);
+	expect_errno(mig_mbind(area, 2 * m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
+			       strict | all), EIO);
+	expect_on(rest, m.len, MIG_B);
+	expect_long("migrate_pages", by_migrate_pages(&m, MIG_B, 0), 0);
+
+	expect_long("moves begun", nr_hits("begin") - begun, 0);
+	mig_check(mig_verify(area, 2 * m.len, 1) == 2 * m.len, "contents changed");
+	expect_moved(&m, MIG_A);
 	end_memory(&m);
 }
 
@@ -836,19 +928,30 @@ static pid_t fork_checker(const struct memory *m, int *go)
 	return pid;
 }
 
-/* With MPOL_MF_MOVE it stays, which is no error but of the page. */
+/*
+ * With MPOL_MF_MOVE it stays, which is no error but of the page. Nor is it for
+ * mbind(2) with MPOL_MF_STRICT, which has folios next to it that are shared as well.
+ */
 static void shared(const void *arg)
 {
 	struct memory m = memory_on(PAGES, MIG_A);
+	struct memory folios = { .mem = mig_anon_on(m.len, MIG_A), .len = m.len };
 	int go;
 	pid_t pid = fork_checker(&m, &go);
 
 	expect_long("move_pages", by_move_pages(&m, MIG_B, MIG_MF_MOVE), -EACCES);
 	expect_long("mbind", by_mbind(&m, MIG_B, MIG_MF_MOVE), 0);
 	expect_on(m.mem, m.len, MIG_A);
+	expect_long("folios", by_mbind(&folios, MIG_B, MIG_MF_STRICT | MIG_MF_MOVE), 0);
+	expect_long("mbind", by_mbind(&m, MIG_B, MIG_MF_STRICT | MIG_MF_MOVE), 0);
+	expect_on(folios.mem, m.len, MIG_A);
+	expect_on(m.mem, m.len, MIG_A);
+	/* But it is where it should not be. */
+	expect_long("folios", by_mbind(&folios, MIG_B, MIG_MF_STRICT), -EIO);
+	expect_long("mbind", by_mbind(&m, MIG_B, MIG_MF_STRICT), -EIO);
 	expect_long("move_pages", by_move_pages(&m, MIG_B, MIG_MF_MOVE_ALL), 0);
 	expect_on(m.mem, m.len, MIG_B);
-	expect_long("mbind", by_mbind(&m, MIG_A, MIG_MF_MOVE_ALL), 0);
+	expect_long("mbind", by_mbind(&m, MIG_A, MIG_MF_STRICT | MIG_MF_MOVE_ALL), 0);
 	expect_on(m.mem, m.len, MIG_A);
 	expect_long("migrate_pages", by_migrate_pages(&m, MIG_B, 0), 0);
 	expect_moved(&m, MIG_B);
@@ -1437,7 +1540,11 @@ static const struct mig_case cases[] = {
 	{ "pinned: migrate_pages", page_pinned, &ways[2] },
 	{ "fault fails", fault_fails },
 	{ "private mapping", private_refused },
-	{ "VMA without the method", without_method },
+	{ "VMA without the methods", without_method },
+	{ "VMA without get_node: move_pages", without_get_node, &ways[0] },
+	{ "VMA without get_node: mbind", without_get_node, &ways[1] },
+	{ "VMA without get_node: migrate_pages", without_get_node, &ways[2] },
+	{ "VMA without migrate", without_migrate },
 	{ "shared", shared },
 	{ "another process", other_process },
 	{ "unprivileged", unprivileged },
