@@ -32,6 +32,7 @@
 #define DEVICE		"/dev/test_vma_migrate"
 #define KNOBS		"/sys/kernel/debug/test_vma_migrate"
 #define CGROUP		"/sys/fs/cgroup"
+#define CPUSET		CGROUP "/migrate_vma"
 #define PAGES		100	/* more than the driver moves at a time, and no multiple */
 #define BATCH		32	/* so many it does move at a time */
 #define FEW		8
@@ -42,7 +43,7 @@
 #define SOME_UID	12345
 #define WRITERS		3
 #define READERS		2
-#define RUN_SECONDS	4
+#define RUN_SECONDS	3
 
 /**
  * struct memory - what a case works on
@@ -210,6 +211,124 @@ static void expect_good_end(pid_t pid)
 }
 
 /*
+ * Cpusets
+ */
+
+static void write_in(const char *dir, const char *file, const char *text)
+{
+	char path[256];
+	int err;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, file);
+	err = mig_write(path, text);
+	mig_check(!err, "cannot write %s to %s: %s", text, path, strerror(-err));
+}
+
+static void write_number_in(const char *dir, const char *file, long number)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%ld", number);
+	write_in(dir, file, text);
+}
+
+static void new_group(const char *dir)
+{
+	mig_on_end_rmdir(dir);
+	mig_check(!mkdir(dir, 0755) || errno == EEXIST, "%s: %m", dir);
+}
+
+static void need_cpuset_v2(void)
+{
+	int err = mig_write(CGROUP "/cgroup.subtree_control", "+cpuset");
+
+	if (err)
+		mig_skip("no cpusets of version 2 at " CGROUP ": %s", strerror(-err));
+}
+
+/* Which CPUs and nodes there are, in the root of a hierarchy of version 1. */
+static void copy_from_root(const char *root, const char *dir, const char *file)
+{
+	char path[256], text[128];
+
+	snprintf(path, sizeof(path), "%s/%s", root, file);
+	mig_check(mig_read(path, text, sizeof(text)) > 0, "%s cannot be read", path);
+	write_in(dir, file, text);
+}
+
+/* A kernel with cpusets of version 1 has a file system of that name. */
+static bool knows_cpuset_v1(void)
+{
+	char text[2048];
+
+	return mig_read("/proc/filesystems", text, sizeof(text)) > 0 &&
+	       strstr(text, "\tcpuset\n");
+}
+
+/*
+ * The controller is in one hierarchy at a time. What has been in version 2 may take
+ * a moment to be gone from there.
+ */
+static void mount_cpuset_v1(const char *root)
+{
+	double end = mig_seconds() + 10;
+	int err;
+
+	if (!knows_cpuset_v1())
+		mig_skip("this kernel has no cpusets of version 1");
+	err = mig_write(CGROUP "/cgroup.subtree_control", "-cpuset");
+	if (err && err != -ENOENT)
+		mig_skip("others have cpusets at " CGROUP ": %s", strerror(-err));
+	while (mount("none", root, "cgroup", 0, "cpuset")) {
+		mig_check(mig_seconds() < end, "no cpusets of version 1: %m");
+		usleep(50000);
+	}
+}
+
+/* Have a process enter CPUSET, which is of version 2 and may use these nodes. */
+static void put_in_cpuset(pid_t pid, const char *mems)
+{
+	need_cpuset_v2();
+	new_group(CPUSET);
+	write_in(CPUSET, "cpuset.mems", mems);
+	write_number_in(CPUSET, "cgroup.procs", pid);
+}
+
+static void enter_v2(char *dir, size_t size, const char *mems)
+{
+	put_in_cpuset(getpid(), mems);
+	snprintf(dir, size, "%s", CPUSET);
+}
+
+/* The same in one of version 1, where memory only follows if that is wanted. */
+static void enter_v1(char *dir, size_t size, const char *mems)
+{
+	char root[] = "/tmp/migrate_vma.XXXXXX";
+
+	mig_check(mkdtemp(root), "mkdtemp: %m");
+	mig_on_end_rmdir(root);
+	mount_cpuset_v1(root);
+	mig_on_end_umount(root);
+	snprintf(dir, size, "%s/group", root);
+	new_group(dir);
+	copy_from_root(root, dir, "cpuset.cpus");
+	write_in(dir, "cpuset.mems", mems);
+	write_number_in(dir, "cgroup.procs", getpid());
+}
+
+/* Nodes, as the files of a cpuset name them. */
+static const char *list_of(int nr, const int *nodes)
+{
+	static char text[64];
+	int i, len = 0;
+
+	for (i = 0; i < nr; i++)
+		len += snprintf(text + len, sizeof(text) - len, "%s%d",
+				i ? "," : "", nodes[i]);
+	return text;
+}
+
+/*
  * Each way to move all of it to a node. They return what the system call did,
  * move_pages(2) the status of the first page that is not on the node.
  */
@@ -225,7 +344,7 @@ static long by_move_pages(const struct memory *m, int node, int flags)
 		return -errno;
 	for (i = 0; i < m->len / mig_psize; i++) {
 		if (status[i] != node)
-			return status[i];
+			return status[i] < 0 ? status[i] : -EAGAIN;
 	}
 	return ret;
 }
@@ -249,9 +368,36 @@ static long by_migrate_pages(const struct memory *m, int node, int flags)
 	return ret < 0 ? -errno : 0;
 }
 
+/* In CPUSET. A write returns when the kworker that it starts has done the work. */
+static long by_cpuset(const struct memory *m, int node, int flags)
+{
+	size_t i;
+	int got;
+
+	write_number_in(CPUSET, "cpuset.mems", node);
+	for (i = 0; i < m->len / mig_psize; i++) {
+		got = mig_node_of(m->mem + i * mig_psize);
+		if (got != node)
+			return got < 0 ? got : -EAGAIN;
+	}
+	return 0;
+}
+
+static void enter_cpuset(void)
+{
+	put_in_cpuset(getpid(), list_of(1, &MIG_A));
+}
+
+/**
+ * struct way - a way to move memory
+ * @name: what it is called
+ * @move: does it
+ * @prepare: what it needs before there is memory, or NULL
+ */
 struct way {
 	const char *name;
 	long (*move)(const struct memory *m, int node, int flags);
+	void (*prepare)(void);
 };
 
 static const struct way ways[] = {
@@ -260,12 +406,23 @@ static const struct way ways[] = {
 	{ "migrate_pages", by_migrate_pages },
 };
 
+static const struct way cpuset = { "cpuset", by_cpuset, enter_cpuset };
+
+static void prepare(const struct way *way)
+{
+	if (way->prepare)
+		way->prepare();
+}
+
 static void there_and_back(const void *arg)
 {
 	const struct way *way = arg;
-	struct memory m = memory_on(PAGES, MIG_A);
-	long moved = counter("moved");
+	struct memory m;
+	long moved;
 
+	prepare(way);
+	m = memory_on(PAGES, MIG_A);
+	moved = counter("moved");
 	expect_on(m.mem, m.len, MIG_A);
 	expect_long(way->name, way->move(&m, MIG_B, MIG_MF_MOVE), 0);
 	expect_moved(&m, MIG_B);
@@ -963,31 +1120,41 @@ static void shared(const void *arg)
 	end_memory(&m);
 }
 
+/* move_pages(2) of at most BATCH pages that another process has at @mem. */
+static long move_other(pid_t pid, char *mem, size_t nr, int node, int *status)
+{
+	void *pages[BATCH] = {};
+	int nodes[BATCH] = {};
+	size_t i;
+
+	for (i = 0; i < nr; i++) {
+		pages[i] = mem + i * mig_psize;
+		nodes[i] = node;
+		status[i] = -ENOMSG;
+	}
+	return mig_move_pages(pid, nr, pages, nodes, status, MIG_MF_MOVE);
+}
+
 /* One who does not map the memory has it moved: it is not shared with them. */
 static void other_process(const void *arg)
 {
 	struct memory m = memory_on(FEW, MIG_A);
-	int nodes[FEW], status[FEW], go;
-	void *pages[FEW];
+	char *mem = m.mem;
+	int status[FEW], go;
 	pid_t pid = fork_checker(&m, &go);
 	size_t i;
 
-	for (i = 0; i < FEW; i++) {
-		pages[i] = m.mem + i * mig_psize;
-		nodes[i] = MIG_B;
-	}
 	munmap(m.mem, m.len);
 	m.mem = NULL;
-	expect_long("move_pages", mig_move_pages(pid, FEW, pages, nodes, status,
-						 MIG_MF_MOVE), 0);
+	expect_long("move_pages", move_other(pid, mem, FEW, MIG_B, status), 0);
 	for (i = 0; i < FEW; i++) {
 		expect_long("status", status[i], MIG_B);
-		expect_long("node", mig_node_of_in(pid, pages[i]), MIG_B);
+		expect_long("node", mig_node_of_in(pid, mem + i * mig_psize), MIG_B);
 	}
 	mig_check(mig_migrate_pages(pid, BIT_OF(MIG_B), BIT_OF(MIG_A)) >= 0,
 		  "migrate_pages: %m");
 	for (i = 0; i < FEW; i++)
-		expect_long("node", mig_node_of_in(pid, pages[i]), MIG_A);
+		expect_long("node", mig_node_of_in(pid, mem + i * mig_psize), MIG_A);
 	close(go);
 	expect_good_end(pid);
 	end_memory(&m);
@@ -1085,29 +1252,32 @@ static void *read_all(void *arg)
 	return NULL;
 }
 
-/* There and back at least, which takes longer than that if the steps are slow. */
-static void move_around(const struct memory *m, double seconds)
+/*
+ * By one of so many ways after the other. There and back at least, which takes longer
+ * than that if the steps are slow.
+ */
+static void move_around(const struct memory *m, const struct way *way, size_t nr)
 {
-	double end = mig_seconds() + seconds;
-	size_t round, way;
+	double end = mig_seconds() + RUN_SECONDS;
+	size_t round;
 
 	for (round = 0; round < 2 || mig_seconds() < end; round++) {
-		way = round % ARRAY_SIZE(ways);
-		expect_long(ways[way].name,
-			    ways[way].move(m, round % 2 ? MIG_A : MIG_B, MIG_MF_MOVE_ALL),
-			    0);
+		expect_long(way[round % nr].name,
+			    way[round % nr].move(m, round % 2 ? MIG_A : MIG_B,
+						 MIG_MF_MOVE_ALL), 0);
 	}
 }
 
-/* Writers, readers, and a driver that takes its time where it matters. */
-static void written_while_moved(const void *arg)
+/* Writers, readers, and a driver that may take its time at a step. */
+static void write_while_moved(const struct way *way, size_t nr, const char *step)
 {
-	const char *step = arg;
-	struct memory m = new_memory(PAGES);
 	struct work work[WRITERS + READERS] = {};
 	pthread_t threads[WRITERS + READERS];
+	struct memory m;
 	int i;
 
+	prepare(way);
+	m = new_memory(PAGES);
 	place(&m, 0, PAGES, MIG_A);
 	if (step)
 		set_knob(step, "sleep_ms", 2);
@@ -1118,12 +1288,22 @@ static void written_while_moved(const void *arg)
 					  i < WRITERS ? write_all : read_all, &work[i]),
 			  "no thread");
 	}
-	move_around(&m, RUN_SECONDS);
+	move_around(&m, way, nr);
 	for (i = 0; i < WRITERS + READERS; i++)
 		work[i].stop = true;
 	for (i = 0; i < WRITERS + READERS; i++)
 		pthread_join(threads[i], NULL);
 	end_memory(&m);
+}
+
+static void written_while_moved(const void *arg)
+{
+	write_while_moved(ways, ARRAY_SIZE(ways), arg);
+}
+
+static void written_in_cpuset(const void *arg)
+{
+	write_while_moved(&cpuset, 1, arg);
 }
 
 /* The same with the writers in other processes. */
@@ -1146,7 +1326,7 @@ static void written_by_others(const void *arg)
 			_exit(0);
 		}
 	}
-	move_around(&m, RUN_SECONDS);
+	move_around(&m, ways, ARRAY_SIZE(ways));
 	for (i = 0; i < WRITERS; i++)
 		work[i].stop = true;
 	for (i = 0; i < WRITERS; i++)
@@ -1192,10 +1372,12 @@ static long end_move(struct mover *mover)
 /* A child that is born in the middle has the same memory. */
 static void fork_while_moved(const void *arg)
 {
-	struct memory m = memory_on(FEW, MIG_A);
 	struct mover mover;
+	struct memory m;
 	pid_t pid;
 
+	prepare(arg);
+	m = memory_on(FEW, MIG_A);
 	begin_move(&mover, &m, arg, "copy", 200);
 	pid = fork();
 	mig_check(pid >= 0, "fork: %m");
@@ -1213,24 +1395,70 @@ static void fork_while_moved(const void *arg)
 
 static void munmap_while_moved(const void *arg)
 {
-	struct memory m = memory_on(FEW, MIG_A);
 	struct mover mover;
+	struct memory m;
 	long ret;
 
+	prepare(arg);
+	m = memory_on(FEW, MIG_A);
 	begin_move(&mover, &m, arg, "copy", 200);
 	mig_check(!munmap(m.mem, m.len), "munmap: %m");
 	ret = end_move(&mover);
-	/* What move_pages(2) had still to look at is gone. */
+	/* What move_pages(2), or by_cpuset(), had still to look at is gone. */
 	mig_check(!ret || ret == -EFAULT, "the move gives %ld", ret);
 	m.mem = NULL;
 	end_memory(&m);
 }
 
-/* The owner ends while somebody else moves its memory. */
+/**
+ * struct other_way - a way to move the memory of another process
+ * @move: moves what it has, at this address, from MIG_A to MIG_B
+ * @prepare: what has to be done with the process before, or NULL
+ */
+struct other_way {
+	void (*move)(pid_t pid, char *mem, size_t nr);
+	void (*prepare)(pid_t pid);
+};
+
+static void other_by_move_pages(pid_t pid, char *mem, size_t nr)
+{
+	int status[BATCH];
+	size_t i;
+
+	expect_long("move_pages", move_other(pid, mem, nr, MIG_B, status), 0);
+	for (i = 0; i < nr; i++)
+		expect_long("status", status[i], MIG_B);
+}
+
+static void other_by_migrate_pages(pid_t pid, char *mem, size_t nr)
+{
+	mig_check(mig_migrate_pages(pid, BIT_OF(MIG_A), BIT_OF(MIG_B)) >= 0,
+		  "migrate_pages: %m");
+}
+
+static void other_in_cpuset(pid_t pid)
+{
+	put_in_cpuset(pid, list_of(1, &MIG_A));
+}
+
+static void other_by_cpuset(pid_t pid, char *mem, size_t nr)
+{
+	write_number_in(CPUSET, "cpuset.mems", MIG_B);
+}
+
+static const struct other_way other_ways[] = {
+	{ other_by_move_pages },
+	{ other_by_migrate_pages },
+	{ other_by_cpuset, other_in_cpuset },
+};
+
+/* The owner ends while somebody else moves its memory, which takes long only then. */
 static void exit_while_moved(const void *arg)
 {
-	struct memory m = new_memory(BATCH);
 	long before, start = counter("moved");
+	const struct other_way *way = arg;
+	struct memory m = new_memory(BATCH);
+	char *mem = m.mem;
 	pid_t pid, mover;
 	int go;
 
@@ -1239,19 +1467,21 @@ static void exit_while_moved(const void *arg)
 	pid = fork_checker(&m, &go);
 	munmap(m.mem, m.len);
 	m.mem = NULL;
+	if (way->prepare)
+		way->prepare(pid);
 	before = nr_hits("copy");
 	set_knob("copy", "sleep_ms", 500);
 	mover = fork();
 	mig_check(mover >= 0, "fork: %m");
 	if (!mover) {
 		close(go);
-		mig_check(mig_migrate_pages(pid, BIT_OF(MIG_A), BIT_OF(MIG_B)) >= 0,
-			  "migrate_pages: %m");
+		way->move(pid, mem, BATCH);
 		_exit(0);
 	}
 	wait_for_hit("copy", before);
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
+	set_knob("copy", "sleep_ms", 0);
 	close(go);
 	expect_good_end(mover);
 	expect_long("moved", counter("moved") - start, BATCH);
@@ -1316,99 +1546,63 @@ static void mover_signalled(const void *arg)
 }
 
 /*
- * Cpusets
+ * Cpusets: what else there is to see
  */
 
-static void write_in(const char *dir, const char *file, const char *text)
+/* A process that enters another one takes its memory along. */
+static void cpuset_entered(const void *arg)
 {
-	char path[256];
-	int err;
-
-	snprintf(path, sizeof(path), "%s/%s", dir, file);
-	err = mig_write(path, text);
-	mig_check(!err, "cannot write %s to %s: %s", text, path, strerror(-err));
-}
-
-static void write_number_in(const char *dir, const char *file, long number)
-{
-	char text[32];
-
-	snprintf(text, sizeof(text), "%ld", number);
-	write_in(dir, file, text);
-}
-
-static void new_group(const char *dir)
-{
-	mig_on_end_rmdir(dir);
-	mig_check(!mkdir(dir, 0755) || errno == EEXIST, "%s: %m", dir);
-}
-
-static void need_cpuset_v2(void)
-{
-	int err = mig_write(CGROUP "/cgroup.subtree_control", "+cpuset");
-
-	if (err)
-		mig_skip("no cpusets of version 2 at " CGROUP ": %s", strerror(-err));
-}
-
-/* The work may be done after the write; wait until it is. */
-static void wait_moved(const struct memory *m, int node)
-{
-	double end = mig_seconds() + 10;
-
-	while (mig_count_on(m->mem, m->len, node) < m->len / mig_psize &&
-	       mig_seconds() < end)
-		usleep(20000);
-	expect_moved(m, node);
-}
-
-static void cpuset_v2(const void *arg)
-{
-	const char *dir = CGROUP "/migrate_vma", *other = CGROUP "/migrate_vma2";
+	const char *other = CGROUP "/migrate_vma2";
 	struct memory m;
 
-	need_cpuset_v2();
-	new_group(dir);
+	enter_cpuset();
 	new_group(other);
-	write_number_in(dir, "cpuset.mems", MIG_A);
-	write_number_in(other, "cpuset.mems", MIG_A);
-	write_number_in(dir, "cgroup.procs", getpid());
+	write_number_in(other, "cpuset.mems", MIG_B);
 	m = new_memory(PAGES);
 	mig_fill(m.mem, m.len, 1);
 	expect_on(m.mem, m.len, MIG_A);
-	write_number_in(dir, "cpuset.mems", MIG_B);
-	wait_moved(&m, MIG_B);
 	write_number_in(other, "cgroup.procs", getpid());
-	wait_moved(&m, MIG_A);
+	expect_moved(&m, MIG_B);
 	end_memory(&m);
 }
+
+/**
+ * struct version - a version of cpusets
+ * @enter: makes one with these nodes, and enters it
+ * @follows: its file that says whether memory follows, or NULL if it always does
+ */
+struct version {
+	void (*enter)(char *dir, size_t size, const char *mems);
+	const char *follows;
+};
+
+static const struct version versions[] = {
+	{ enter_v1, "cpuset.memory_migrate" },
+	{ enter_v2 },
+};
 
 /* Each node's memory goes to a node of its own, and moves once. */
 static void cpuset_placement(const void *arg)
 {
-	const char *dir = CGROUP "/migrate_vma";
-	double end = mig_seconds() + 10;
-	char text[32];
+	const struct version *version = arg;
+	long moved = counter("moved");
 	struct memory m;
+	char dir[64];
 	size_t i;
 
 	need_nodes(3);
-	need_cpuset_v2();
-	new_group(dir);
-	snprintf(text, sizeof(text), "%d,%d", MIG_A, MIG_B);
-	write_in(dir, "cpuset.mems", text);
-	write_number_in(dir, "cgroup.procs", getpid());
-	m = new_memory(FEW);
-	for (i = 0; i < FEW; i++)
+	version->enter(dir, sizeof(dir), list_of(2, mig_nodes));
+	if (version->follows)
+		write_number_in(dir, version->follows, 1);
+	m = new_memory(PAGES);
+	for (i = 0; i < PAGES; i++)
 		place(&m, i, 1, mig_nodes[i % 2]);
 	mig_fill(m.mem, m.len, 1);
-	snprintf(text, sizeof(text), "%d,%d", MIG_B, mig_nodes[2]);
-	write_in(dir, "cpuset.mems", text);
-	while (mig_node_of(m.mem) != MIG_B && mig_seconds() < end)
-		usleep(20000);
-	for (i = 0; i < FEW; i++)
+	write_in(dir, "cpuset.mems", list_of(2, mig_nodes + 1));
+	for (i = 0; i < PAGES; i++)
 		expect_long("node", mig_node_of(m.mem + i * mig_psize),
 			    mig_nodes[i % 2 + 1]);
+	expect_long("moved", counter("moved") - moved, PAGES);
 	expect_contents(&m);
 	end_memory(&m);
 }
@@ -1416,89 +1610,38 @@ static void cpuset_placement(const void *arg)
 /* An error of the driver reaches nobody, and does no harm. */
 static void cpuset_fails(const void *arg)
 {
-	const char *dir = CGROUP "/migrate_vma";
 	struct memory m;
 	long before;
 
-	need_cpuset_v2();
-	new_group(dir);
-	write_number_in(dir, "cpuset.mems", MIG_A);
-	write_number_in(dir, "cgroup.procs", getpid());
+	enter_cpuset();
 	m = new_memory(8);
 	mig_fill(m.mem, m.len, 1);
 	before = nr_hits("begin");
 	set_knob("begin", "error", EIO);
-	write_number_in(dir, "cpuset.mems", MIG_B);
+	write_number_in(CPUSET, "cpuset.mems", MIG_B);
 	wait_for_hit("begin", before);
 	expect_on(m.mem, m.len, MIG_A);
 	expect_contents(&m);
 	end_memory(&m);
 }
 
-/* Which CPUs and nodes there are, in the root of a hierarchy of version 1. */
-static void copy_from_root(const char *root, const char *dir, const char *file)
-{
-	char path[256], text[128];
-
-	snprintf(path, sizeof(path), "%s/%s", root, file);
-	mig_check(mig_read(path, text, sizeof(text)) > 0, "%s cannot be read", path);
-	write_in(dir, file, text);
-}
-
-/* A kernel with cpusets of version 1 has a file system of that name. */
-static bool knows_cpuset_v1(void)
-{
-	char text[2048];
-
-	return mig_read("/proc/filesystems", text, sizeof(text)) > 0 &&
-	       strstr(text, "\tcpuset\n");
-}
-
-/*
- * The controller is in one hierarchy at a time. What has been in version 2 may take
- * a moment to be gone from there.
- */
-static void mount_cpuset_v1(const char *root)
-{
-	double end = mig_seconds() + 10;
-	int err;
-
-	if (!knows_cpuset_v1())
-		mig_skip("this kernel has no cpusets of version 1");
-	err = mig_write(CGROUP "/cgroup.subtree_control", "-cpuset");
-	if (err && err != -ENOENT)
-		mig_skip("others have cpusets at " CGROUP ": %s", strerror(-err));
-	while (mount("none", root, "cgroup", 0, "cpuset")) {
-		mig_check(mig_seconds() < end, "no cpusets of version 1: %m");
-		usleep(50000);
-	}
-}
-
+/* Memory follows only if that is wanted. */
 static void cpuset_v1(const void *arg)
 {
-	char root[] = "/tmp/migrate_vma.XXXXXX", dir[64];
 	struct memory m;
+	char dir[64];
 
-	mig_check(mkdtemp(root), "mkdtemp: %m");
-	mig_on_end_rmdir(root);
-	mount_cpuset_v1(root);
-	mig_on_end_umount(root);
-	snprintf(dir, sizeof(dir), "%s/group", root);
-	new_group(dir);
-	copy_from_root(root, dir, "cpuset.cpus");
-	write_number_in(dir, "cpuset.mems", MIG_A);
-	write_number_in(dir, "cgroup.procs", getpid());
+	enter_v1(dir, sizeof(dir), list_of(1, &MIG_A));
 	m = new_memory(PAGES);
 	mig_fill(m.mem, m.len, 1);
 	expect_on(m.mem, m.len, MIG_A);
 
-	/* Memory follows only if that is wanted. */
 	write_number_in(dir, "cpuset.mems", MIG_B);
 	expect_on(m.mem, m.len, MIG_A);
 	write_number_in(dir, "cpuset.mems", MIG_A);
 	write_number_in(dir, "cpuset.memory_migrate", 1);
 	write_number_in(dir, "cpuset.mems", MIG_B);
-	wait_moved(&m, MIG_B);
+	expect_moved(&m, MIG_B);
 	end_memory(&m);
 }
 
@@ -1511,6 +1654,7 @@ static const struct mig_case cases[] = {
 	{ "there and back: move_pages", there_and_back, &ways[0] },
 	{ "there and back: mbind", there_and_back, &ways[1] },
 	{ "there and back: migrate_pages", there_and_back, &ways[2] },
+	{ "there and back: cpuset", there_and_back, &cpuset },
 	{ "query", query },
 	{ "query fails", query_fails },
 	{ "get_mempolicy", get_mempolicy_node },
@@ -1553,23 +1697,31 @@ static const struct mig_case cases[] = {
 	{ "written while moved: slow unmap", written_while_moved, "unmap" },
 	{ "written while moved: slow copy", written_while_moved, "copy" },
 	{ "written while moved: slow replace", written_while_moved, "replace" },
+	{ "written while moved: cpuset", written_in_cpuset },
+	{ "written while moved: cpuset, slow copy", written_in_cpuset, "copy" },
 	{ "written by others", written_by_others },
 	{ "fork while moved: move_pages", fork_while_moved, &ways[0] },
 	{ "fork while moved: mbind", fork_while_moved, &ways[1] },
 	{ "fork while moved: migrate_pages", fork_while_moved, &ways[2] },
+	{ "fork while moved: cpuset", fork_while_moved, &cpuset },
 	{ "munmap while moved: move_pages", munmap_while_moved, &ways[0] },
 	{ "munmap while moved: mbind", munmap_while_moved, &ways[1] },
 	{ "munmap while moved: migrate_pages", munmap_while_moved, &ways[2] },
-	{ "exit while moved", exit_while_moved },
+	{ "munmap while moved: cpuset", munmap_while_moved, &cpuset },
+	{ "exit while moved: move_pages", exit_while_moved, &other_ways[0] },
+	{ "exit while moved: migrate_pages", exit_while_moved, &other_ways[1] },
+	{ "exit while moved: cpuset", exit_while_moved, &other_ways[2] },
 	{ "mover killed: move_pages", mover_killed, &ways[0] },
 	{ "mover killed: mbind", mover_killed, &ways[1] },
 	{ "mover killed: migrate_pages", mover_killed, &ways[2] },
 	{ "mover signalled: move_pages", mover_signalled, &ways[0] },
 	{ "mover signalled: mbind", mover_signalled, &ways[1] },
 	{ "mover signalled: migrate_pages", mover_signalled, &ways[2] },
-	{ "cpuset: v2", cpuset_v2 },
-	{ "cpuset: placement", cpuset_placement },
+	{ "cpuset: another one", cpuset_entered },
+	{ "cpuset: placement", cpuset_placement, &versions[1] },
 	{ "cpuset: driver fails", cpuset_fails },
+	/* Last, since the controller may take a moment to be back in version 2. */
+	{ "cpuset: placement, v1", cpuset_placement, &versions[0] },
 	{ "cpuset: v1", cpuset_v1 },
 };
 
