@@ -24,6 +24,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/swap.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -40,6 +41,7 @@
 #define BLOCK_DIR		"/sys/devices/system/memory"
 #define NODE_DIR		"/sys/devices/system/node"
 #define KSM_DIR			"/sys/kernel/mm/ksm"
+#define CGROUP			"/sys/fs/cgroup"
 
 #define MAX_UNDO		64
 #define MAX_BLOCKS		65536
@@ -65,6 +67,8 @@ enum undo_kind {
 	UNDO_RMDIR,
 	UNDO_UMOUNT,
 	UNDO_REMOUNT,
+	UNDO_SWAPON,
+	UNDO_SWAPOFF,
 };
 
 /**
@@ -258,6 +262,16 @@ void mig_on_end_remount(const char *path, const char *options)
 	on_end(UNDO_REMOUNT, path, options);
 }
 
+void mig_on_end_swapon(const char *path)
+{
+	on_end(UNDO_SWAPON, path, "");
+}
+
+void mig_on_end_swapoff(const char *path)
+{
+	on_end(UNDO_SWAPOFF, path, "");
+}
+
 /* Other options of the file system there, the flags of the mount stay: 0 or -1. */
 int mig_remount(const char *path, const char *options)
 {
@@ -328,6 +342,12 @@ static void undo_one(const struct undo *undo)
 		break;
 	case UNDO_REMOUNT:
 		mig_remount(undo->path, undo->text);
+		break;
+	case UNDO_SWAPON:
+		swapon(undo->path, 0);
+		break;
+	case UNDO_SWAPOFF:
+		swapoff(undo->path);
 		break;
 	}
 }
@@ -964,6 +984,27 @@ void mig_end_holder(pid_t pid)
 	waitpid(pid, NULL, 0);
 }
 
+/* Be in a control group, new or not, that has this controller. */
+void mig_enter_cgroup(char *dir, size_t size, const char *label,
+		      const char *controller)
+{
+	char path[256], text[32];
+	int err;
+
+	if (access(CGROUP "/cgroup.subtree_control", F_OK))
+		mig_skip("no cgroup2 at " CGROUP);
+	mig_write(CGROUP "/cgroup.subtree_control", controller);
+	snprintf(dir, size, CGROUP "/migrate_%s", label);
+	mig_on_end_rmdir(dir);
+	if (mkdir(dir, 0755) && errno != EEXIST)
+		mig_skip("%s: %m", dir);
+	snprintf(path, sizeof(path), "%s/cgroup.procs", dir);
+	snprintf(text, sizeof(text), "%d", getpid());
+	err = mig_write(path, text);
+	if (err)
+		mig_skip("cannot write %s to %s: %s", text, path, strerror(-err));
+}
+
 static bool dir_from_mounts(const char *type, char *dir, size_t size)
 {
 	char line[512], where[128], word[64];
@@ -1044,34 +1085,6 @@ int mig_ext4_file(char *path, size_t size)
 		mig_fail("fsync of %s: %m", path);
 	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 	return fd;
-}
-
-#define CGROUP		"/sys/fs/cgroup"
-
-/**
- * mig_cgroup - enter a new control group, until the end of the case
- * @dir: Where its path goes.
- * @size: Size of @dir.
- * @label: What to call it.
- * @controller: What it is for, with a plus sign before it.
- */
-void mig_cgroup(char *dir, size_t size, const char *label, const char *controller)
-{
-	char path[256], pid[16];
-	int err;
-
-	if (access(CGROUP "/cgroup.subtree_control", F_OK))
-		mig_skip("no cgroup2 at " CGROUP);
-	mig_write(CGROUP "/cgroup.subtree_control", controller);
-	snprintf(dir, size, CGROUP "/migrate_%s", label);
-	mig_on_end_rmdir(dir);
-	if (mkdir(dir, 0755) && errno != EEXIST)
-		mig_skip("%s: %m", dir);
-	snprintf(path, sizeof(path), "%s/cgroup.procs", dir);
-	snprintf(pid, sizeof(pid), "%d", getpid());
-	err = mig_write(path, pid);
-	if (err)
-		mig_skip("cannot enter %s: %s", dir, strerror(-err));
 }
 
 /*

@@ -142,6 +142,8 @@ void mig_on_end_unlink(const char *path);
 void mig_on_end_rmdir(const char *path);
 void mig_on_end_umount(const char *path);
 void mig_on_end_remount(const char *path, const char *options);
+void mig_on_end_swapon(const char *path);
+void mig_on_end_swapoff(const char *path);
 int mig_remount(const char *path, const char *options);
 long mig_vmstat(const char *name);
 long mig_meminfo(const char *name);
@@ -193,12 +195,13 @@ void *mig_thp_on(size_t len, size_t kb, int node);
 /* Other things that several programs need. */
 pid_t mig_holder(void (*prepare)(void *arg), void *arg);
 void mig_end_holder(pid_t pid);
+void mig_enter_cgroup(char *dir, size_t size, const char *label,
+		      const char *controller);
 bool mig_ext4_dir(char *dir, size_t size);
 bool mig_xfs_dir(char *dir, size_t size);
 int mig_new_file(const char *dir, char *path, size_t size);
 void mig_write_pattern(int fd, size_t size);
 int mig_ext4_file(char *path, size_t size);
-void mig_cgroup(char *dir, size_t size, const char *label, const char *controller);
 void mig_fs_set(const char *name, const char *text);
 int mig_fs_file(void);
 char *mig_fs_dirty(int fd, size_t len, int node);

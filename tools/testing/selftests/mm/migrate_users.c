@@ -17,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -279,7 +278,7 @@ static void cpuset_changes(const void *arg)
 {
 	char dir[128], *mem;
 
-	mig_cgroup(dir, sizeof(dir), "cpuset", "+cpuset");
+	mig_enter_cgroup(dir, sizeof(dir), "cpuset", "+cpuset");
 	set_mems(dir, MIG_A);
 	mem = mig_map(MB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	mig_fill(mem, MB, 1);
@@ -293,13 +292,13 @@ static void cpuset_entered(const void *arg)
 {
 	char from[128], to[128], *mem;
 
-	mig_cgroup(to, sizeof(to), "to", "+cpuset");
+	mig_enter_cgroup(to, sizeof(to), "to", "+cpuset");
 	set_mems(to, MIG_B);
-	mig_cgroup(from, sizeof(from), "from", "+cpuset");
+	mig_enter_cgroup(from, sizeof(from), "from", "+cpuset");
 	set_mems(from, MIG_A);
 	mem = mig_map(MB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	mig_fill(mem, MB, 1);
-	mig_cgroup(to, sizeof(to), "to", "+cpuset");
+	mig_enter_cgroup(to, sizeof(to), "to", "+cpuset");
 	wait_on(mem, MB, MIG_B, 10);
 }
 
@@ -310,7 +309,7 @@ static void cpuset_dirty(const void *arg)
 	int fd = mig_fs_file();
 	char dir[128], *mem;
 
-	mig_cgroup(dir, sizeof(dir), "cpuset", "+cpuset");
+	mig_enter_cgroup(dir, sizeof(dir), "cpuset", "+cpuset");
 	set_mems(dir, MIG_A);
 	mem = mig_fs_dirty(fd, MB, MIG_A);
 	set_mems(dir, MIG_B);
@@ -357,7 +356,7 @@ static void demotion(const void *arg)
 	if (nr_tiers() < 2)
 		mig_skip("needs two memory tiers, this machine has %d", nr_tiers());
 	mig_must_set("/sys/kernel/mm/numa/demotion_enabled", "1");
-	mig_cgroup(dir, sizeof(dir), "demotion", "+memory");
+	mig_enter_cgroup(dir, sizeof(dir), "demotion", "+memory");
 	mem = mig_anon_on(16 * MB, MIG_A);
 	snprintf(path, sizeof(path), "%s/memory.reclaim", dir);
 	madvise(mem, 16 * MB, MADV_COLD);
@@ -784,7 +783,7 @@ static void enter_cpuset_of(int node)
 {
 	char dir[128];
 
-	mig_cgroup(dir, sizeof(dir), "offline", "+cpuset");
+	mig_enter_cgroup(dir, sizeof(dir), "offline", "+cpuset");
 	set_mems(dir, node);
 }
 

@@ -296,7 +296,7 @@ static void forbid_reclaim(void)
 {
 	char dir[128], path[256];
 
-	mig_cgroup(dir, sizeof(dir), "writeout", "+memory");
+	mig_enter_cgroup(dir, sizeof(dir), "writeout", "+memory");
 	snprintf(path, sizeof(path), "%s/memory.min", dir);
 	if (mig_write(path, "max"))
 		mig_skip("no memory.min");
