@@ -19,6 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/swap.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -28,18 +30,26 @@
 #define MADV_PAGEOUT		21
 #endif
 
+#ifndef SYS_memfd_secret
+#define SYS_memfd_secret	447
+#endif
+
 #define KB		1024UL
 #define MB		(1024 * KB)
 #define LEN		(256 * KB)
 #define BIT_OF(node)	(1UL << (node))
 #define SWITCH		"/proc/sys/vm/migrate_resort"
+#define ZRAM		"/sys/block/zram0"
 
 /* Longer than a system call takes that does not wait for a disk. */
 #define A_LONG_TIME	10
 
 /* What fills a node up, and more than it has room for then. */
 #define ROOM		(16 * MB)
-#define TOO_MUCH	(64 * MB)
+#define TOO_MUCH	(32 * MB)
+
+/* Swap space for hardly any of that. */
+#define SMALL		MB
 
 static size_t nr_pages(void)
 {
@@ -66,6 +76,8 @@ static void expect_on_disk(int fd, char *mem)
 {
 	char *again;
 
+	if (mig_break == MIG_BREAK_BYTE)
+		*mem ^= 1;
 	mig_check(!fsync(fd), "fsync: %m");
 	munmap(mem, LEN);
 	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
@@ -231,6 +243,7 @@ static void written_to(const void *arg)
 		bind_to(scribe.mem, LEN, i % 2 ? MIG_A : MIG_B, 0);
 	__atomic_store_n(&scribe.stop, true, __ATOMIC_RELAXED);
 	pthread_join(thread, NULL);
+	*scribe.mem ^= mig_break == MIG_BREAK_BYTE;
 	for (at = 0; at < LEN; at += mig_psize)
 		lost += *(uint64_t *)(scribe.mem + at) != scribe.round;
 	mig_check(!lost, "%zu pages have lost a write", lost);
@@ -267,7 +280,7 @@ static void dropped(const void *arg)
 			  "page %zu is still there", i / mig_psize);
 
 	mig_alloc_on(MIG_B);
-	mig_check(mig_verify(mem, LEN, 1) == LEN, "contents changed");
+	mig_sum(mem, LEN);
 	mig_alloc_anywhere();
 	mig_expect_on(mem, LEN, MIG_B);
 }
@@ -315,9 +328,17 @@ static void fill_node(int node)
 		return;
 	len -= ROOM;
 	mem = mig_map(len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	/* It takes less time then. */
+	madvise(mem, len, MADV_HUGEPAGE);
 	mig_mbind(mem, len, MIG_MPOL_BIND, BIT_OF(node), 0);
 	if (mlock(mem, len))
 		mig_skip("mlock of %zu MiB: %m", len / MB);
+}
+
+static void need_swap(void)
+{
+	if (mig_meminfo("SwapFree") < (long)(2 * TOO_MUCH / KB))
+		mig_skip("not enough swap space");
 }
 
 /* Memory on MIG_A for which there is no room on MIG_B, and a swap disk. */
@@ -325,12 +346,16 @@ static char *too_much(void)
 {
 	char *mem;
 
-	if (mig_meminfo("SwapFree") < (long)(2 * TOO_MUCH / KB))
-		mig_skip("not enough swap space");
+	need_swap();
 	forbid_reclaim();
 	mem = mig_anon_on(TOO_MUCH, MIG_A);
 	fill_node(MIG_B);
 	return mem;
+}
+
+static size_t nr_on(char *mem, int node)
+{
+	return mig_count_on(mem, TOO_MUCH, node) + (mig_break == MIG_BREAK_NODE);
 }
 
 static size_t nr_in_swap(char *mem)
@@ -346,7 +371,21 @@ static size_t nr_in_swap(char *mem)
 static void expect_contents(char *mem)
 {
 	mig_mbind(mem, TOO_MUCH, MIG_MPOL_DEFAULT, 0, 0);
+	if (mig_break == MIG_BREAK_BYTE)
+		mem[TOO_MUCH / 2] ^= 1;
 	mig_check(mig_verify(mem, TOO_MUCH, 1) == TOO_MUCH, "contents changed");
+}
+
+/* None of it is where it was, and for some of it there was room in swap only. */
+static void expect_swapped_out(char *mem, long before)
+{
+	size_t stayed = nr_on(mem, MIG_A);
+	long counted = mig_vmstat("pgmigrate_swapout") - before;
+
+	mig_check(!stayed, "%zu pages stayed on node %d", stayed, MIG_A);
+	mig_check(nr_in_swap(mem), "nothing is in swap");
+	mig_check((counted > 0) != (mig_break == MIG_BREAK_COUNT),
+		  "pgmigrate_swapout went up by %ld", counted);
 }
 
 static void swapped_out(const void *arg)
@@ -356,11 +395,29 @@ static void swapped_out(const void *arg)
 
 	mig_must_set(SWITCH, "7");
 	mig_expect_errno(bind_to(mem, TOO_MUCH, MIG_B, MIG_MF_STRICT), 0);
-	mig_check(!mig_count_on(mem, TOO_MUCH, MIG_A), "some stayed on node %d",
-		  MIG_A);
-	mig_check(nr_in_swap(mem), "nothing is in swap");
-	mig_check(mig_vmstat("pgmigrate_swapout") > before,
-		  "pgmigrate_swapout does not count");
+	expect_swapped_out(mem, before);
+	expect_contents(mem);
+}
+
+/* A THP cannot be swapped out, but its pieces can if there is no room for them. */
+static void pieces_swapped_out(const void *arg)
+{
+	const size_t size = mig_pmd_size();
+	long before, split;
+	char *mem;
+
+	if (!size)
+		mig_skip("no transparent huge pages");
+	need_swap();
+	mig_must_set(SWITCH, "7");
+	mem = mig_thp_on(TOO_MUCH, size / KB, MIG_A);
+	fill_node(MIG_B);
+	before = mig_vmstat("pgmigrate_swapout");
+	split = mig_vmstat("thp_migration_split");
+
+	mig_expect_errno(bind_to(mem, TOO_MUCH, MIG_B, MIG_MF_STRICT), 0);
+	expect_swapped_out(mem, before);
+	mig_check(mig_vmstat("thp_migration_split") > split, "no THP was split");
 	expect_contents(mem);
 }
 
@@ -375,7 +432,7 @@ static void swapped_out_twice(const void *arg)
 	int i;
 
 	mig_must_set(SWITCH, "7");
-	for (i = 0; i < 5; i++) {
+	for (i = 0; i < 3; i++) {
 		mig_expect_errno(madvise(mem, TOO_MUCH, MADV_PAGEOUT), 0);
 		mig_fill(mem, TOO_MUCH, 1);
 		bind_to(mem, TOO_MUCH, MIG_B, 0);
@@ -395,6 +452,186 @@ static void not_swapped_out(const void *arg)
 	expect_contents(mem);
 }
 
+/*
+ * Other swap space
+ */
+
+/* From now on there is no other swap space than what the case brings along. */
+static void swap_off(void)
+{
+	FILE *file = fopen("/proc/swaps", "re");
+	char line[512], path[256];
+
+	while (file && fgets(line, sizeof(line), file)) {
+		if (*line != '/' || sscanf(line, "%255s", path) != 1)
+			continue;
+		mig_on_end_swapon(path);
+		if (swapoff(path))
+			mig_skip("swapoff of %s: %m", path);
+	}
+	if (file)
+		fclose(file);
+}
+
+/* As mkswap(8) and swapon(8) do it. */
+static void swap_on(const char *path, size_t len)
+{
+	char *page = mig_map(mig_psize, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	/* Behind what is left to boot loaders: the version, and the last page. */
+	const uint32_t header[] = { 1, len / mig_psize - 1 };
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	memcpy(page + 1024, header, sizeof(header));
+	memcpy(page + mig_psize - 10, "SWAPSPACE2", 10);
+	if (fd < 0 || pwrite(fd, page, mig_psize, 0) != (ssize_t)mig_psize || fsync(fd))
+		mig_skip("%s: %m", path);
+	close(fd);
+	munmap(page, mig_psize);
+	mig_on_end_swapoff(path);
+	if (swapon(path, 0))
+		mig_skip("swapon of %s: %m", path);
+}
+
+/*
+ * What has been swapped out fits there, and what there was no room for has stayed. If
+ * a disk has refused it, then it is not mapped before somebody touches it.
+ */
+static void expect_little_swapped_out(char *mem, long before)
+{
+	long counted = mig_vmstat("pgmigrate_swapout") - before;
+	size_t stayed;
+
+	counted += (mig_break == MIG_BREAK_COUNT) * TOO_MUCH;
+	mig_check(counted <= (long)(SMALL / mig_psize),
+		  "%ld pages are said to be where there is no room", counted);
+	expect_contents(mem);
+	stayed = mig_count_on(mem, TOO_MUCH, MIG_A);
+	mig_check(stayed > TOO_MUCH / mig_psize / 4, "only %zu pages stayed", stayed);
+}
+
+/* Neither without swap space, nor for more than there is. */
+static void swap_full(const void *arg)
+{
+	char dir[128], path[256], *mem;
+	long before;
+	size_t nr;
+
+	if (!mig_ext4_dir(dir, sizeof(dir)))
+		mig_skip("no ext4 mounted and MIGRATE_EXT4 not set");
+	mig_must_set(SWITCH, "7");
+	mem = too_much();
+	before = mig_vmstat("pgmigrate_swapout");
+	swap_off();
+	mig_expect_errno(bind_to(mem, TOO_MUCH, MIG_B, MIG_MF_STRICT), EIO);
+	expect_counted("pgmigrate_swapout", before, 0);
+	mig_check(!nr_in_swap(mem), "there is a swap disk");
+	expect_little_swapped_out(mem, before);
+
+	close(mig_ext4_file(path, SMALL));
+	swap_on(path, SMALL);
+	mig_expect_errno(bind_to(mem, TOO_MUCH, MIG_B, MIG_MF_STRICT), EIO);
+	nr = nr_in_swap(mem);
+	mig_check(nr && nr < SMALL / mig_psize, "%zu pages are in swap", nr);
+	expect_little_swapped_out(mem, before);
+}
+
+/* Failed writes of the disk: the second number there. */
+static long nr_failed_writes(void)
+{
+	char text[128];
+	long nr;
+
+	mig_check(mig_read(ZRAM "/io_stat", text, sizeof(text)) > 0 &&
+		  sscanf(text, "%*d %ld", &nr) == 1, "no " ZRAM "/io_stat");
+	return nr;
+}
+
+static void set_zram(const char *name, size_t number)
+{
+	char path[64], text[32];
+	int err;
+
+	snprintf(path, sizeof(path), ZRAM "/%s", name);
+	snprintf(text, sizeof(text), "%zu", number);
+	err = mig_write(path, text);
+	if (err)
+		mig_skip("cannot write %s to %s: %s", text, path, strerror(-err));
+}
+
+/* A disk that fails once it has used up its memory, not one that is full. */
+static void swap_fails(const void *arg)
+{
+	char *mem;
+	long before;
+
+	if (access(ZRAM, F_OK))
+		mig_skip("no zram device");
+	if (mig_read_long(ZRAM "/disksize"))
+		mig_skip("zram0 is in use");
+	mig_must_set(SWITCH, "7");
+	mem = too_much();
+	before = mig_vmstat("pgmigrate_swapout");
+	swap_off();
+	mig_on_end_write(ZRAM "/reset", "1");
+	set_zram("disksize", 2 * TOO_MUCH);
+	set_zram("mem_limit", SMALL);
+	swap_on("/dev/zram0", 2 * TOO_MUCH);
+
+	mig_expect_errno(bind_to(mem, TOO_MUCH, MIG_B, MIG_MF_STRICT), EIO);
+	mig_check(nr_failed_writes() > 0, "the disk has not failed");
+	expect_little_swapped_out(mem, before);
+}
+
+/*
+ * Whose memory
+ */
+
+static void fill_b(void *unused)
+{
+	fill_node(MIG_B);
+}
+
+static void set_mems(const char *dir, const char *nodes)
+{
+	char path[256];
+	int err;
+
+	snprintf(path, sizeof(path), "%s/cpuset.mems", dir);
+	err = mig_write(path, nodes);
+	mig_check(!err, "cannot write %s to %s: %s", nodes, path, strerror(-err));
+}
+
+/*
+ * A cpuset forbids a node as a policy does, but has nobody to report an error to. Who
+ * fills the other node is not in it, or would be moved, too.
+ */
+static void bound_by_cpuset(const void *arg)
+{
+	char dir[128], text[128], node[16], *mem;
+	long before;
+
+	need_swap();
+	if (mig_read("/sys/fs/cgroup/cgroup.controllers", text, sizeof(text)) <= 0 ||
+	    !strstr(text, "memory"))
+		mig_skip("no memory cgroups, without which nobody knows the cpuset");
+	mig_must_set(SWITCH, "7");
+	mig_holder(fill_b, NULL);
+	mig_enter_cgroup(dir, sizeof(dir), "cpuset", "+cpuset");
+	snprintf(node, sizeof(node), "%d", MIG_A);
+	set_mems(dir, node);
+	mem = mig_anon_on(TOO_MUCH, MIG_A);
+	before = mig_vmstat("pgmigrate_swapout");
+
+	snprintf(node, sizeof(node), "%d", MIG_B);
+	set_mems(dir, node);
+	expect_swapped_out(mem, before);
+	/* There is no room to read it again. */
+	snprintf(node, sizeof(node), "%d,%d", MIG_A, MIG_B);
+	set_mems(dir, node);
+	expect_contents(mem);
+}
+
 /* No policy says that it may not be where it is. */
 static void not_bound(const void *arg)
 {
@@ -404,6 +641,36 @@ static void not_bound(const void *arg)
 	mig_must_set(SWITCH, "7");
 	mig_expect_errno(mig_migrate_pages(0, BIT_OF(MIG_A), BIT_OF(MIG_B)), ENOMEM);
 	expect_counted("pgmigrate_swapout", before, 0);
+	expect_contents(mem);
+}
+
+/* Secret memory stays, if there is room for it and if there is none. */
+static void not_secret(const void *arg)
+{
+	int fd = syscall(SYS_memfd_secret, 0);
+	char *mem, *secret;
+	long before, dropped;
+
+	if (fd < 0)
+		mig_skip("memfd_secret: %m");
+	mig_check(!ftruncate(fd, LEN), "ftruncate: %m");
+	secret = mig_map(LEN, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
+	mig_alloc_on(MIG_A);
+	mig_fill(secret, LEN, 1);
+	mig_alloc_anywhere();
+
+	before = mig_vmstat("pgmigrate_swapout");
+	dropped = mig_vmstat("pgmigrate_drop");
+	mig_must_set(SWITCH, "7");
+	mig_expect_errno(bind_to(secret, LEN, MIG_B, MIG_MF_STRICT), EIO);
+	mem = too_much();
+	mig_must_set(SWITCH, "3");
+	mig_expect_errno(bind_to(mem, TOO_MUCH, MIG_B, MIG_MF_STRICT), EIO);
+	mig_must_set(SWITCH, "7");
+	mig_expect_errno(bind_to(secret, LEN, MIG_B, MIG_MF_STRICT), EIO);
+	expect_counted("pgmigrate_swapout", before, 0);
+	expect_counted("pgmigrate_drop", dropped, 0);
+	mig_expect_on(secret, LEN, MIG_A);
 	expect_contents(mem);
 }
 
@@ -448,10 +715,15 @@ static const struct mig_case cases[] = {
 	{ "dropped: private data", dropped },
 	{ "dropped: not if mlocked", not_dropped },
 	{ "swapped out: no room", swapped_out },
+	{ "swapped out: pieces of THP", pieces_swapped_out },
+	{ "swapped out: by a cpuset", bound_by_cpuset },
 	{ "swapped out: written to meanwhile", swapped_out_twice },
 	{ "swapped out: switched off", not_swapped_out },
+	{ "swapped out: no swap space, and little", swap_full },
+	{ "swapped out: disk fails", swap_fails },
 	{ "swapped out: not if not bound", not_bound },
 	{ "swapped out: not if mlocked", not_mlocked },
+	{ "swapped out: not if secret", not_secret },
 	{ "swapped out: not if pinned", not_pinned },
 };
 
