@@ -3,7 +3,8 @@
  * The users of page migration inside the kernel, each with real memory whose
  * contents and place are checked: memory policies, cpusets, NUMA balancing,
  * compaction, memory hot-remove, CMA, long-term pins, soft offlining,
- * demotion, DAMON, the balloon and zsmalloc.
+ * demotion, DAMON, the balloon and zsmalloc. And what the system calls say of
+ * memory that nobody can move.
  *
  * A user that this machine does not have is skipped, with what it lacks.
  */
@@ -260,6 +261,153 @@ static void migrate_errors(const void *arg)
 	if (setuid(SOME_UID))
 		mig_skip("setuid: %m");
 	mig_expect_errno(mig_migrate_pages(1, BIT_OF(MIG_A), BIT_OF(MIG_B)), EPERM);
+}
+
+/*
+ * Memory that has no struct folio and whose VMA does not move it itself: registers
+ * of a device. What is said of it is the same on each kernel.
+ */
+
+#define PCI_DIR			"/sys/bus/pci/devices"
+#define VIRTIO			0x1af4
+#define MPOL_F_NODE		MIG_BIT(0)
+#define MPOL_F_ADDR		MIG_BIT(1)
+
+/* A page of one of its resources; those that are no memory cannot be mapped. */
+static bool map_resource(const char *device, char *at)
+{
+	char path[320];
+	void *mem;
+	int i, fd;
+
+	for (i = 0; i < 6; i++) {
+		snprintf(path, sizeof(path), PCI_DIR "/%s/resource%d", device, i);
+		fd = open(path, O_RDWR | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		mem = mmap(at, mig_psize, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0);
+		close(fd);
+		if (mem == at)
+			return true;
+	}
+	return false;
+}
+
+/* Of virtio devices only, which do not mind. What is mapped is never read. */
+static void map_device(char *at)
+{
+	DIR *dir = opendir(PCI_DIR);
+	struct dirent *entry;
+	bool found = false;
+	char path[320];
+
+	while (!found && dir && (entry = readdir(dir))) {
+		snprintf(path, sizeof(path), PCI_DIR "/%s/vendor", entry->d_name);
+		if (mig_read_long(path) == VIRTIO)
+			found = map_resource(entry->d_name, at);
+	}
+	if (dir)
+		closedir(dir);
+	if (!found)
+		mig_skip("no virtio device on a PCI bus whose registers can be mapped");
+}
+
+/**
+ * struct registers - a page of a device between two of anonymous memory
+ * @mem: the three pages
+ * @pfn: what the entry of the one in the middle has in pagemap
+ * @sum: checksums of the other two
+ */
+struct registers {
+	char *mem;
+	uint64_t pfn;
+	uint64_t sum[2];
+};
+
+static uint64_t pfn_of(const void *page)
+{
+	return mig_pagemap(page) & (MIG_PM_PRESENT | MIG_PM_PFN);
+}
+
+static struct registers map_registers(void)
+{
+	struct registers r = { .mem = mig_anon_on(3 * mig_psize, MIG_A) };
+
+	map_device(r.mem + mig_psize);
+	r.sum[0] = mig_sum(r.mem, mig_psize);
+	r.sum[1] = mig_sum(r.mem + 2 * mig_psize, mig_psize);
+	r.pfn = pfn_of(r.mem + mig_psize);
+	mig_check(r.pfn & MIG_PM_PRESENT, "the device is not mapped");
+	return r;
+}
+
+static void expect_node(const void *page, int want)
+{
+	int got = mig_node_of(page);
+
+	mig_check(got == want, "%p is on %d, not on %d", page, got, want);
+}
+
+/* The anonymous memory is on the node, and nothing has happened to the device. */
+static void expect_around(const struct registers *r, int node)
+{
+	const void *registers = r->mem + mig_psize;
+	int got = -1;
+
+	mig_spoil(r->mem, mig_psize, node);
+	expect_node(r->mem, node);
+	expect_node(registers, -ENOENT);
+	expect_node(r->mem + 2 * mig_psize, node);
+	mig_check(mig_sum(r->mem, mig_psize) == r->sum[0] &&
+		  mig_sum(r->mem + 2 * mig_psize, mig_psize) == r->sum[1],
+		  "contents changed");
+	mig_check((pfn_of(registers) == r->pfn) != (mig_break == MIG_BREAK_FLAG),
+		  "something else is mapped");
+	mig_expect_errno(syscall(SYS_get_mempolicy, &got, NULL, 0, registers,
+				 MPOL_F_NODE | MPOL_F_ADDR), EFAULT);
+}
+
+static void registers_move_pages(const void *arg)
+{
+	struct registers r = map_registers();
+	int status[3], i;
+
+	expect_around(&r, MIG_A);
+	mig_check(!mig_move_to(r.mem, 3 * mig_psize, MIG_B, MIG_MF_MOVE, status),
+		  "the page of the device counts as failed");
+	for (i = 0; i < 3; i++)
+		mig_check(status[i] == (i == 1 ? -EFAULT : MIG_B),
+			  "status %d is %d", i, status[i]);
+	expect_around(&r, MIG_B);
+	mig_check(!mig_move_to(r.mem + mig_psize, mig_psize, MIG_A, MIG_MF_MOVE_ALL,
+			       status), "the page of the device counts as failed");
+	mig_check(status[0] == -EFAULT, "its status is %d", status[0]);
+	expect_around(&r, MIG_B);
+}
+
+/* It is no failure either, however strict. */
+static void registers_mbind(const void *arg)
+{
+	struct registers r = map_registers();
+
+	mig_expect_errno(mig_mbind(r.mem, 3 * mig_psize, MIG_MPOL_BIND, BIT_OF(MIG_B),
+				   MIG_MF_MOVE | MIG_MF_STRICT), 0);
+	expect_around(&r, MIG_B);
+	mig_expect_errno(mig_mbind(r.mem, 3 * mig_psize, MIG_MPOL_BIND, BIT_OF(MIG_A),
+				   MIG_MF_MOVE_ALL | MIG_MF_STRICT), 0);
+	expect_around(&r, MIG_A);
+	mig_expect_errno(mig_mbind(r.mem + mig_psize, mig_psize, MIG_MPOL_BIND,
+				   BIT_OF(MIG_B), MIG_MF_STRICT), 0);
+	expect_around(&r, MIG_A);
+}
+
+static void registers_migrate_pages(const void *arg)
+{
+	struct registers r = map_registers();
+
+	mig_check(mig_migrate_pages(0, BIT_OF(MIG_A), BIT_OF(MIG_B)) >= 0,
+		  "migrate_pages: %m");
+	expect_around(&r, MIG_B);
 }
 
 /*
@@ -1157,6 +1305,9 @@ static const struct mig_case cases[] = {
 	{ "migrate_pages: to fewer nodes", migrate_to_fewer },
 	{ "migrate_pages: another process", migrate_other },
 	{ "migrate_pages: errors", migrate_errors },
+	{ "registers of a device: move_pages", registers_move_pages },
+	{ "registers of a device: mbind", registers_mbind },
+	{ "registers of a device: migrate_pages", registers_migrate_pages },
 	{ "cpuset: new nodes", cpuset_changes },
 	{ "cpuset: entered", cpuset_entered },
 	{ "cpuset: dirty file", cpuset_dirty },
