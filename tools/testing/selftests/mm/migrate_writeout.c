@@ -39,6 +39,7 @@
 #define LEN		(256 * KB)
 #define BIT_OF(node)	(1UL << (node))
 #define SWITCH		"/proc/sys/vm/migrate_resort"
+#define GROUP		"writeout"
 #define ZRAM		"/sys/block/zram0"
 
 /* Longer than a system call takes that does not wait for a disk. */
@@ -309,7 +310,7 @@ static void forbid_reclaim(void)
 {
 	char dir[128], path[256];
 
-	mig_enter_cgroup(dir, sizeof(dir), "writeout", "+memory");
+	mig_enter_cgroup(dir, sizeof(dir), GROUP, "+memory");
 	snprintf(path, sizeof(path), "%s/memory.min", dir);
 	if (mig_write(path, "max"))
 		mig_skip("no memory.min");
@@ -409,6 +410,7 @@ static void pieces_swapped_out(const void *arg)
 	if (!size)
 		mig_skip("no transparent huge pages");
 	need_swap();
+	forbid_reclaim();
 	mig_must_set(SWITCH, "7");
 	mem = mig_thp_on(TOO_MUCH, size / KB, MIG_A);
 	fill_node(MIG_B);
@@ -617,7 +619,8 @@ static void bound_by_cpuset(const void *arg)
 		mig_skip("no memory cgroups, without which nobody knows the cpuset");
 	mig_must_set(SWITCH, "7");
 	mig_holder(fill_b, NULL);
-	mig_enter_cgroup(dir, sizeof(dir), "cpuset", "+cpuset");
+	forbid_reclaim();
+	mig_enter_cgroup(dir, sizeof(dir), GROUP, "+cpuset");
 	snprintf(node, sizeof(node), "%d", MIG_A);
 	set_mems(dir, node);
 	mem = mig_anon_on(TOO_MUCH, MIG_A);
