@@ -54,9 +54,38 @@ expression src, dst, mode;
 -move_to_new_folio(dst, src, mode)
 +migrate_folio_switch(src, dst, mode)
 
+// mm/migrate.h also declares functions of later steps. Three functions that are static
+// here have the same names: two are no longer static, the third gets another name, of
+// the same length, so that lines stay aligned.
 @@
 @@
  #include "internal.h"
-+
-+int migrate_folio_switch(struct folio *src, struct folio *dst,
-+			 enum migrate_mode mode);
++#include "migrate.h"
+
+@@
+identifier page;
+@@
+-static
+ void putback_movable_ops_page(struct page *page)
+ { ... }
+
+@@
+identifier dst, src, mode;
+@@
+-static
+ int migrate_movable_ops_page(struct page *dst, struct page *src, enum migrate_mode mode)
+ { ... }
+
+@@
+@@
+ static int
+-migrate_hugetlbs
++hugetlbs_migrate
+ (...)
+ { ... }
+
+@@
+@@
+-migrate_hugetlbs
++hugetlbs_migrate
+ (...)
