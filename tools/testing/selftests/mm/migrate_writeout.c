@@ -47,7 +47,7 @@
 
 /* What fills a node up, and more than it has room for then. */
 #define ROOM		(16 * MB)
-#define TOO_MUCH	(32 * MB)
+#define TOO_MUCH	(64 * MB)
 
 /* Swap space for hardly any of that. */
 #define SMALL		MB
@@ -611,6 +611,7 @@ static void set_mems(const char *dir, const char *nodes)
 static void bound_by_cpuset(const void *arg)
 {
 	char dir[128], text[128], node[16], *mem;
+	pid_t filler;
 	long before;
 
 	need_swap();
@@ -618,7 +619,7 @@ static void bound_by_cpuset(const void *arg)
 	    !strstr(text, "memory"))
 		mig_skip("no memory cgroups, without which nobody knows the cpuset");
 	mig_must_set(SWITCH, "7");
-	mig_holder(fill_b, NULL);
+	filler = mig_holder(fill_b, NULL);
 	forbid_reclaim();
 	mig_enter_cgroup(dir, sizeof(dir), GROUP, "+cpuset");
 	snprintf(node, sizeof(node), "%d", MIG_A);
@@ -633,6 +634,7 @@ static void bound_by_cpuset(const void *arg)
 	snprintf(node, sizeof(node), "%d,%d", MIG_A, MIG_B);
 	set_mems(dir, node);
 	expect_contents(mem);
+	mig_end_holder(filler);
 }
 
 /* No policy says that it may not be where it is. */
