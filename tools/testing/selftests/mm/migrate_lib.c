@@ -423,16 +423,23 @@ long mig_meminfo(const char *name)
 	return value_in(proc_read(&meminfo), name);
 }
 
-/* Pages on the free lists of the CPUs count neither as free nor as used. */
-static long pcp_pages(void)
+/*
+ * Pages on the free lists of the CPUs, of one node or, if it is -1, of all: they
+ * count neither as free nor as used.
+ */
+static long pcp_pages(int node)
 {
-	static const char name[] = " count:";
-	const char *at = proc_read(&zoneinfo);
+	static const char count[] = "count:";
+	const char *line = proc_read(&zoneinfo);
+	int here = -1;
 	long sum = 0;
 
-	while ((at = strstr(at, name))) {
-		at += strlen(name);
-		sum += strtol(at, NULL, 10);
+	for (; line; line = next_line(line)) {
+		if (*line == 'N')
+			sscanf(line, "Node %d, zone", &here);
+		line += strspn(line, " ");
+		if ((node < 0 || node == here) && !strncmp(line, count, strlen(count)))
+			sum += strtol(line + strlen(count), NULL, 10);
 	}
 	return sum;
 }
@@ -455,12 +462,12 @@ long mig_known_kb(void)
 	size_t i;
 
 	do {
-		pcp = pcp_pages();
+		pcp = pcp_pages(-1);
 		sum = pcp * (long)mig_psize / 1024;
 		text = proc_read(&meminfo);
 		for (i = 0; i < ARRAY_SIZE(uses); i++)
 			sum += value_in(text, uses[i]);
-	} while (pcp_pages() != pcp && --try);
+	} while (pcp_pages(-1) != pcp && --try);
 	return sum;
 }
 
@@ -1189,7 +1196,10 @@ size_t mig_node_free(int node)
 	if (mig_read(path, text, sizeof(text)) <= 0)
 		return 0;
 	at = strstr(text, "MemFree:");
-	return at ? strtoul(at + strlen("MemFree:"), NULL, 10) * 1024 : 0;
+	if (!at)
+		return 0;
+	return strtoul(at + strlen("MemFree:"), NULL, 10) * 1024 +
+	       pcp_pages(node) * mig_psize;
 }
 
 /* Give a node that many free hugetlb pages until the case ends. */
