@@ -72,8 +72,9 @@ identifier page;
 @@
 identifier dst, src, mode;
 @@
--static
- int migrate_movable_ops_page(struct page *dst, struct page *src, enum migrate_mode mode)
+-static int migrate_movable_ops_page(struct page *dst, struct page *src, enum migrate_mode mode)
++int migrate_movable_ops_page(struct page *dst, struct page *src,
++			     enum migrate_mode mode)
  { ... }
 
 @@
