@@ -291,8 +291,9 @@ static struct folio *migrate_get_target(struct migrate_batch *batch,
 	const struct migrate_run *run = batch->run;
 	const struct migrate_control *mc = run->mc;
 
-	/* Each look for room takes a lot of reclaim, and this one needs none. */
-	if (run->no_room && migrate_may_swap_out(run->resorts, src))
+	/* Each look for room takes a lot of reclaim, and there was none. */
+	if (run->no_room && (run->resorts & MIGRATE_SWAP_OUT) &&
+	    !folio_test_large(src))
 		return NULL;
 	if (mc->get_new_folio == alloc_migration_target &&
 	    !folio_test_large(src))
@@ -697,6 +698,25 @@ static enum migrate_outcome migrate_presplit(struct migrate_batch *batch,
 }
 
 /*
+ * There is no room for a folio that has to stay in memory. That ends the call,
+ * unless others that are on the list may go to swap: it does not matter to them
+ * whether such a folio comes before or after them.
+ */
+static enum migrate_outcome migrate_lacks_room(struct migrate_run *run,
+					       struct migrate_pair *pair)
+{
+	enum migrate_outcome outcome = migrate_verdict(pair,
+						       MIGRATE_CAUSE_NOMEM);
+
+	if (!(run->resorts & MIGRATE_SWAP_OUT))
+		return outcome;
+	if (!folio_test_large(pair->src))
+		run->no_room = true;
+	run->lacks_room = true;
+	return MIGRATE_FAILED;
+}
+
+/*
  * No target. The pieces of a large folio may still find one each, but a fault
  * that only wants to be nearer to its memory shall not destroy a THP for it.
  * A long-term pin cannot go on without, so it tries to get hold of the folio
@@ -714,14 +734,14 @@ static enum migrate_outcome migrate_no_target(struct migrate_batch *batch,
 		return MIGRATE_FAILED;
 	}
 	if (!folio_test_large(pair->src) || reason == MR_NUMA_MISPLACED)
-		return migrate_verdict(pair, MIGRATE_CAUSE_NOMEM);
+		return migrate_lacks_room(batch->run, pair);
 
 	err = migrate_split(batch, pair->src);
 	if (!err)
 		return MIGRATE_SPLIT;
 	if (err == -EAGAIN && reason == MR_LONGTERM_PIN)
 		return migrate_verdict(pair, MIGRATE_CAUSE_LOCKED);
-	return migrate_verdict(pair, MIGRATE_CAUSE_NOMEM);
+	return migrate_lacks_room(batch->run, pair);
 }
 
 /* ------------------------------------------------------------------ unmapping */
@@ -1290,7 +1310,7 @@ static int migrate_second_attempt(struct migrate_run *run, int err)
 	else
 		migrate_again(run, &run->aside_pieces);
 	run->nr_failed.folios = nr_failed;
-	return err;
+	return err || !run->lacks_room ? err : -ENOMEM;
 }
 
 /* Publish the counts of a finished call. */

@@ -230,7 +230,9 @@ struct migrate_spares {
  * @failed: List of the folios that the caller gets back.
  * @split: List of the pieces of large folios, tried once after their slice.
  * @resorts: &migrate_control.resorts until all have been tried, 0 from then on.
- * @no_room: A folio that may be swapped out has found no target.
+ * @no_room: A small folio has found no target. As long as others may be swapped
+ *	out, none is looked for any more.
+ * @lacks_room: One that may not be swapped out has found none.
  * @aside: List of the folios for which one of them may help, not counted yet.
  * @aside_pieces: The same for pieces of large folios.
  * @nr_done: Migrated, or freed by their last user before that.
@@ -253,6 +255,7 @@ struct migrate_run {
 	struct list_head split;
 	unsigned int resorts;
 	bool no_room;
+	bool lacks_room;
 	struct list_head aside;
 	struct list_head aside_pieces;
 	struct migrate_tally nr_done;

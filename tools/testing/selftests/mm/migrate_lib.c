@@ -423,23 +423,16 @@ long mig_meminfo(const char *name)
 	return value_in(proc_read(&meminfo), name);
 }
 
-/*
- * Pages on the free lists of the CPUs, of one node or, if it is -1, of all: they
- * count neither as free nor as used.
- */
-static long pcp_pages(int node)
+/* Pages on the free lists of the CPUs count neither as free nor as used. */
+static long pcp_pages(void)
 {
-	static const char count[] = "count:";
-	const char *line = proc_read(&zoneinfo);
-	int here = -1;
+	static const char name[] = " count:";
+	const char *at = proc_read(&zoneinfo);
 	long sum = 0;
 
-	for (; line; line = next_line(line)) {
-		if (*line == 'N')
-			sscanf(line, "Node %d, zone", &here);
-		line += strspn(line, " ");
-		if ((node < 0 || node == here) && !strncmp(line, count, strlen(count)))
-			sum += strtol(line + strlen(count), NULL, 10);
+	while ((at = strstr(at, name))) {
+		at += strlen(name);
+		sum += strtol(at, NULL, 10);
 	}
 	return sum;
 }
@@ -462,12 +455,12 @@ long mig_known_kb(void)
 	size_t i;
 
 	do {
-		pcp = pcp_pages(-1);
+		pcp = pcp_pages();
 		sum = pcp * (long)mig_psize / 1024;
 		text = proc_read(&meminfo);
 		for (i = 0; i < ARRAY_SIZE(uses); i++)
 			sum += value_in(text, uses[i]);
-	} while (pcp_pages(-1) != pcp && --try);
+	} while (pcp_pages() != pcp && --try);
 	return sum;
 }
 
@@ -1196,10 +1189,7 @@ size_t mig_node_free(int node)
 	if (mig_read(path, text, sizeof(text)) <= 0)
 		return 0;
 	at = strstr(text, "MemFree:");
-	if (!at)
-		return 0;
-	return strtoul(at + strlen("MemFree:"), NULL, 10) * 1024 +
-	       pcp_pages(node) * mig_psize;
+	return at ? strtoul(at + strlen("MemFree:"), NULL, 10) * 1024 : 0;
 }
 
 /* Give a node that many free hugetlb pages until the case ends. */

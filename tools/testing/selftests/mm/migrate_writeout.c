@@ -316,24 +316,51 @@ static void forbid_reclaim(void)
 		mig_skip("no memory.min");
 }
 
-/* Leave hardly any room on a node, by memory that reclaim cannot take. */
-static void fill_node(int node)
+static void take_from(int node, size_t len)
 {
-	size_t len;
-	char *mem;
+	char *mem = mig_map(len, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1);
 
-	mig_set("/proc/sys/vm/min_free_kbytes", "8192");
-	mig_write("/proc/sys/vm/drop_caches", "1");
-	len = mig_node_free(node);
-	if (len <= ROOM)
-		return;
-	len -= ROOM;
-	mem = mig_map(len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	/* It takes less time then. */
 	madvise(mem, len, MADV_HUGEPAGE);
 	mig_mbind(mem, len, MIG_MPOL_BIND, BIT_OF(node), 0);
 	if (mlock(mem, len))
 		mig_skip("mlock of %zu MiB: %m", len / MB);
+}
+
+/*
+ * Tens of MiB may be there, which are not free, but others may get. Who refreshes the
+ * counters lets the lists decay by an eighth at a time.
+ */
+static void empty_lists_of_cpus(void)
+{
+	char text[64];
+	int i;
+
+	mig_set("/proc/sys/vm/percpu_pagelist_high_fraction", "100000");
+	for (i = 0; i < 40; i++)
+		mig_read("/proc/sys/vm/vmstat_refresh", text, sizeof(text));
+}
+
+/*
+ * Leave hardly any room on a node, by memory that reclaim cannot take. Half of what
+ * is left at a time: page tables take some of it, and so do others.
+ */
+static void fill_node(int node)
+{
+	size_t left;
+
+	mig_set("/proc/sys/vm/min_free_kbytes", "8192");
+	/* It would come and go with the huge pages that are taken. */
+	mig_set("/proc/sys/vm/watermark_boost_factor", "0");
+	mig_write("/proc/sys/vm/drop_caches", "1");
+	empty_lists_of_cpus();
+	for (;;) {
+		left = mig_node_free(node);
+		if (left <= ROOM + MB)
+			return;
+		take_from(node, (left - ROOM) / 2 / mig_psize * mig_psize);
+	}
 }
 
 static void need_swap(void)
@@ -605,12 +632,30 @@ static void set_mems(const char *dir, const char *nodes)
 }
 
 /*
+ * A file that is to move as well, when there is no room any more: it comes behind
+ * what is mapped later, as that has lower addresses. There is no swap for it, which
+ * is not to keep others from going there.
+ */
+static char *file_behind(void)
+{
+	char path[256], *file;
+	int fd = mig_ext4_file(path, LEN);
+
+	mig_alloc_on(MIG_A);
+	file = mig_map(LEN, PROT_READ, MAP_PRIVATE, fd);
+	mig_verify(file, LEN, 1);
+	mig_alloc_anywhere();
+	close(fd);
+	return file;
+}
+
+/*
  * A cpuset forbids a node as a policy does, but has nobody to report an error to. Who
  * fills the other node is not in it, or would be moved, too.
  */
 static void bound_by_cpuset(const void *arg)
 {
-	char dir[128], text[128], node[16], *mem;
+	char dir[128], text[128], node[16], *mem, *file;
 	pid_t filler;
 	long before;
 
@@ -624,7 +669,11 @@ static void bound_by_cpuset(const void *arg)
 	mig_enter_cgroup(dir, sizeof(dir), GROUP, "+cpuset");
 	snprintf(node, sizeof(node), "%d", MIG_A);
 	set_mems(dir, node);
+	/* Without its stack nobody gets far, and there is no room to read it again. */
+	mig_check(!mlockall(MCL_CURRENT), "mlockall: %m");
+	file = file_behind();
 	mem = mig_anon_on(TOO_MUCH, MIG_A);
+	mig_check(mem < file, "the file does not come last");
 	before = mig_vmstat("pgmigrate_swapout");
 
 	snprintf(node, sizeof(node), "%d", MIG_B);
@@ -634,6 +683,7 @@ static void bound_by_cpuset(const void *arg)
 	snprintf(node, sizeof(node), "%d,%d", MIG_A, MIG_B);
 	set_mems(dir, node);
 	expect_contents(mem);
+	mig_check(mig_verify(file, LEN, 1) == LEN, "the file changed");
 	mig_end_holder(filler);
 }
 
