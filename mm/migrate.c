@@ -1398,7 +1398,8 @@ int migrate_folios(const struct migrate_control *mc, struct list_head *from,
  *
  * Context: May sleep. No folio of @from may be locked by the caller.
  * Return: 0 if @from is empty, the number of folios that were not migrated, or
- * -ENOMEM if it ended early because there was no target to be had.
+ * -ENOMEM if there was no target to be had. That ends it early, unless some
+ * folios may go to swap.
  */
 int migrate_pages(struct list_head *from, new_folio_t get_new_folio,
 		  free_folio_t put_new_folio, unsigned long private,
