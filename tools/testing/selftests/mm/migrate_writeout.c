@@ -334,12 +334,11 @@ static void take_from(int node, size_t len)
  */
 static void empty_lists_of_cpus(void)
 {
-	char text[64];
 	int i;
 
 	mig_set("/proc/sys/vm/percpu_pagelist_high_fraction", "100000");
 	for (i = 0; i < 40; i++)
-		mig_read("/proc/sys/vm/vmstat_refresh", text, sizeof(text));
+		mig_write("/proc/sys/vm/stat_refresh", "1");
 }
 
 /*
