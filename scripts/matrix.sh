@@ -176,12 +176,13 @@ linked()
 }
 
 # all_linked: of the folders in which our headers are included, and in which
-# what we refer to is defined.
+# what we refer to is defined. uml has some of it in a folder of x86.
 all_linked()
 {
 	local folder
 
-	for folder in mm/ kernel/ lib/ fs/ "arch/$srcarch/" "arch/$srcarch/lib/"; do
+	for folder in mm/ kernel/ lib/ fs/ "arch/$srcarch/" "arch/$srcarch/lib/" \
+		"arch/x86/$srcarch/"; do
 		[ ! -d "$src/$folder" ] || linked "$folder" || return 1
 	done | sort -u
 }
