@@ -181,8 +181,8 @@ all_linked()
 {
 	local folder
 
-	for folder in mm/ kernel/ lib/ fs/ "arch/$srcarch/" "arch/$srcarch/lib/" \
-		"arch/x86/$srcarch/"; do
+	for folder in mm/ kernel/ lib/ fs/ drivers/base/ drivers/char/ \
+		"arch/$srcarch/" "arch/$srcarch/lib/" "arch/x86/$srcarch/"; do
 		[ ! -d "$src/$folder" ] || linked "$folder" || return 1
 	done | sort -u
 }
