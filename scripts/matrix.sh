@@ -325,8 +325,12 @@ missing_symbols()
 	of -v "$known" "$wanted" >"$dir.left"
 	[ -s "$dir.left" ] || return 0
 	definers <"$dir.left" | sort -u >"$dir.definers"
-	mapfile -t more <"$dir.definers"
+	# kbuild comes to arch/*/lib on two ways, and to the same object at a time.
+	mapfile -t more < <(grep "^arch/$srcarch/lib/" "$dir.definers")
+	[ "${#more[@]}" = 0 ] || kbuild -j1 "${more[@]}" >&2 || return 1
+	mapfile -t more < <(grep -v "^arch/$srcarch/lib/" "$dir.definers")
 	[ "${#more[@]}" = 0 ] || kbuild -j"$(nproc)" "${more[@]}" >&2 || return 1
+	mapfile -t more <"$dir.definers"
 	symbols --defined-only "${more[@]}" >>"$known"
 	in_script <"$dir.left" >>"$known"
 	of -v "$known" "$dir.left"
