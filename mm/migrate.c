@@ -698,9 +698,8 @@ static enum migrate_outcome migrate_presplit(struct migrate_batch *batch,
 }
 
 /*
- * There is no room for a folio that has to stay in memory. That ends the call,
- * unless others that are on the list may go to swap: it does not matter to them
- * whether such a folio comes before or after them.
+ * A folio has found no target. That ends the call, unless the call may swap out:
+ * then it is only this folio that fails, as others on the list may go to swap.
  */
 static enum migrate_outcome migrate_lacks_room(struct migrate_run *run,
 					       struct migrate_pair *pair)
@@ -712,7 +711,8 @@ static enum migrate_outcome migrate_lacks_room(struct migrate_run *run,
 		return outcome;
 	if (!folio_test_large(pair->src))
 		run->no_room = true;
-	run->lacks_room = true;
+	if (!migrate_may_swap_out(run->resorts, pair->src))
+		run->lacks_room = true;
 	return MIGRATE_FAILED;
 }
 
@@ -720,7 +720,7 @@ static enum migrate_outcome migrate_lacks_room(struct migrate_run *run,
  * No target. The pieces of a large folio may still find one each, but a fault
  * that only wants to be nearer to its memory shall not destroy a THP for it.
  * A long-term pin cannot go on without, so it tries to get hold of the folio
- * again. And if the folio may go to swap, then it is only this one that fails.
+ * again.
  */
 static enum migrate_outcome migrate_no_target(struct migrate_batch *batch,
 					      struct migrate_pair *pair)
@@ -728,11 +728,6 @@ static enum migrate_outcome migrate_no_target(struct migrate_batch *batch,
 	enum migrate_reason reason = batch->run->mc->reason;
 	int err;
 
-	if (migrate_may_swap_out(batch->run->resorts, pair->src)) {
-		batch->run->no_room = true;
-		migrate_verdict(pair, MIGRATE_CAUSE_NOMEM);
-		return MIGRATE_FAILED;
-	}
 	if (!folio_test_large(pair->src) || reason == MR_NUMA_MISPLACED)
 		return migrate_lacks_room(batch->run, pair);
 
@@ -1310,7 +1305,9 @@ static int migrate_second_attempt(struct migrate_run *run, int err)
 	else
 		migrate_again(run, &run->aside_pieces);
 	run->nr_failed.folios = nr_failed;
-	return err || !run->lacks_room ? err : -ENOMEM;
+	if (!err && run->lacks_room)
+		err = -ENOMEM;
+	return err;
 }
 
 /* Publish the counts of a finished call. */
