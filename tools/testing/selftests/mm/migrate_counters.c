@@ -35,7 +35,8 @@
 
 #define CGROUP			"/sys/fs/cgroup"
 #define HUGETLB_OPTION		"memory_hugetlb_accounting"
-#define GROUP			CGROUP "/migrate_counters"
+#define LABEL			"counters"
+#define GROUP			CGROUP "/migrate_" LABEL
 #define NODE_DIR		"/sys/devices/system/node"
 #define THP_DIR			"/sys/kernel/mm/transparent_hugepage"
 
@@ -977,20 +978,12 @@ void mig_counters_of_hugetlb(void)
 /* A control group for nobody but this process and its children. */
 static void enter_group(void)
 {
-	char pid[32];
+	char dir[sizeof(GROUP)];
 
-	if (access(CGROUP "/cgroup.subtree_control", F_OK))
-		mig_skip("no cgroup2 at " CGROUP);
 	mig_write(CGROUP "/cgroup.subtree_control", "+hugetlb");
-	mig_write(CGROUP "/cgroup.subtree_control", "+memory");
-	mig_on_end_rmdir(GROUP);
-	if (mkdir(GROUP, 0755) && errno != EEXIST)
-		mig_skip(GROUP ": %m");
+	mig_enter_cgroup(dir, sizeof(dir), LABEL, "+memory");
 	if (access(GROUP "/memory.numa_stat", R_OK))
 		mig_skip("no memory cgroups with cgroup2");
-	snprintf(pid, sizeof(pid), "%d", getpid());
-	if (mig_write(GROUP "/cgroup.procs", pid))
-		mig_skip("cannot enter " GROUP);
 }
 
 /*

@@ -217,6 +217,18 @@ int mig_write(const char *path, const char *text)
 	return err;
 }
 
+/* It stays when the case ends. */
+void mig_write_number(const char *path, long number)
+{
+	char text[32];
+	int err;
+
+	snprintf(text, sizeof(text), "%ld", number);
+	err = mig_write(path, text);
+	if (err)
+		mig_skip("cannot write %ld to %s: %s", number, path, strerror(-err));
+}
+
 long mig_read_long(const char *path)
 {
 	char buf[64];
@@ -988,8 +1000,7 @@ void mig_end_holder(pid_t pid)
 void mig_enter_cgroup(char *dir, size_t size, const char *label,
 		      const char *controller)
 {
-	char path[256], text[32];
-	int err;
+	char path[256];
 
 	if (access(CGROUP "/cgroup.subtree_control", F_OK))
 		mig_skip("no cgroup2 at " CGROUP);
@@ -999,10 +1010,7 @@ void mig_enter_cgroup(char *dir, size_t size, const char *label,
 	if (mkdir(dir, 0755) && errno != EEXIST)
 		mig_skip("%s: %m", dir);
 	snprintf(path, sizeof(path), "%s/cgroup.procs", dir);
-	snprintf(text, sizeof(text), "%d", getpid());
-	err = mig_write(path, text);
-	if (err)
-		mig_skip("cannot write %s to %s: %s", text, path, strerror(-err));
+	mig_write_number(path, getpid());
 }
 
 static bool dir_from_mounts(const char *type, char *dir, size_t size)

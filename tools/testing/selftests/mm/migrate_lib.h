@@ -134,6 +134,7 @@ void mig_note(const char *fmt, ...) __printf(1, 2);
 /* Files, settings, and what is undone at the end of the case. */
 int mig_read(const char *path, char *buf, size_t size);
 int mig_write(const char *path, const char *text);
+void mig_write_number(const char *path, long number);
 long mig_read_long(const char *path);
 int mig_set(const char *path, const char *text);
 void mig_must_set(const char *path, const char *text);

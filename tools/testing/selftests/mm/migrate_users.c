@@ -62,17 +62,6 @@ static void need_nodes(int nr)
 		mig_skip("needs %d nodes with memory, has %d", nr, mig_nr_nodes);
 }
 
-static void write_number(const char *path, long number)
-{
-	char text[32];
-	int err;
-
-	snprintf(text, sizeof(text), "%ld", number);
-	err = mig_write(path, text);
-	if (err)
-		mig_skip("cannot write %ld to %s: %s", number, path, strerror(-err));
-}
-
 /*
  * mbind(2)
  */
@@ -408,7 +397,7 @@ static void set_mems(const char *dir, int node)
 	char path[256];
 
 	snprintf(path, sizeof(path), "%s/cpuset.mems", dir);
-	write_number(path, node);
+	mig_write_number(path, node);
 }
 
 static void cpuset_changes(const void *arg)
@@ -756,7 +745,7 @@ static void write_zram(char *data, size_t len)
 	if (mig_read_long(ZRAM_DIR "/disksize"))
 		mig_skip("zram0 is in use");
 	mig_on_end_write(ZRAM_DIR "/reset", "1");
-	write_number(ZRAM_DIR "/disksize", len);
+	mig_write_number(ZRAM_DIR "/disksize", len);
 	fd = open("/dev/zram0", O_RDWR | O_DIRECT | O_CLOEXEC);
 	if (fd < 0)
 		mig_skip("/dev/zram0: %m");

@@ -575,18 +575,6 @@ static long nr_failed_writes(void)
 	return nr;
 }
 
-static void set_zram(const char *name, size_t number)
-{
-	char path[64], text[32];
-	int err;
-
-	snprintf(path, sizeof(path), ZRAM "/%s", name);
-	snprintf(text, sizeof(text), "%zu", number);
-	err = mig_write(path, text);
-	if (err)
-		mig_skip("cannot write %s to %s: %s", text, path, strerror(-err));
-}
-
 /* A disk that fails once it has used up its memory, not one that is full. */
 static void swap_fails(const void *arg)
 {
@@ -602,8 +590,8 @@ static void swap_fails(const void *arg)
 	before = mig_vmstat("pgmigrate_swapout");
 	swap_off();
 	mig_on_end_write(ZRAM "/reset", "1");
-	set_zram("disksize", 2 * TOO_MUCH);
-	set_zram("mem_limit", SMALL);
+	mig_write_number(ZRAM "/disksize", 2 * TOO_MUCH);
+	mig_write_number(ZRAM "/mem_limit", SMALL);
 	swap_on("/dev/zram0", 2 * TOO_MUCH);
 
 	mig_expect_errno(bind_to(mem, TOO_MUCH, MIG_B, MIG_MF_STRICT), EIO);
