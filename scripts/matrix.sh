@@ -325,7 +325,7 @@ missing_symbols()
 	of -v "$known" "$wanted" >"$dir.left"
 	[ -s "$dir.left" ] || return 0
 	definers <"$dir.left" | sort -u >"$dir.definers"
-	# kbuild comes to arch/*/lib on two ways, and to the same object at a time.
+	# kbuild descends into arch/*/lib twice, and two jobs would compile one object.
 	mapfile -t more < <(grep "^arch/$srcarch/lib/" "$dir.definers")
 	[ "${#more[@]}" = 0 ] || kbuild -j1 "${more[@]}" >&2 || return 1
 	mapfile -t more < <(grep -v "^arch/$srcarch/lib/" "$dir.definers")
@@ -357,14 +357,15 @@ build()
 		with_line "$HEADERS" && users
 		[ "$1" != MMU ] || with_line "$INTERNAL"
 	} | sort -u >"$dir.objects"
-	# Reading a file takes sparse as long as compiling it takes GCC.
+	# sparse reads our files alone: it takes as long for a file as GCC does.
 	mapfile -t objects < <(printf '%s\n' "${ours[@]/%.c/.o}" | grep -xFf "$dir.objects")
 	[ "${#objects[@]}" = 0 ] ||
 		kbuild -j"$(nproc)" -k W=1 C=1 CHECK="$sparse" "${objects[@]}" || return 1
 	# One that is a driver as well is built as such.
 	mapfile -t objects < <(printf '%s\n' "${others[@]}" "${ours[@]/%.c/.o}" |
 		grep -vxFf - "$dir.objects")
-	kbuild -j"$(nproc)" -k W=1 "${objects[@]}" || return 1
+	[ "${#objects[@]}" = 0 ] ||
+		kbuild -j"$(nproc)" -k W=1 "${objects[@]}" || return 1
 	[ "${#others[@]}" = 0 ] || kbuild -j"$(nproc)" -k "${others[@]}" || return 1
 	undefined=$(missing_symbols) || return 1
 }
