@@ -638,13 +638,35 @@ static int must_open(const char *path)
 	return fd;
 }
 
-uint64_t mig_pagemap(const void *addr)
+static int own_pagemap(void)
 {
 	if (pagemap_owner != getpid()) {
 		pagemap_fd = must_open("/proc/self/pagemap");
 		pagemap_owner = getpid();
 	}
-	return entry_of(pagemap_fd, (uintptr_t)addr / mig_psize);
+	return pagemap_fd;
+}
+
+uint64_t mig_pagemap(const void *addr)
+{
+	return entry_of(own_pagemap(), (uintptr_t)addr / mig_psize);
+}
+
+/* An entry for each page. Free the result. */
+uint64_t *mig_pagemap_range(const void *mem, size_t len)
+{
+	const off_t at = (uintptr_t)mem / mig_psize * sizeof(uint64_t);
+	const size_t size = len / mig_psize * sizeof(uint64_t);
+	char *entries = malloc(size);
+	size_t done;
+	ssize_t got;
+
+	for (done = 0; done < size; done += got) {
+		got = pread(own_pagemap(), entries + done, size - done, at + done);
+		if (got <= 0)
+			mig_fail("read of pagemap: %m");
+	}
+	return (uint64_t *)entries;
 }
 
 uint64_t mig_pagemap_of(pid_t pid, const void *addr)

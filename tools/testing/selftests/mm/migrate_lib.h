@@ -169,6 +169,7 @@ void mig_drain(void);
 
 /* Pages. */
 uint64_t mig_pagemap(const void *addr);
+uint64_t *mig_pagemap_range(const void *mem, size_t len);
 uint64_t mig_pagemap_of(pid_t pid, const void *addr);
 uint64_t mig_kpageflags(uint64_t pfn);
 uint64_t mig_kpagecount(uint64_t pfn);

@@ -892,15 +892,20 @@ static bool take_offline(long block)
 	return true;
 }
 
+/*
+ * One read(2) for all pages: the kernel allocates a buffer for each one, and where the
+ * task may use no other node the slabs of those would be in the blocks to be removed.
+ */
 static size_t nr_in_range(char *mem, size_t len, uint64_t from, uint64_t to)
 {
+	uint64_t *entries = mig_pagemap_range(mem, len), pfn;
 	size_t i, nr = 0;
-	uint64_t pfn;
 
-	for (i = 0; i < len; i += mig_psize) {
-		pfn = mig_pagemap(mem + i) & MIG_PM_PFN;
+	for (i = 0; i < len / mig_psize; i++) {
+		pfn = entries[i] & MIG_PM_PFN;
 		nr += pfn >= from && pfn < to;
 	}
+	free(entries);
 	return nr;
 }
 
