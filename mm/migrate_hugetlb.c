@@ -2,14 +2,14 @@
 /*
  * Migration of hugetlb folios.
  *
- * They go one at a time, each through all phases at once. There would be
- * little to gain from a batch: one TLB flush is nothing beside the copy. And
- * there is something to lose: the mapping of a shared folio has to be locked
- * from the first unmapping to the last remapping, because unmapping may find
- * that the page table itself is shared and then has to unshare it.
+ * Each folio passes through all phases before the next one is tried. A batch
+ * would save little, as a TLB flush costs little compared with the copy. It
+ * would also have to keep i_mmap_rwsem of every file in it. i_mmap_rwsem is
+ * held from the first unmap to the last restore, because unmapping may have to
+ * unshare a shared page table.
  *
- * The target keeps flags of its own in &folio.private, so a pair lives on the
- * stack only.
+ * hugetlb uses &folio.private of the target for its own flags. So the state of
+ * a pair cannot be stored in the target and is kept on the stack.
  */
 #include <linux/fs.h>
 #include <linux/hugetlb.h>
@@ -20,16 +20,16 @@
 #include "internal.h"
 #include "migrate.h"
 
-/* From this try on, a full wait includes the folio lock. */
+/* From this try on, MIGRATE_SYNC waits for the lock of the source. */
 #define MIGRATE_HUGETLB_PATIENT	3
 
 /*
- * Replace the mappings by migration entries, move, and map what is valid then,
- * the target or the source.
+ * Replace the mappings by migration entries and move the folio. Then map the
+ * target, or after a failure the source.
  *
- * Direct I/O to a hugetlb folio takes no lock and sets no writeback flag, it
- * just holds references, and these make the switch fail. New I/O faults on the
- * migration entry and waits.
+ * Direct I/O holds only references to the folio: it neither locks it nor marks it
+ * as under writeback. These references make migrate_folio_switch() fail. I/O that
+ * begins later faults on the migration entry and waits.
  */
 static int migrate_hugetlb_switch(struct migrate_pair *pair,
 				  enum migrate_mode mode, enum ttu_flags ttu)
@@ -39,7 +39,10 @@ static int migrate_hugetlb_switch(struct migrate_pair *pair,
 	int err = -EAGAIN;
 
 	if (mapped) {
-		/* Mapping it again needs the rmap; a file is held by the lock. */
+		/*
+		 * remove_migration_ptes() needs the rmap. The folio lock keeps the
+		 * mapping of a file, and @pair->anon_vma the anon_vma.
+		 */
 		VM_WARN_ON_ONCE_FOLIO(folio_test_anon(src) && !pair->anon_vma,
 				      src);
 		try_to_migrate(src, ttu);
@@ -52,8 +55,10 @@ static int migrate_hugetlb_switch(struct migrate_pair *pair,
 }
 
 /*
- * As above, with the lock of the mapping held where page tables may be shared.
- * It ranks before the folio lock that we hold, so it is only tried.
+ * As migrate_hugetlb_switch(), but for a mapped file folio with i_mmap_rwsem held
+ * for writing, which unsharing a page table requires. i_mmap_rwsem comes before
+ * the folio lock in the lock order. The source is locked here, so only a trylock
+ * is possible.
  */
 static int migrate_hugetlb_locked(struct migrate_pair *pair,
 				  enum migrate_mode mode)
@@ -72,7 +77,7 @@ static int migrate_hugetlb_locked(struct migrate_pair *pair,
 	return err;
 }
 
-/* Move a source that is locked; the target is not. */
+/* The source is locked, the target is not. */
 static int migrate_hugetlb_move(struct migrate_pair *pair,
 				const struct migrate_control *mc)
 {
@@ -80,13 +85,14 @@ static int migrate_hugetlb_move(struct migrate_pair *pair,
 	int err = -EAGAIN;
 
 	/*
-	 * On its way to be freed. Its subpool is told by free_huge_folio(), for
-	 * which it must not get lost; moving it would leak a page of the quota.
+	 * A folio with a subpool but without a mapping is being freed, and
+	 * free_huge_folio() will return its page to the subpool. Migration would
+	 * lose the subpool, and a page of its quota would leak.
 	 */
 	if (hugetlb_folio_subpool(src) && !folio_mapping(src))
 		return -EBUSY;
 
-	/* Before the mapcount is looked at. None to be had means not mapped. */
+	/* Must come before the check of the mapcount. NULL means not mapped. */
 	if (folio_test_anon(src))
 		pair->anon_vma = folio_get_anon_vma(src);
 	if (likely(folio_trylock(dst))) {
@@ -111,7 +117,7 @@ static bool migrate_hugetlb_lock(struct folio *src, bool may_wait)
 	return may_wait;
 }
 
-/* All phases for one folio. Nothing is locked on return. */
+/* Take one folio through all phases. Neither folio is locked on return. */
 static enum migrate_outcome
 migrate_hugetlb_folio(struct migrate_pair *pair,
 		      const struct migrate_control *mc, bool may_wait)
@@ -120,13 +126,13 @@ migrate_hugetlb_folio(struct migrate_pair *pair,
 	int err;
 
 	/*
-	 * Not every size can be migrated on every architecture, and those who
-	 * isolate by pfn instead of by page table do not ask.
+	 * Some architectures cannot migrate all sizes. Callers that isolate by pfn
+	 * have not checked that.
 	 */
 	if (!hugepage_migration_supported(folio_hstate(pair->src)))
 		return migrate_verdict(pair, MIGRATE_CAUSE_REFUSED);
 
-	/* Freed under us. */
+	/* Its last user has freed it since the isolation. */
 	if (folio_ref_count(pair->src) == 1)
 		return MIGRATE_DONE;
 
@@ -151,7 +157,7 @@ migrate_hugetlb_folio(struct migrate_pair *pair,
 	return outcome;
 }
 
-/* One try to move all hugetlb folios that are queued. */
+/* Try once to move each queued folio. */
 static int migrate_hugetlbs_once(struct migrate_batch *batch, bool may_wait)
 {
 	enum migrate_outcome outcome;
@@ -175,13 +181,13 @@ static int migrate_hugetlbs_once(struct migrate_batch *batch, bool may_wait)
 /**
  * migrate_hugetlbs - migrate the hugetlb folios of a list
  * @run: The call of migrate_pages().
- * @from: The caller's list. No hugetlb folio is on it afterwards.
+ * @from: The caller's list. No hugetlb folio is on it on return.
  *
- * Folios that were migrated are back with their hstate, the others are on
- * &migrate_run.failed.
+ * The sources of successful migrations are returned to their hstate. The other
+ * hugetlb folios are put on &migrate_run.failed.
  *
- * Context: May sleep, no folio is locked.
- * Return: 0, or -ENOMEM if there was no target for one of them.
+ * Context: May sleep. The caller must not hold the lock of a folio.
+ * Return: 0, or -ENOMEM if no target could be allocated for one of them.
  */
 int migrate_hugetlbs(struct migrate_run *run, struct list_head *from)
 {
@@ -193,7 +199,7 @@ int migrate_hugetlbs(struct migrate_run *run, struct list_head *from)
 	bool may_wait;
 	int err = 0;
 
-	/* An isolated hugetlb folio is in use, so the pools cannot be empty. */
+	/* Spare other calls the search of the list if no hugetlb page exists. */
 	if (!hugetlb_total_pages())
 		return 0;
 

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Migration of pages that are not folios on the LRU: their driver says how,
- * by its struct movable_operations.
+ * Migration of pages that are not LRU folios, by the struct movable_operations
+ * of their driver.
  *
- * Which operations serve a page is decided by the type of the page. The type
- * and PageMovableOps() stay with a page until it is freed, so both may be
- * looked at under nothing but a reference.
+ * The type of a page selects the operations. A page keeps its type and
+ * PageMovableOps() until it is freed, so a reference is enough to test them.
  */
 #include <linux/export.h>
 #include <linux/mm.h>
@@ -14,12 +13,12 @@
 #include "migrate.h"
 
 /**
- * struct migrate_page_owner - who serves the pages of one type
+ * struct migrate_page_owner - the operations for the pages of one type
  * @type: The type.
  * @ops: Its operations; NULL while no driver is registered.
  *
- * Drivers register when they are loaded and unregister when the last of their
- * pages is gone. That is all the protection there is.
+ * No lock protects @ops. A driver must register before it creates its first
+ * movable page and may unregister only after its last one was freed.
  */
 struct migrate_page_owner {
 	enum pagetype type;
@@ -27,7 +26,7 @@ struct migrate_page_owner {
 };
 
 static struct migrate_page_owner migrate_page_owners[] = {
-	/* PG_movable_ops makes it a page of the balloon. */
+	/* Of these, only the pages of balloon drivers have PG_movable_ops. */
 	{ .type = PGTY_offline },
 	{ .type = PGTY_zsmalloc },
 };
@@ -65,7 +64,7 @@ int set_movable_ops(const struct movable_operations *ops, enum pagetype type)
 }
 EXPORT_SYMBOL_GPL(set_movable_ops);
 
-/* The operations for @page, or NULL if its driver is gone: a bug elsewhere. */
+/* Returns NULL if the driver has unregistered too early, which is a bug. */
 static const struct movable_operations *migrate_ops_of(const struct page *page)
 {
 	enum pagetype type = PageZsmalloc(page) ? PGTY_zsmalloc : PGTY_offline;
@@ -76,12 +75,15 @@ static const struct movable_operations *migrate_ops_of(const struct page *page)
 	return ops;
 }
 
-/* Isolate a page that the caller has locked. */
+/*
+ * The page lock serializes the test of PageMovableOpsIsolated(), the call of the
+ * driver and the change of the flag.
+ */
 static bool migrate_isolate_locked(struct page *page, isolate_mode_t mode)
 {
 	const struct movable_operations *ops;
 
-	/* Another isolation was faster. */
+	/* Somebody else has isolated it. */
 	if (PageMovableOpsIsolated(page))
 		return false;
 
@@ -89,7 +91,7 @@ static bool migrate_isolate_locked(struct page *page, isolate_mode_t mode)
 	if (!ops || !ops->isolate_page(page, mode))
 		return false;
 
-	/* The flag is ours, no driver may touch it. */
+	/* Drivers must not change the flag. */
 	VM_WARN_ON_ONCE_PAGE(PageMovableOpsIsolated(page), page);
 	SetPageMovableOpsIsolated(page);
 	return true;
@@ -97,20 +99,20 @@ static bool migrate_isolate_locked(struct page *page, isolate_mode_t mode)
 
 /**
  * isolate_movable_ops_page - isolate a page with movable_operations
- * @page: Any page; it need not be such a page, and nobody need refer to it.
+ * @page: Any page. It may have no movable_operations and no references.
  * @mode: Passed to the driver.
  *
- * An isolated page has a reference of ours, so it cannot be freed until it is
- * migrated or put back. The caller may use &page.lru meanwhile.
+ * The isolation holds a reference, so @page cannot be freed until it is migrated
+ * or put back. The caller may use &page.lru meanwhile.
  *
- * Context: Does not wait for the page lock. What else it takes is up to the
- * driver.
- * Return: true if @page is isolated now. false if it is no such page, is
- * isolated already, is locked, is being freed, or the driver refuses.
+ * Context: Does not wait for the page lock. The driver's isolate_page() may take
+ * other locks.
+ * Return: true if @page was isolated. false if it has no movable_operations, is
+ * isolated already, is locked, is being freed, or if the driver refuses.
  */
 bool isolate_movable_ops_page(struct page *page, isolate_mode_t mode)
 {
-	/* Pages in the hands of the allocator have no reference to add to. */
+	/* Fails if the page is free: its reference count is zero. */
 	struct folio *folio = folio_get_nontail_page(page);
 	bool isolated = false;
 
@@ -118,16 +120,15 @@ bool isolate_movable_ops_page(struct page *page, isolate_mode_t mode)
 		return false;
 
 	/*
-	 * The lock must not be tried before the type is known: the owner of
-	 * some other kind of page may still be setting it up with non-atomic
-	 * flag operations.
+	 * Test the type before the trylock. The owner of another kind of page may
+	 * still initialize its flags with non-atomic operations.
 	 */
 	if (page_has_movable_ops(page) && folio_trylock(folio)) {
 		isolated = migrate_isolate_locked(page, mode);
 		folio_unlock(folio);
 	}
 
-	/* If the owner gave it up meanwhile, this frees the page. */
+	/* Frees the page if its owner has dropped the other reference. */
 	if (!isolated)
 		folio_put(folio);
 	return isolated;
@@ -137,7 +138,7 @@ bool isolate_movable_ops_page(struct page *page, isolate_mode_t mode)
  * putback_movable_ops_page - undo isolate_movable_ops_page()
  * @page: Isolated page, on no list.
  *
- * The page may be free on return.
+ * Drops the reference of the isolation, which may free @page.
  *
  * Context: Waits for the page lock.
  */
@@ -159,16 +160,16 @@ void putback_movable_ops_page(struct page *page)
 /**
  * migrate_movable_ops_page - have the driver move a page
  * @src: Isolated page.
- * @dst: Fresh page.
+ * @dst: Newly allocated page.
  * @mode: What the driver may wait for.
  *
- * On success @src is no longer isolated. Either its owner uses @dst now, or it
- * had released @src before and uses neither; in both cases the references that
- * the caller holds are the caller's to drop. After a failure nothing has
- * changed: the move may be tried again, or @src be put back.
+ * On success @src is no longer isolated. The driver uses @dst from then on. If it
+ * had released @src before, it uses neither page. In both cases the caller must
+ * drop its references to them. After a failure @src is still isolated and may be
+ * tried again or put back.
  *
  * Context: Both pages are locked.
- * Return: 0, -EAGAIN if another try makes sense, or another negative errno.
+ * Return: 0, -EAGAIN if the caller may retry, or another negative errno.
  */
 int migrate_movable_ops_page(struct page *src, struct page *dst,
 			     enum migrate_mode mode)

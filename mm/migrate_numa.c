@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A folio that sits on the wrong node for its user: what a NUMA hinting fault
- * does about it.
+ * Migration of a folio to the node of the task that uses it, on behalf of a
+ * NUMA hinting fault.
  *
- * This is a favour done while somebody waits for a page fault. It must not
- * wait, not reclaim and not split for want of room, and gives up at the first
- * sign of trouble.
+ * The task waits in a page fault meanwhile. So this code does not wait for
+ * locks or I/O, does not reclaim memory and does not split a folio for which no
+ * target could be allocated. Any of these makes the migration fail instead.
  */
 #include <linux/gfp.h>
 #include <linux/memcontrol.h>
@@ -38,7 +38,7 @@ static struct zone *numa_top_zone(pg_data_t *pgdat)
 	return numa_next_zone_down(pgdat, pgdat->node_zones + pgdat->nr_zones);
 }
 
-/* Room for @nr_pages above the high watermark, so that kswapd may sleep on? */
+/* Check that @nr_pages can be allocated without waking kswapd. */
 static bool numa_node_has_room(pg_data_t *pgdat, long nr_pages)
 {
 	struct zone *zone;
@@ -51,7 +51,7 @@ static bool numa_node_has_room(pg_data_t *pgdat, long nr_pages)
 	return false;
 }
 
-/* Between tiers it is worth making room: promotion needs demotion. */
+/* With memory tiering, kswapd demotes folios, which frees memory for promotion. */
 static void numa_ask_for_room(pg_data_t *pgdat, unsigned int order)
 {
 	struct zone *zone = numa_tiering() ? numa_top_zone(pgdat) : NULL;
@@ -61,9 +61,9 @@ static void numa_ask_for_room(pg_data_t *pgdat, unsigned int order)
 }
 
 /*
- * Some file folios are better left alone: what several processes execute is
- * probably a library that everybody uses from everywhere, and a dirty one
- * cannot be moved by many file systems without waiting.
+ * Some file folios are not migrated. An executable file that several processes
+ * map is probably a library in use on all nodes. And many file systems cannot
+ * migrate a dirty folio without waiting.
  */
 static int numa_file_folio_movable(struct folio *folio,
 				   const struct vm_area_struct *vma)
@@ -74,17 +74,17 @@ static int numa_file_folio_movable(struct folio *folio,
 }
 
 /**
- * migrate_misplaced_folio_prepare - isolate a folio that may change its node
+ * migrate_misplaced_folio_prepare - isolate a folio that is to change its node
  * @folio: The folio that the fault has found.
- * @vma: Where it is mapped.
- * @node: The node where it should be.
+ * @vma: The VMA that maps it.
+ * @node: The node to migrate it to.
  *
  * On success the caller must call migrate_misplaced_folio().
  *
- * Context: Under the page table lock that protects the mapping of @folio. Does
- * not sleep.
- * Return: 0 with @folio isolated and counted as isolated, -EACCES if @folio
- * should stay where it is, -EAGAIN if this is not the moment.
+ * Context: The caller holds the page table lock of the entry that maps @folio.
+ * Does not sleep.
+ * Return: 0 if @folio was isolated and is counted as isolated, -EACCES if it
+ * should not be migrated, -EAGAIN if a later fault may try again.
  */
 int migrate_misplaced_folio_prepare(struct folio *folio,
 				    struct vm_area_struct *vma, int node)
@@ -105,12 +105,15 @@ int migrate_misplaced_folio_prepare(struct folio *folio,
 
 	if (!folio_isolate_lru(folio))
 		return -EAGAIN;
-	/* MADV_FREE makes it a file folio, but not while it is isolated. */
+	/*
+	 * MADV_FREE turns an anonymous folio into a file LRU folio, but not while
+	 * it is isolated. So the count must come after the isolation.
+	 */
 	migrate_count_isolated(folio, nr_pages);
 	return 0;
 }
 
-/* From the very node or not at all, and without any effort. */
+/* Allocate from @node only, without reclaim. */
 static struct folio *numa_alloc_target(struct folio *src, unsigned long node)
 {
 	gfp_t gfp = GFP_TRANSHUGE_LIGHT;
@@ -132,17 +135,17 @@ static void numa_count_migrated(struct mem_cgroup *memcg, int from, int to,
 }
 
 /**
- * migrate_misplaced_folio - bring a folio to the node of its user
- * @folio: Folio isolated by migrate_misplaced_folio_prepare(). Whatever the
- *	result, it is not isolated any more and may not be touched.
- * @node: The node where it should be.
+ * migrate_misplaced_folio - migrate a folio to the node of its user
+ * @folio: Folio isolated by migrate_misplaced_folio_prepare(). On return it is
+ *	no longer isolated, also after a failure. The caller must not access it.
+ * @node: The node to migrate it to.
  *
  * Context: May sleep, but does not wait for locks or I/O.
- * Return: 0 if it is there now, or -EAGAIN.
+ * Return: 0 if it was migrated or its last user freed it, -EAGAIN if not.
  */
 int migrate_misplaced_folio(struct folio *folio, int node)
 {
-	/* Both are gone with the folio, and wanted for the books. */
+	/* Needed for the statistics after @folio may have been freed. */
 	struct mem_cgroup *memcg = get_mem_cgroup_from_folio(folio);
 	const int from = folio_nid(folio);
 	unsigned int nr_succeeded;

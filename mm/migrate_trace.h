@@ -30,8 +30,8 @@
 #define EMe(_cause, _word)	TRACE_DEFINE_ENUM(_cause);
 
 /*
- * trace/events/migrate.h defines the modes and reasons as well, but for the events
- * of the object that creates these, which is rmap.o.
+ * trace/events/migrate.h defines the modes and reasons too, but only in mm/rmap.c,
+ * which defines CREATE_TRACE_POINTS for it.
  */
 MIGRATE_CAUSES
 MIGRATE_MODE
@@ -43,9 +43,9 @@ MIGRATE_REASON
 #define EMe(_cause, _word)	{ _cause, _word }
 
 /*
- * One for each attempt that failed. With "again" the obstacle may go away, and
- * the folio is tried again if there are tries left. That it is given up when there
- * are none is no event: each of the attempts has had one.
+ * One event for each failed attempt. If "again" is set, the failure is temporary
+ * and the folio is retried while tries are left. There is no further event when
+ * none are left.
  */
 TRACE_EVENT_CONDITION(mm_migrate_folio_failed,
 	TP_PROTO(const struct migrate_pair *pair, bool again,
