@@ -5,7 +5,7 @@
  *
  * The task waits in a page fault meanwhile. So this code does not wait for
  * locks or I/O, does not reclaim memory and does not split a folio for which no
- * target could be allocated. Any of these makes the migration fail instead.
+ * target could be allocated. The migration fails where it would need any of these.
  */
 #include <linux/gfp.h>
 #include <linux/memcontrol.h>
@@ -38,7 +38,7 @@ static struct zone *numa_top_zone(pg_data_t *pgdat)
 	return numa_next_zone_down(pgdat, pgdat->node_zones + pgdat->nr_zones);
 }
 
-/* Check that @nr_pages can be allocated without waking kswapd. */
+/* Would a zone stay above its high watermark without @nr_pages? */
 static bool numa_node_has_room(pg_data_t *pgdat, long nr_pages)
 {
 	struct zone *zone;
@@ -61,9 +61,9 @@ static void numa_ask_for_room(pg_data_t *pgdat, unsigned int order)
 }
 
 /*
- * Some file folios are not migrated. An executable file that several processes
- * map is probably a library in use on all nodes. And many file systems cannot
- * migrate a dirty folio without waiting.
+ * Some file folios are not migrated. An executable mapping of a folio that several
+ * processes map is probably a library in use on all nodes. And many file systems
+ * cannot migrate a dirty folio without waiting.
  */
 static int numa_file_folio_movable(struct folio *folio,
 				   const struct vm_area_struct *vma)

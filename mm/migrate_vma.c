@@ -2,14 +2,14 @@
 /*
  * Memory that a VMA moves itself: &vm_operations_struct.migrate.
  *
- * A driver may give memory to processes that mm knows no struct folio of, such
- * as a PFN mapping. mm can neither move it nor say which node it is on, but the
- * driver can. Everybody who moves all the memory of a process, or a range of it,
- * calls the methods from here: migrate_pages(2), cpusets, mbind(2) and
- * move_pages(2). Documentation/mm/migrate_vma.rst shows how to write them.
+ * A driver may map memory for which mm knows no struct folio, such as a PFN
+ * mapping. mm can neither move such memory nor tell its node, but the driver can.
+ * migrate_pages(2), cpusets, mbind(2) and move_pages(2) call the methods of the
+ * driver through this file. Documentation/mm/migrate_vma.rst shows how to write
+ * the methods.
  *
- * The mmap lock is held for reading all along a walk, so the VMAs stay as they
- * are. No other lock is held while a method is at work.
+ * The mmap lock is held for reading during a whole walk, which keeps the VMAs from
+ * changing. No other lock is held while a method runs.
  */
 
 #include <linux/cpuset.h>
@@ -23,23 +23,22 @@
 #include <linux/topology.h>
 
 /**
- * vma_migrate_target - where does memory go in this move?
+ * vma_migrate_target - find the target node for memory on a node
  * @nid: The node that the memory is on.
- * @from: Nodes that memory is to leave.
- * @to: Nodes that it is to go to.
+ * @from: Nodes to move memory from.
+ * @to: Nodes to move memory to.
  *
- * The pairs are those of migrate_pages(2). The n-th node of @from has the n-th
- * node of @to for its target, and where @to has fewer nodes its first one comes
- * after its last one again. So what was on different nodes before is on different
- * nodes afterwards, as far as there are enough. If @from and @to have different
- * numbers of nodes, memory on a node that is in both stays there.
+ * Nodes are paired as by migrate_pages(2). The target of the n-th node of @from is
+ * the n-th node of @to. If @to has fewer nodes, its nodes are used again from the
+ * first one on. So memory on different nodes stays on different nodes if @to has
+ * enough of them. If @from and @to have different numbers of nodes, memory on a
+ * node that is in both is not moved.
  *
- * No memory moves twice: for what is on its target already the answer is that it
- * stays. migrate_vmas() calls a method more than once where one node is the target
- * of a pair and has memory to leave in another.
+ * If a node is both the target of one pair and the source of another, migrate_vmas()
+ * moves the memory in several steps. So no memory is moved twice.
  *
  * Context: Any context.
- * Return: The target, or NUMA_NO_NODE if the memory is to stay where it is.
+ * Return: The target, or NUMA_NO_NODE if the memory must stay on @nid.
  */
 int vma_migrate_target(int nid, const nodemask_t *from, const nodemask_t *to)
 {
@@ -59,7 +58,7 @@ EXPORT_SYMBOL_GPL(vma_migrate_target);
  * @vma: The VMA.
  *
  * Context: The VMA is locked, or the mmap lock is held.
- * Return: True if it has the method.
+ * Return: True if @vma has &vm_operations_struct.migrate.
  */
 bool vma_can_migrate(const struct vm_area_struct *vma)
 {
@@ -70,14 +69,13 @@ bool vma_can_migrate(const struct vm_area_struct *vma)
  * vma_migrate - have a VMA move a range of its memory
  * @vma: A VMA for which vma_can_migrate() is true.
  * @start: First address, aligned to pages and within the VMA.
- * @end: Address behind the range.
- * @from: Nodes that memory is to leave.
- * @to: Nodes that it is to go to; see vma_migrate_target().
- * @flags: With MPOL_MF_MOVE_ALL, also memory that other processes use.
+ * @end: End of the range, exclusive.
+ * @from: Nodes to move memory from.
+ * @to: Nodes to move memory to; see vma_migrate_target().
+ * @flags: With MPOL_MF_MOVE_ALL, also move memory that other processes use.
  *
  * Context: The mmap lock is held for reading. May sleep.
- * Return: 0 if the method has dealt with the memory, its error otherwise; -EINTR
- * if the caller is being killed.
+ * Return: 0 or the error of the method; -EINTR if the caller is being killed.
  */
 int vma_migrate(struct vm_area_struct *vma, unsigned long start,
 		unsigned long end, const nodemask_t *from, const nodemask_t *to,
@@ -93,7 +91,7 @@ int vma_migrate(struct vm_area_struct *vma, unsigned long start,
 		return -EINTR;
 	err = vma->vm_ops->migrate(vma, start, end, from, to,
 				   all ? MPOL_MF_MOVE_ALL : MPOL_MF_MOVE);
-	/* Callers would take it for a number of pages. */
+	/* Callers take a positive value for a number of pages. */
 	if (WARN_ON_ONCE(err > 0))
 		err = -EIO;
 	return err;
@@ -103,14 +101,14 @@ int vma_migrate(struct vm_area_struct *vma, unsigned long start,
  * migrate_vmas_range - have each VMA of a range move its own memory
  * @mm: The address space.
  * @start: First address, aligned to pages. It need not be in a VMA.
- * @end: Address behind the range.
- * @from: Nodes that memory is to leave.
- * @to: Nodes that it is to go to; see vma_migrate_target().
- * @flags: With MPOL_MF_MOVE_ALL, also memory that other processes use.
+ * @end: End of the range, exclusive.
+ * @from: Nodes to move memory from.
+ * @to: Nodes to move memory to; see vma_migrate_target().
+ * @flags: With MPOL_MF_MOVE_ALL, also move memory that other processes use.
  *
- * The VMAs are asked in the order of their addresses, once each, for the part of
- * them that lies in the range. Those that do not have the method are left alone.
- * An error ends the walk; what has moved by then is not moved back.
+ * Calls the method once for each VMA that has it, in the order of addresses, with
+ * the part of the VMA that lies in the range. The first error ends the walk. Memory
+ * that was moved before is not moved back.
  *
  * Context: The mmap lock is held for reading. May sleep.
  * Return: 0, or the first error.
@@ -139,15 +137,16 @@ int migrate_vmas_range(struct mm_struct *mm, unsigned long start,
 }
 
 /**
- * struct vma_steps - a move to as many nodes as there are to leave, in steps
- * @from: Nodes that memory is to leave.
- * @to: Nodes that it is to go to.
- * @left: Nodes of @from that have had no step.
- * @src: Nodes that memory leaves in this step.
- * @dst: Their targets, which are as many, and none of them in @left before.
+ * struct vma_steps - a move between equal numbers of nodes, in steps
+ * @from: Nodes to move memory from.
+ * @to: Nodes to move memory to.
+ * @left: Nodes of @from that no step has handled yet.
+ * @src: Nodes to move memory from in this step.
+ * @dst: The targets of @src, equal in number. No node of @left may be a target when
+ *	the step is chosen.
  *
- * The pairs keep the order of the nodes, so they form no circle, and the pairs of
- * @src and @dst are among those of @from and @to.
+ * Both sets are paired in ascending order. So the pairs form no cycle, and @src and
+ * @dst give the same pairs as @from and @to.
  */
 struct vma_steps {
 	const nodemask_t *from;
@@ -157,7 +156,7 @@ struct vma_steps {
 	nodemask_t dst;
 };
 
-/* Returns false if there is nothing more to be moved. */
+/* Choose the next step. Returns false if none is left. */
 static bool vma_steps_next(struct vma_steps *steps)
 {
 	int nid, target;
@@ -178,16 +177,16 @@ static bool vma_steps_next(struct vma_steps *steps)
 /**
  * migrate_vmas - have each VMA of an mm move its own memory
  * @mm: The address space.
- * @from: Nodes that memory is to leave.
- * @to: Nodes that it is to go to; see vma_migrate_target().
- * @flags: MPOL_MF_MOVE, or MPOL_MF_MOVE_ALL for memory that other processes use
- *	as well.
+ * @from: Nodes to move memory from.
+ * @to: Nodes to move memory to; see vma_migrate_target().
+ * @flags: MPOL_MF_MOVE, or MPOL_MF_MOVE_ALL to also move memory that other
+ *	processes use.
  *
- * A process may map the same memory twice, so the second call for it meets what
- * the first one has moved. For that memory to stay then, a target must not be a
- * node to leave. With different numbers of nodes none is. With the same number,
- * a node is left by its own memory in one step, and gets other memory in a later
- * one.
+ * A process may map the same memory twice. The method is called for both VMAs, and
+ * the second call must not move the memory again. So no call may have a target that
+ * memory is also moved from. With different numbers of nodes vma_migrate_target()
+ * guarantees that. With equal numbers the move is made in steps: the memory of a node
+ * is moved in an earlier step than the memory whose target is this node.
  *
  * Context: The mmap lock is held for reading. May sleep.
  * Return: 0, or the first error; see migrate_vmas_range().
@@ -208,8 +207,8 @@ int migrate_vmas(struct mm_struct *mm, const nodemask_t *from,
 }
 
 /*
- * The nodes that @pol wants memory to be on. The policy of a task may be bound to
- * other nodes meanwhile.
+ * The nodes with memory that @pol allows. A change of the cpuset may rebind the
+ * policy of the task meanwhile, which read_mems_allowed_retry() detects.
  */
 static void migrate_policy_nodes(const struct mempolicy *pol, nodemask_t *nodes)
 {
@@ -228,8 +227,9 @@ static void migrate_policy_nodes(const struct mempolicy *pol, nodemask_t *nodes)
 
 /*
  * Is there memory in the range that its VMA has failed to move? Without
- * MPOL_MF_MOVE_ALL what is left may be shared, and that has not failed, as it has
- * not with folios. A VMA without the method fails with all that it has.
+ * MPOL_MF_MOVE_ALL, memory on a wrong node may be shared, which is not a failure
+ * for folios either. If the VMA has no method, all its memory on a wrong node has
+ * failed.
  */
 static bool migrate_vmas_failed(struct mm_struct *mm, unsigned long start,
 				unsigned long end, const nodemask_t *nodes,
@@ -250,18 +250,18 @@ static bool migrate_vmas_failed(struct mm_struct *mm, unsigned long start,
 }
 
 /**
- * migrate_vmas_mbind - have VMAs obey a new policy with the memory they have
+ * migrate_vmas_mbind - have VMAs move their memory to the nodes of a new policy
  * @mm: The address space of the caller.
  * @start: First address of the range that has the policy.
- * @end: Address behind the range.
+ * @end: End of the range, exclusive.
  * @pol: The policy, NULL for that of the task.
  * @flags: Those of mbind(2), with MPOL_MF_MOVE or MPOL_MF_MOVE_ALL.
- * @nr_failed: What mbind(2) with MPOL_MF_STRICT takes for failed. It grows if a VMA
- *	says that memory is still where the policy does not want it, and is 0 after
- *	an error, which is to reach the caller.
+ * @nr_failed: Number of failures. If it is not 0, mbind(2) with MPOL_MF_STRICT returns
+ *	-EIO. Incremented if a VMA reports memory on a node that the policy does not
+ *	allow. Set to 0 after an error, so that mbind(2) returns the error.
  *
- * What is on a node that the policy does not name is asked to go to those that it
- * does name. A policy that names none means the node of this CPU.
+ * Memory on other nodes than those of the policy is moved to those of the policy. If
+ * the policy has no nodes with memory, the node of this CPU is used.
  *
  * Context: The mmap lock is held for reading. May sleep.
  * Return: 0, or the first error; see migrate_vmas_range().
@@ -290,13 +290,13 @@ int migrate_vmas_mbind(struct mm_struct *mm, unsigned long start,
  * vma_memory_node - ask a VMA which node its own memory is on
  * @vma: The VMA.
  * @addr: The address, aligned to pages and within the VMA.
- * @next: Out: the answer is the same up to there. May be NULL.
+ * @next: Set to the end of the range for which the result is the same. May be NULL.
  *
- * Memory that has a struct folio is better asked for by its folio, and first.
+ * Callers must look for a folio at @addr first and call this only if there is none.
  *
  * Context: The mmap lock is held for reading, or the VMA is locked. May sleep.
- * Return: The node, -ENOENT if there is no memory at @addr, or none that the VMA
- * knows of, or another error of the method.
+ * Return: The node, -ENOENT if @vma has no memory of its own at @addr or has no
+ * get_node(), or another error of the method.
  */
 int vma_memory_node(struct vm_area_struct *vma, unsigned long addr,
 		    unsigned long *next)
@@ -318,7 +318,7 @@ int vma_memory_node(struct vm_area_struct *vma, unsigned long addr,
 	return nid;
 }
 
-/* What the VMA of @addr says, or @err if it cannot be asked. */
+/* Returns @err if there is no VMA at @addr or it has no get_node(). */
 static int vma_ask_node(struct mm_struct *mm, unsigned long addr, int err)
 {
 	struct vm_area_struct *vma = vma_lookup(mm, addr);
@@ -329,15 +329,17 @@ static int vma_ask_node(struct mm_struct *mm, unsigned long addr, int err)
 }
 
 /**
- * vma_lookup_node - which node is memory on that has no struct page for us?
+ * vma_lookup_node - find the node of memory for which get_user_pages() failed
  * @mm: The address space of the caller.
  * @addr: The address.
- * @err: What get_user_pages() said of it.
+ * @err: The error of get_user_pages().
  *
- * What is not there yet is faulted in, as get_user_pages() would have done.
+ * If the VMA reports no memory at @addr, the memory is faulted in and the VMA is
+ * asked again.
  *
  * Context: The mmap lock is not held. May sleep.
- * Return: The node, an error of the method, or @err if no VMA knows better.
+ * Return: The node, an error of the method, or @err if the VMA has no get_node() or
+ * no memory at @addr.
  */
 int vma_lookup_node(struct mm_struct *mm, unsigned long addr, int err)
 {
@@ -355,12 +357,14 @@ int vma_lookup_node(struct mm_struct *mm, unsigned long addr, int err)
 }
 
 /**
- * vma_count_memory - count what a VMA has of its own memory, node by node
+ * vma_count_memory - count the pages of a VMA's own memory on each node
  * @vma: The VMA.
- * @nr: For each node, the number to which that of pages is added.
+ * @nr: Array indexed by node. The number of pages is added to each element.
+ *
+ * Stops early if the caller is being killed.
  *
  * Context: The mmap lock is held for reading, or the VMA is locked. May sleep.
- * Return: How many pages there are.
+ * Return: The number of pages on all nodes.
  */
 unsigned long vma_count_memory(struct vm_area_struct *vma, unsigned long *nr)
 {
@@ -385,11 +389,12 @@ unsigned long vma_count_memory(struct vm_area_struct *vma, unsigned long *nr)
  * vma_misplaced - does a VMA have memory of its own on other nodes than these?
  * @vma: The VMA.
  * @start: First address of the range, aligned to pages and within the VMA.
- * @end: Address behind the range.
- * @nodes: Where memory may be.
+ * @end: End of the range, exclusive.
+ * @nodes: The allowed nodes.
  *
  * Context: The mmap lock is held, or the VMA is locked. May sleep.
- * Return: True if there is such memory, and the VMA can tell.
+ * Return: True if get_node() reports such memory. False otherwise, and if the caller
+ * is being killed.
  */
 bool vma_misplaced(struct vm_area_struct *vma, unsigned long start,
 		   unsigned long end, const nodemask_t *nodes)

@@ -1,29 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What may still be done for a folio that cannot be moved.
+ * Write out, drop or swap out folios that could not be migrated.
  *
- * Such a folio is put aside until its call of migrate_pages() has been through
- * all the others. No folio is locked then, and one of these may be done:
+ * Such a folio is put aside until migrate_pages() has tried all other folios of the
+ * call. No folio is locked then. Depending on the folio, one of these is done:
  *
- *  the folio is                          it is        which helps because
+ *  the folio is                          it is        afterwards
  *  ------------------------------------  -----------  ---------------------------
- *  dirty, and its file system does not   written out  a clean folio needs no help
- *  move it                                            of the file system
- *  clean, with private data that its     dropped      the next fault reads it to
- *  file system does not move                          where it belongs
- *  anonymous, and there is no room       swapped out  the same
- *  where a policy binds it to
+ *  dirty, and its file system does not   written out  a clean folio can be migrated
+ *  migrate it                                         without its file system
+ *  clean, with private data that its     dropped      the next access reads it into
+ *  file system does not migrate                       a new folio
+ *  anonymous, without a target, on a     swapped out  the next fault reads it into
+ *  node that policy or cpuset forbid                  a new folio
  *
- * Dropping and swapping leave the folio on its list with the reference of the
- * isolation alone, which the engine takes for a folio that its last user has freed.
- * Then the folios for which something has changed are tried once more, and
- * nothing is put aside any more: that is the end of it.
+ * A folio that was dropped or swapped out stays on its list, with only the reference
+ * of the isolation. mm/migrate.c treats it as a folio that its last user has freed.
+ * The folios for which this was successful are tried once more. What fails then is
+ * not put aside again.
  *
- * All is begun for each folio before it is waited for, apart from folios that
- * somebody else has begun to write. Whoever waits may be killed. A folio that is
- * not clean then has had its chance, be it that somebody wrote to it meanwhile or
- * that the disk fails; an error of the disk is kept by the mapping for the next
- * fsync().
+ * migrate_help() starts the I/O of all folios before it waits for any of it. But if
+ * somebody else is writing a folio already, it waits for that first. A fatal signal
+ * ends the waits for locks and for writeback. A folio that is dirty after its
+ * writeback is not tried again: either somebody has written to it, or the disk has
+ * failed. The mapping keeps the error of the disk for the next fsync().
  */
 #include <linux/backing-dev.h>
 #include <linux/blkdev.h>
@@ -45,7 +45,7 @@
 #include "migrate.h"
 #include "swap.h"
 
-/* Swapping out is for who asks for it. */
+/* Folios are not swapped out unless the administrator enables it. */
 unsigned int sysctl_migrate_resort __read_mostly =
 	MIGRATE_WRITE_OUT | MIGRATE_DROP;
 
@@ -73,11 +73,11 @@ static int __init migrate_resort_init(void)
 late_initcall(migrate_resort_init);
 #endif
 
-/* ----------------------------------------------------- who may ask, and when */
+/* ------------------------------------------------ callers and their conditions */
 
 /*
- * The callers that hold no lock of a file system, of an mm or of a folio, and
- * for whom a folio that stays is a failure.
+ * Only callers that hold no lock of a file system, of an mm or of a folio, and that
+ * report a folio which was not migrated as a failure.
  */
 static unsigned int migrate_resorts_of(enum migrate_reason reason)
 {
@@ -86,7 +86,7 @@ static unsigned int migrate_resorts_of(enum migrate_reason reason)
 	case MR_MEMPOLICY_MBIND:
 		return MIGRATE_WRITE_OUT | MIGRATE_DROP | MIGRATE_SWAP_OUT;
 	case MR_MEMORY_HOTPLUG:
-		/* Its targets have nothing to do with a policy. */
+		/* Only folios on a node that a policy forbids are swapped out. */
 		return MIGRATE_WRITE_OUT | MIGRATE_DROP;
 	default:
 		return 0;
@@ -95,14 +95,15 @@ static unsigned int migrate_resorts_of(enum migrate_reason reason)
 
 /**
  * migrate_resorts - what may be done for the folios of a call
- * @mode: How long the call may take over one folio.
- * @reason: On whose behalf.
+ * @mode: Mode of the call.
+ * @reason: Reason of the call.
  *
- * Nothing for those who do not wait for I/O or who may be in the middle of some:
- * reclaim, compaction, and whoever allocates without __GFP_IO or __GFP_FS now.
+ * Callers that do not wait for I/O get nothing. Nor does a task that may be doing
+ * I/O itself: one with PF_MEMALLOC, or one that must allocate without __GFP_IO or
+ * __GFP_FS.
  *
  * Context: Any.
- * Return: Bits of &enum migrate_resort.
+ * Return: Bits of &enum migrate_resort, only those that vm.migrate_resort has.
  */
 unsigned int migrate_resorts(enum migrate_mode mode, enum migrate_reason reason)
 {
@@ -113,7 +114,7 @@ unsigned int migrate_resorts(enum migrate_mode mode, enum migrate_reason reason)
 	return migrate_resorts_of(reason) & READ_ONCE(sysctl_migrate_resort);
 }
 
-/* Does swap have room, and may the folio's memory cgroup have some of it? */
+/* Is there free swap space that the memory cgroup of the folio may use? */
 static bool migrate_has_swap(struct folio *folio)
 {
 	struct mem_cgroup *memcg;
@@ -126,7 +127,7 @@ static bool migrate_has_swap(struct folio *folio)
 	return nr > 0;
 }
 
-/* Cheap reasons why an anonymous folio has to stay in memory. */
+/* Checks that need no rmap walk. */
 static bool migrate_is_swappable(struct folio *folio)
 {
 	return !folio_test_large(folio) && !folio_test_ksm(folio) &&
@@ -139,10 +140,10 @@ static bool migrate_is_swappable(struct folio *folio)
  * @resorts: Bits of &enum migrate_resort.
  * @src: The folio.
  *
- * A look without a lock. migrate_help() takes another one.
+ * The folio need not be locked. migrate_help() checks again under the folio lock.
  *
  * Context: Any.
- * Return: false if it may certainly not.
+ * Return: false if @src must not be swapped out, true if it may be possible.
  */
 bool migrate_may_swap_out(unsigned int resorts, struct folio *src)
 {
@@ -151,11 +152,11 @@ bool migrate_may_swap_out(unsigned int resorts, struct folio *src)
 }
 
 /*
- * Was it the folio's own file system that did not move it? The method says so by
- * an error that does not go away. A folio that has failed in each of its tries, and
- * has no cause then, was in use most likely: it had better stay than be dropped.
- * Memory that is to be removed has to go at any price, and some methods give
- * out that a dirty folio, or one with busy buffers, may be tried again.
+ * Did the file system of the folio refuse to migrate it? MIGRATE_CAUSE_REFUSED stands
+ * for any error of migrate_folio() but -EAGAIN. MIGRATE_CAUSE_NONE means that -EAGAIN
+ * was returned until no tries were left. Such a folio is most likely in use and is
+ * left alone. Hot-remove makes an exception, because some migrate_folio() methods
+ * return -EAGAIN for a dirty folio or for one with busy buffers.
  */
 static bool migrate_is_refused(const struct migrate_control *mc,
 			       const struct migrate_pair *pair)
@@ -166,15 +167,15 @@ static bool migrate_is_refused(const struct migrate_control *mc,
 }
 
 /**
- * migrate_may_help - is it worth to put a folio aside?
+ * migrate_may_help - should a folio be put aside for migrate_help()?
  * @run: The call.
- * @pair: The folio, which has been given up. If it has been unmapped before, and
- *	was tried until there were no tries left, then there is no cause.
+ * @pair: The folio, which has failed. Its cause is MIGRATE_CAUSE_NONE if it was
+ *	unmapped and then could not be moved until no tries were left.
  *
- * A look without a lock. migrate_help() takes another one.
+ * The folio need not be locked. migrate_help() checks again under the folio lock.
  *
  * Context: Any.
- * Return: false if nothing could be done for it.
+ * Return: false if nothing can be done for it, true if something may be possible.
  */
 bool migrate_may_help(const struct migrate_run *run,
 		      const struct migrate_pair *pair)
@@ -196,18 +197,18 @@ bool migrate_may_help(const struct migrate_run *run,
 /* --------------------------------------------------------------- writing out */
 
 /*
- * Keep the inode of a locked folio, which keeps the mapping, and keep its file
- * system mounted. Both are only tried: whoever unmounts the file system, or lets
- * go of the last link, is about to take the folio away. And both are let go
- * without waiting for somebody to thaw the file system, as it cannot be frozen as
- * long as it is kept.
+ * Take a reference to the inode of a locked folio, and s_umount for reading. The
+ * inode keeps the mapping. s_umount keeps the file system from being unmounted, and
+ * from being frozen, so that iput() cannot block until a thaw. This fails, without
+ * waiting, if the file system is frozen or being unmounted or the inode is being
+ * freed.
  */
 static struct inode *migrate_hold_inode(struct address_space *mapping)
 {
 	struct inode *inode = mapping->host;
 	struct super_block *sb = inode->i_sb;
 
-	/* Some file systems have mappings that live elsewhere. */
+	/* The inode keeps only its own mapping. Some file systems use others. */
 	if (mapping != &inode->i_data || !super_trylock_shared(sb))
 		return NULL;
 	if (sb->s_writers.frozen == SB_UNFROZEN && igrab(inode))
@@ -225,10 +226,12 @@ static void migrate_put_inode(struct inode *inode)
 }
 
 /*
- * Does writing help? Not if the file system has a method and had a reason of its
- * own. Unless the memory has to go: some methods do not move what is dirty.
+ * A file system with a migrate_folio() method has refused the folio for a reason of
+ * its own, which a write rarely changes. Hot-remove writes it out nevertheless,
+ * because some methods do not migrate dirty folios.
  *
- * Whose server may be waiting for our caller is not waited for.
+ * Mappings for which writeback may deadlock are never written: their server may be
+ * waiting for the caller.
  */
 static bool migrate_may_write(struct address_space *mapping,
 			      enum migrate_reason reason)
@@ -240,9 +243,8 @@ static bool migrate_may_write(struct address_space *mapping,
 }
 
 /*
- * Begin to write a folio out, like the flusher would some time.
- *
- * The folio is locked and not under writeback, and unlocked on return.
+ * Start the writeback of a folio, if it is dirty. The folio is locked and not under
+ * writeback. It is unlocked on return.
  */
 static bool migrate_write_out(struct folio *folio)
 {
@@ -264,7 +266,7 @@ static bool migrate_write_out(struct folio *folio)
 	return !err;
 }
 
-/* Has the folio been written, and not been written to since? */
+/* Wait for writeback. Returns false if the folio is dirty afterwards. */
 static bool migrate_is_written(struct folio *folio)
 {
 	return !folio_wait_writeback_killable(folio) && !folio_test_dirty(folio);
@@ -273,8 +275,8 @@ static bool migrate_is_written(struct folio *folio)
 /* ------------------------------------------------------------------ dropping */
 
 /*
- * Only private data that a method does not move: without a method the folio
- * could have been moved if it parted from its private data.
+ * Only if there is a migrate_folio() method, which did not migrate the private data.
+ * Without one, migrate_fallback() has already tried to release the private data.
  */
 static bool migrate_may_drop(struct address_space *mapping, struct folio *folio)
 {
@@ -283,7 +285,7 @@ static bool migrate_may_drop(struct address_space *mapping, struct folio *folio)
 	       !folio_test_mlocked(folio) && !mapping_unevictable(mapping);
 }
 
-/* As reclaim does. */
+/* The flags with which reclaim calls try_to_unmap(). */
 static enum ttu_flags migrate_drop_flags(struct folio *folio)
 {
 	enum ttu_flags flags = 0;
@@ -296,8 +298,9 @@ static enum ttu_flags migrate_drop_flags(struct folio *folio)
 }
 
 /*
- * Take a clean folio out of the page cache. If it has parted from its private
- * data but somebody uses it, then it may be moved now.
+ * Release the private data of a clean folio and remove it from the page cache. If it
+ * is in use it cannot be removed. Then it may be possible to migrate it now, so
+ * this returns true whenever the private data was released.
  */
 static bool migrate_drop(struct folio *folio)
 {
@@ -315,7 +318,7 @@ static bool migrate_drop(struct folio *folio)
 /* -------------------------------------------------------------- swapping out */
 
 #ifdef CONFIG_NUMA
-/* Policies are freed by RCU. One that changes now will have been the other one. */
+/* RCU keeps the policy. A concurrent change may be seen or not. */
 static bool migrate_policy_forbids(const struct vm_area_struct *vma, int nid)
 {
 	const struct mempolicy *pol;
@@ -351,14 +354,17 @@ static bool migrate_cpuset_forbids(const struct vm_area_struct *vma, int nid)
 	return forbids;
 }
 #else
-/* Nobody knows whose memory it is. */
+/* mm->owner exists only with CONFIG_MEMCG. */
 static bool migrate_cpuset_forbids(const struct vm_area_struct *vma, int nid)
 {
 	return false;
 }
 #endif
 
-/* Goes on while there is a policy for each VMA. The rmap keeps the VMA. */
+/*
+ * An &rmap_walk_control.rmap_one: go on while each VMA forbids the node of the folio.
+ * The lock of the rmap keeps the VMA.
+ */
 static bool migrate_vma_forbids(struct folio *folio, struct vm_area_struct *vma,
 				unsigned long addr, void *forbids)
 {
@@ -371,9 +377,9 @@ static bool migrate_vma_forbids(struct folio *folio, struct vm_area_struct *vma,
 }
 
 /*
- * May none of those who use a locked folio have it where it is? That is more than
- * that somebody wants it elsewhere. The process's own policy does not count: it
- * says where memory comes from, not where it is.
+ * Does each VMA of a locked folio forbid the node it is on? If one of them allows the
+ * node, the folio is not swapped out. The policy of the task is not considered: it
+ * says where memory is allocated, not where it must be.
  */
 static bool migrate_is_misplaced(struct folio *folio)
 {
@@ -389,10 +395,10 @@ static bool migrate_is_misplaced(struct folio *folio)
 }
 
 /*
- * Unmap a folio and begin to write it to swap. There is nothing in an entry that
- * is new, so the folio is dirty then, whatever the page tables say.
+ * Unmap a folio and start to write it to swap. A new swap entry has no contents yet,
+ * so the folio must be marked dirty, even if all page tables say it is clean.
  *
- * The folio is locked and not under writeback, and unlocked on return.
+ * The folio is locked and not under writeback. It is unlocked on return.
  */
 static bool migrate_swap_out(struct folio *folio, struct swap_io_ctx *ctx)
 {
@@ -410,7 +416,7 @@ static bool migrate_swap_out(struct folio *folio, struct swap_io_ctx *ctx)
 		goto unlock;
 	}
 	if (!folio_clear_dirty_for_io(folio)) {
-		/* Written already, and only read since. */
+		/* Clean: swap holds the current contents. */
 		folio_unlock(folio);
 		return true;
 	}
@@ -423,7 +429,7 @@ unlock:
 	return false;
 }
 
-/* Take a folio that has been written out of the swap cache. */
+/* Remove a folio from the swap cache after it has been written. */
 static bool migrate_is_swapped_out(struct folio *folio)
 {
 	bool gone = false;
@@ -439,15 +445,15 @@ static bool migrate_is_swapped_out(struct folio *folio)
 	return gone;
 }
 
-/* ----------------------------------------------------------- who needs what */
+/* -------------------------------------------------------- choosing for a folio */
 
-/* What can be done for a locked file folio, if anything. */
+/* Returns one bit of enum migrate_resort, or 0. The folio is locked. */
 static unsigned int migrate_choose_file(const struct migrate_control *mc,
 					struct folio *folio)
 {
 	struct address_space *mapping = folio->mapping;
 
-	/* Truncated, not to be read, or to be swapped. */
+	/* Truncated, inaccessible to the kernel, or shmem. */
 	if (!mapping || mapping_inaccessible(mapping) ||
 	    folio_test_swapbacked(folio))
 		return 0;
@@ -457,8 +463,8 @@ static unsigned int migrate_choose_file(const struct migrate_control *mc,
 }
 
 /*
- * What can be done for a locked folio, if anything. Not for one that somebody
- * refers to whom nobody knows: it would stay where it is.
+ * Returns one bit of enum migrate_resort, or 0. The folio is locked. Nothing is done
+ * for a folio with an unexpected reference, as it could not be migrated afterwards.
  */
 static unsigned int migrate_choose(const struct migrate_control *mc,
 				   struct folio *folio)
@@ -478,8 +484,8 @@ static unsigned int migrate_choose(const struct migrate_control *mc,
 }
 
 /*
- * Is only the isolation left? A file may have been truncated, and a process may have
- * come to its end, since the folio was tried.
+ * Is only the reference of the isolation left? Since the folio was tried, its file
+ * may have been truncated, or its process may have exited.
  */
 static bool migrate_is_freed(const struct folio *folio)
 {
@@ -487,9 +493,10 @@ static bool migrate_is_freed(const struct folio *folio)
 }
 
 /*
- * Lock a folio that nobody is writing. Nothing may begin to write it a second time,
- * but it may be dirty: who finds it in the swap cache writes to it while it is on
- * its way to the disk. Who has not found a target has not waited for that.
+ * Lock a folio and wait for its writeback, as writeback must not be started twice. A
+ * folio in the swap cache may be mapped and written to during writeback, so it may
+ * be dirty afterwards. A folio without a target is not locked before, so its
+ * writeback has not been waited for.
  */
 static bool migrate_help_lock(struct folio *folio, struct swap_io_ctx *ctx)
 {
@@ -498,7 +505,7 @@ static bool migrate_help_lock(struct folio *folio, struct swap_io_ctx *ctx)
 	if (!folio_test_writeback(folio))
 		return true;
 
-	/* The disk may be slow, and somebody may wait for what is collected. */
+	/* Somebody may be waiting for the pages that are collected in @ctx. */
 	swap_write_submit(ctx);
 	if (!folio_wait_writeback_killable(folio))
 		return true;
@@ -507,10 +514,11 @@ static bool migrate_help_lock(struct folio *folio, struct swap_io_ctx *ctx)
 }
 
 /*
- * Begin to do for a folio what can be done. Returns false if that is nothing.
+ * Start what can be done for a folio. Returns false if that is nothing.
  *
- * Pages that go to swap are collected as long as there is nothing else to do:
- * file systems allocate, which may take that others get rid of theirs.
+ * Swap writes are collected in @ctx. They are submitted before a file folio is
+ * handled: its file system may allocate memory, and the allocation may depend on the
+ * completion of these writes.
  */
 static bool migrate_help_begin(const struct migrate_control *mc,
 			       struct folio *folio, struct swap_io_ctx *ctx)
@@ -537,7 +545,7 @@ static bool migrate_help_begin(const struct migrate_control *mc,
 	return begun;
 }
 
-/* Wait for what has been begun. Returns false if it has not been successful. */
+/* Wait for what migrate_help_begin() has started. Returns false if it failed. */
 static bool migrate_help_end(struct folio *folio)
 {
 	if (migrate_is_freed(folio))
@@ -550,10 +558,11 @@ static bool migrate_help_end(struct folio *folio)
 /**
  * migrate_help - do what can be done for folios that could not be moved
  * @mc: The request.
- * @aside: The folios. Those that stay here are not to be tried again.
- * @again: Empty. Those for which something has changed, on return.
+ * @aside: The folios. Those that are still on this list on return must not be tried
+ *	again.
+ * @again: Empty. On return, the folios that should be tried again.
  *
- * Context: May sleep, and wait for I/O. Nothing of any folio is held.
+ * Context: May sleep and wait for I/O. The caller holds no folio lock.
  */
 void migrate_help(const struct migrate_control *mc, struct list_head *aside,
 		  struct list_head *again)
