@@ -1,30 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * move_pages(2): which node is each of these pages on, and move them there.
+ * move_pages(2): report the node of each page, or move each page to a node.
  *
- * The user's arrays are worked off in chunks. User memory is touched between
- * chunks only, with no lock held. The addresses of a chunk are looked up under
- * one hold of the mmap lock, and for as long as they come from one page table
- * also under one hold of its lock. One pass serves one target node and takes
- * along all addresses of the chunk that go there, in whichever order they are.
- * Where that has taken a page from the node it was asked to be on in the end,
- * the chunk is gone through once more, in the order of the addresses.
+ * The user's arrays are processed in chunks. User memory is accessed only between
+ * chunks, with no lock held. The addresses of a chunk are looked up under the mmap
+ * lock. The page table lock is kept from one address to the next if both are in
+ * the same page table.
  *
- * While a chunk is worked on, the status of an address says how far it has come:
+ * One pass moves the pages of all addresses of the chunk that have the same target
+ * node, in any order. If a pass has moved a page away from the target node of an
+ * earlier pass, the pages may be on wrong nodes. Then the addresses of the chunk
+ * are processed again in their order.
+ *
+ * While a chunk is processed, the status of an address is its state:
  *
  *	MOVE_TODO ---> MOVE_QUEUED ---> node, or -errno
  *	    |                             ^   ^
  *	    +-----------------------------+   |
  *	    +--------> MOVE_OWN --------------+
  *
- * An address whose folio cannot be isolated stays MOVE_TODO until the queue has
- * moved: the folio may have been on it, by another address. Only if that was
- * not it, the caches that keep folios off the LRU are drained, those of this
- * CPU first. A page that somebody else is moving is waited for, with nothing
- * held.
+ * If a folio cannot be isolated, its address stays MOVE_TODO and is tried again
+ * after the queue has been moved: another address may have queued the folio. If
+ * nothing was queued, the per-CPU caches that keep folios off the LRU are drained,
+ * first those of this CPU. If somebody else is migrating a page, the pass waits for
+ * that without holding a lock.
  *
- * Memory that has no folio, in a VMA that moves its own, is MOVE_OWN until the
- * pass has no folio isolated any more. Then the VMA moves it, page by page.
+ * Memory without a folio, in a VMA that moves its own memory, is MOVE_OWN until the
+ * pass has no isolated folios. Then the VMA moves it, page by page.
  */
 
 #include <linux/capability.h>
@@ -54,43 +56,42 @@
 #include "migrate.h"
 
 /*
- * How many addresses are worked on at a time: base pages for about what the
- * engine unmaps at a time, and few enough to be on the stack if there are no
- * more than that.
+ * Addresses per chunk. With base pages, MOVE_CHUNK is about what migrate_folios()
+ * unmaps at a time. Calls with at most MOVE_CHUNK_SMALL addresses need no
+ * allocation: their arrays are on the stack.
  */
 #define MOVE_CHUNK		512
 #define MOVE_CHUNK_SMALL	16
 
 /*
- * How many VMAs are looked through for other users of a page. One of another
- * process costs about as much as a fault that finds its page: a microsecond or
- * less. So those who wait for the lock of the folio or of the file meanwhile do so
- * for a millisecond at most. move_gather() lets go of the mmap lock for a moment
- * after as many VMAs, whether one page was searched for or several.
+ * The most VMAs that one search for other users of a folio looks at. One VMA takes
+ * about a microsecond, so the folio lock and the lock of the rmap are held for about
+ * a millisecond. After as many VMAs, in one search or in several, move_gather() also
+ * drops the mmap lock and takes it again.
  */
 #define MOVE_SEARCH_MAX		1024
 
-/* Memory that an address needs: itself, its node and its status. */
+/* Bytes per address in a chunk: for the address, its node and its status. */
 #define MOVE_SLOT		(sizeof(unsigned long) + 2 * sizeof(int))
 
 /* A status that is neither a node nor an error. */
 enum {
-	MOVE_TODO = MAX_NUMNODES,	/* not looked at, or cannot be isolated */
+	MOVE_TODO = MAX_NUMNODES,	/* not tried, or could not be isolated */
 	MOVE_QUEUED,			/* its folio is on one of the queues */
-	MOVE_OWN,			/* no folio: its VMA has to move it */
-	MOVE_ASK,			/* not kept: look for other users of it first */
+	MOVE_OWN,			/* no folio: its VMA must move it */
+	MOVE_ASK,			/* never stored: search for other users first */
 };
 
 /**
- * struct move_chunk - the part of the user's arrays that is being worked on
- * @max: How many addresses there is room for.
+ * struct move_chunk - the part of the user's arrays that is being processed
+ * @max: Number of addresses that the arrays can hold.
  * @nr: Number of addresses.
- * @addr: What the user calls the pages.
- * @node: Where they are to go.
- * @status: What became of them.
- * @addr32: Where the addresses of a 32-bit caller land before they become
- *	@addr. No status exists before that.
- * @small: Room for a few.
+ * @addr: The addresses.
+ * @node: The target node of each address.
+ * @status: The status of each address.
+ * @addr32: Buffer for the addresses of a 32-bit caller, from which @addr is filled.
+ *	Shares its memory with @status, which is not used before that.
+ * @small: Memory for the arrays of a small chunk.
  */
 struct move_chunk {
 	unsigned int max;
@@ -105,19 +106,20 @@ struct move_chunk {
 };
 
 /**
- * struct move_walk - look-up of one address after the other
- * @mm: The address space, with the mmap lock held for reading.
- * @migratable: Take the memory of VMAs that cannot be migrated for a mistake.
+ * struct move_walk - state of the look-up of addresses
+ * @mm: The address space. The mmap lock is held for reading during the look-ups.
+ * @migratable: Return -EFAULT for VMAs whose memory nobody can move: neither mm nor
+ *	the VMA itself.
  * @vma: The VMA of the last address, NULL if there was none.
- * @own: It moves its own memory.
- * @fw: The page table walk that led to @folio.
- * @table: Page table that @fw holds, if its level is that of PTEs.
- * @start: First address for which the lock that @fw holds is the right one.
- * @end: End of these addresses, which may be none; 0 if nothing is held.
- * @folio: The folio of the last address, NULL if there was none. Cannot go away
- *	before the next address is looked up.
- * @moving: Somebody is migrating @folio: no page table maps it for now, and all
- *	that may be asked is which node it is still on.
+ * @own: @vma moves its own memory.
+ * @fw: The page table walk that found @folio.
+ * @table: Page table of the entry that @fw has locked, if that is a PTE.
+ * @start: First address that the lock held by @fw covers.
+ * @end: End of these addresses, @start if there are none; 0 if no lock is held.
+ * @folio: The folio of the last address, NULL if there was none. Not freed before
+ *	the next look-up or move_walk_release().
+ * @moving: @folio was found by a migration entry: somebody is migrating it. Only its
+ *	node may be read.
  */
 struct move_walk {
 	struct mm_struct *mm;
@@ -133,10 +135,10 @@ struct move_walk {
 };
 
 /**
- * enum move_drained - which caches may still keep folios off the LRU
- * @MOVE_DRAINED_NONE: Those of all CPUs.
- * @MOVE_DRAINED_LOCAL: Those of the other CPUs, as long as the pass lasts.
- * @MOVE_DRAINED_ALL: None, as long as the call lasts.
+ * enum move_drained - which per-CPU LRU caches have been drained
+ * @MOVE_DRAINED_NONE: None.
+ * @MOVE_DRAINED_LOCAL: Those of this CPU. The next pass begins anew.
+ * @MOVE_DRAINED_ALL: Those of all CPUs. They stay disabled until the call returns.
  */
 enum move_drained {
 	MOVE_DRAINED_NONE,
@@ -145,10 +147,10 @@ enum move_drained {
 };
 
 /**
- * struct move_queue - isolated folios that are to be moved next
+ * struct move_queue - isolated folios that are moved together
  * @list: The folios.
- * @err: What has kept some of them from being moved, 0 if nothing.
- * @err_large: The same for the large ones.
+ * @err: The error with which small folios have failed, 0 if none has.
+ * @err_large: The same for large folios.
  */
 struct move_queue {
 	struct list_head list;
@@ -157,8 +159,8 @@ struct move_queue {
 };
 
 /*
- * hugetlb has its own reserves of memory. That they are used up says nothing
- * about other folios, which therefore have a queue of their own.
+ * hugetlb folios are allocated from pools of their own. An empty pool must not make
+ * other folios fail, so there are two queues.
  */
 enum {
 	MOVE_FOLIOS,
@@ -167,32 +169,33 @@ enum {
 };
 
 /**
- * struct move_run - one call that moves pages
- * @walk: Finds the pages.
- * @chunk: The addresses at hand.
- * @allowed: Nodes that the owner of the memory may use.
- * @full: Nodes that had no memory for a small folio.
- * @served: Nodes that pages of the chunk are on because that was asked for.
- * @taken_from: Those of them that a later pass has taken pages from.
- * @shared: Move also what other processes map.
- * @asked: The folio whose users were looked for last, with a reference.
- * @asked_shared: Whether another process maps it.
- * @nr_searched: VMAs that were looked through since the mmap lock was taken.
- * @drained: How far the search for folios off the LRU has gone.
- * @queue: What this pass is going to move.
- * @isolated: Isolated pages that their node has not been told about.
- * @failed: Isolated folios that have been tried. They stay isolated until the
- *	pass is over, so that no second address of theirs queues them again.
- * @no_room: The same, of large folios that there was no memory for.
- * @last: The folio that was queued last, NULL once the queues are empty.
- * @nr_todo: Addresses that the pass could not decide.
- * @own: There are addresses for which the VMA has to be asked.
- * @may_drain: Draining could help at least one of them.
- * @may_wait: Waiting could help at least one of them, namely ...
- * @wait_addr: ... this one, the last of that kind.
+ * struct move_run - state of one call that moves pages
+ * @walk: State of the look-ups.
+ * @chunk: The current chunk.
+ * @allowed: Nodes that the cpuset of the task allows.
+ * @full: Nodes on which no small folio could be allocated.
+ * @served: Target nodes of the passes that are complete, in this chunk.
+ * @taken_from: Nodes of @served from which a later pass has moved pages.
+ * @shared: Also move pages that other processes map.
+ * @asked: The folio for which the rmap was searched last, with a reference.
+ * @asked_shared: That search has found another process.
+ * @nr_searched: VMAs searched since the mmap lock was taken.
+ * @drained: Which LRU caches have been drained.
+ * @queue: The folios that this pass moves next.
+ * @isolated: Change of the isolated counts of a node that is not made yet.
+ * @failed: Isolated folios that could not be moved. They stay isolated until the
+ *	pass is over, so that another address does not queue them again.
+ * @no_room: The same for large folios without a target.
+ * @last: The folio that was queued last, NULL if the queues are empty.
+ * @nr_todo: Addresses that the last move_gather() has left as MOVE_TODO.
+ * @own: At least one address is MOVE_OWN.
+ * @may_drain: Draining LRU caches may help at least one address.
+ * @may_wait: Waiting may help at least one address.
+ * @wait_addr: The last of the addresses that waiting may help.
  * @nr_waits: How often the pass has waited.
- * @nr_failed: Number of -EBUSY among the statuses.
- * @err: Error that does not keep the remaining pages from being tried.
+ * @nr_failed: Number of pages that failed with -EBUSY, or with any error of the
+ *	method of their VMA.
+ * @err: Error to return after all pages have been tried.
  */
 struct move_run {
 	struct move_walk walk;
@@ -224,9 +227,9 @@ struct move_run {
 /**
  * struct move_args - the user's arrays
  * @nr: Number of elements in each of them.
- * @pages: Addresses, each the size of a pointer of the caller's.
- * @nodes: Target nodes, NULL to ask where the pages are.
- * @status: Where to put the answers.
+ * @pages: Addresses. Those of a 32-bit caller have 32 bits each.
+ * @nodes: Target nodes, NULL to report the nodes of the pages.
+ * @status: Where to write the status of each page.
  */
 struct move_args {
 	unsigned long nr;
@@ -244,8 +247,8 @@ static void move_walk_release(struct move_walk *walk)
 }
 
 /*
- * Is the lock that is held the one for @addr, and may it be held any longer? Not
- * if another CPU waits for it, or another task for this CPU.
+ * Does the held page table lock cover @addr, and may it be kept? It must be released
+ * if another CPU is waiting for it, or if this task should reschedule.
  */
 static bool move_walk_holds(const struct move_walk *walk, unsigned long addr)
 {
@@ -266,7 +269,7 @@ static void move_walk_end(struct move_walk *walk)
 	mmap_read_unlock(walk->mm);
 }
 
-/* Find the VMA of @addr. Most often it is the one of the address before. */
+/* Most often the VMA is that of the previous address. */
 static bool move_walk_vma(struct move_walk *walk, unsigned long addr)
 {
 	struct vm_area_struct *vma = walk->vma;
@@ -283,18 +286,17 @@ static bool move_walk_vma(struct move_walk *walk, unsigned long addr)
 	return vma;
 }
 
-/* Does the VMA know of memory that page tables lead to no folio of? */
+/* May the VMA have memory of its own, without folios? */
 static bool move_vma_knows(const struct vm_area_struct *vma)
 {
 	return vma->vm_ops && (vma->vm_ops->migrate || vma->vm_ops->get_node);
 }
 
 /*
- * A walk that found something holds a lock, and that lock is good for more than
- * one address: a huge entry for all that it maps, that of a page table for all
- * its entries. Not so with hugetlb, which has a notion of its own of what an
- * entry is and of what locks it. Nor with a VMA that has to be asked about the
- * next address if there is no folio, as no such lock may be held then.
+ * Set the range of addresses that the held lock covers: all that a huge entry maps,
+ * or all entries of a page table. The range is empty for hugetlb, which has its own
+ * rules for entries and their locks. It is also empty for a VMA that may have memory
+ * without folios: it must be asked about such memory without a page table lock.
  */
 static void move_walk_range(struct move_walk *walk, unsigned long addr)
 {
@@ -327,7 +329,7 @@ static bool move_walk_present(const struct folio_walk *fw)
 	}
 }
 
-/* What move_walk_node() says of a folio that is no zeropage. */
+/* @folio must not be a zero folio. */
 static int move_normal_node(const struct folio *folio)
 {
 	return folio_is_zone_device(folio) ? -ENOENT : folio_nid(folio);
@@ -342,7 +344,7 @@ static int move_folio_node(const struct folio *folio)
 	return move_normal_node(folio);
 }
 
-/* The folio that an entry leads to which maps no ordinary page, or NULL. */
+/* Returns the folio of a zero page or of a migration entry, NULL for other entries. */
 static noinline struct folio *move_walk_special(struct move_walk *walk, pte_t pte)
 {
 	softleaf_t entry;
@@ -357,8 +359,8 @@ static noinline struct folio *move_walk_special(struct move_walk *walk, pte_t pt
 }
 
 /*
- * What folio_walk_start() would find, with the right lock held already. A page
- * that vm_normal_page() returns is no zeropage.
+ * As move_walk_find(), but the held page table lock covers @addr. vm_normal_page()
+ * never returns a zero page, so move_normal_node() will do for its result.
  */
 static int move_walk_held(struct move_walk *walk, unsigned long addr)
 {
@@ -379,16 +381,16 @@ static int move_walk_held(struct move_walk *walk, unsigned long addr)
 	return move_normal_node(walk->folio);
 }
 
-/* There is no folio, and no page table lock is held: what does the VMA say? */
+/* Ask the VMA about an address without a folio. No page table lock is held. */
 static int move_walk_ask(struct move_walk *walk, unsigned long addr)
 {
-	/* It could not be moved anyway. */
+	/* The page is to be moved, but the VMA cannot move it. */
 	if (walk->migratable && !walk->own)
 		return -ENOENT;
 	return vma_memory_node(walk->vma, addr & PAGE_MASK, NULL);
 }
 
-/* move_walk_node() for an address that may be tagged, with any lock held. */
+/* As move_walk_node(), for any address, which may be tagged. */
 static noinline int move_walk_find(struct move_walk *walk, unsigned long addr)
 {
 	addr = untagged_addr_remote(walk->mm, addr);
@@ -409,14 +411,16 @@ static noinline int move_walk_find(struct move_walk *walk, unsigned long addr)
 }
 
 /*
- * The node that the page at @addr is on, with the page locked in its place by
- * the page table lock. -EFAULT if there can be none or it is the zeropage,
- * -ENOENT if there is none, or none that is the kernel's to move. A page that
- * somebody is moving has not left its node yet. If there is no folio, this is
- * what the VMA says, which may also be another error, and no lock is held.
+ * Find the page at @addr and return its node. The page table lock is held on return,
+ * which keeps the page mapped. A page that somebody is migrating is reported on its
+ * old node.
  *
- * An address for which the right lock is held is in the same VMA as the one
- * before, and has no tag.
+ * Returns -EFAULT if @addr is in no suitable VMA or maps the zero page, and -ENOENT
+ * for device memory. If there is no folio, this returns the result of the VMA, which
+ * may be any error and is -ENOENT for most VMAs. No lock is held then.
+ *
+ * If the held lock covers @addr, then @addr is in the VMA of the previous address
+ * and has no tag.
  */
 static int move_walk_node(struct move_walk *walk, unsigned long addr)
 {
@@ -426,10 +430,13 @@ static int move_walk_node(struct move_walk *walk, unsigned long addr)
 }
 
 /*
- * End a walk that has come to a folio on the move, and wait until it is not. Like
- * a fault without a reference, which would make the other one fail. The entry is
- * only what its folio is known by. Holding the page table lock to the last is
- * enough: nobody can remove the entry before, nor the table that it is in.
+ * End a walk that has found a migration entry, and wait until the migration is over.
+ * This must not take a reference to the folio, which would make the migration fail.
+ *
+ * softleaf_entry_wait_on_locked() uses only the pfn of the entry, so the entry may be
+ * of any kind. It releases the page table lock. While that lock is held, nobody can
+ * remove the migration entry or its page table, so the other locks can be dropped
+ * before.
  */
 static void move_walk_wait(struct move_walk *walk)
 {
@@ -448,10 +455,10 @@ static void move_walk_wait(struct move_walk *walk)
 }
 
 /**
- * struct move_search - search for a process that maps a folio
- * @mm: The one that is known to.
- * @nr_vmas: How many VMAs have been looked at.
- * @found: There is another one, or there are too many VMAs to tell.
+ * struct move_search - search for other processes that map a folio
+ * @mm: The address space that is known to map it.
+ * @nr_vmas: Number of VMAs searched.
+ * @found: Another one maps it, or there are too many VMAs to search.
  */
 struct move_search {
 	const struct mm_struct *mm;
@@ -470,7 +477,7 @@ static bool move_search_vma(struct folio *folio, struct vm_area_struct *vma,
 	return true;
 }
 
-/* An &rmap_walk_control.rmap_one: go on to the next VMA? */
+/* An &rmap_walk_control.rmap_one. Returns true to go on to the next VMA. */
 static bool move_search_one(struct folio *folio, struct vm_area_struct *vma,
 			    unsigned long addr, void *arg)
 {
@@ -484,17 +491,17 @@ static bool move_search_one(struct folio *folio, struct vm_area_struct *vma,
 }
 
 /*
- * Does anybody else map @folio, which is locked and mapped in @mm? hugetlb takes
- * i_mmap_rwsem before the lock of a folio, so here it can only be tried. Where
- * that fails, or the search would take too long, the estimate stands that led to
- * the question: somebody does.
+ * Does another mm map @folio, which is locked and was found in the mm of the walk? For
+ * hugetlb, i_mmap_rwsem comes before the folio lock in the lock order, so only a
+ * trylock is possible. If that fails, or if there are too many VMAs, assume that
+ * another mm maps the folio, as folio_maybe_mapped_shared() did.
  *
- * Of an anonymous folio the mmap lock of @mm keeps the anon_vma, which a VMA of
- * @mm is linked to. Even if @mm does not map the folio any more, it still belongs
- * to that anon_vma: only a page that is exclusive to one mm is given to another
- * anon_vma, and the reference from when @mm did map it keeps the others from
- * making it exclusive to them. hugetlb does so whatever references there are, so
- * an anonymous folio of hugetlb must not get here.
+ * The mmap lock keeps the anon_vma of an anonymous folio, because a VMA of the mm is
+ * linked to it. This holds even if the mm has unmapped the folio since. A folio
+ * is given to another anon_vma only if its page becomes exclusive to one mm, and
+ * the reference that move_ask() took while the mm still mapped it prevents that.
+ * hugetlb does not check references there, so anonymous hugetlb folios must not get
+ * here.
  */
 static bool move_search_others(struct move_run *run, struct folio *folio)
 {
@@ -513,10 +520,10 @@ static bool move_search_others(struct move_run *run, struct folio *folio)
 }
 
 /*
- * Find out who else maps the folio that was looked up last. The locks of the
- * rmap come before that of the page table, which therefore is released: the
- * reference keeps the folio, and the caller has to look again. Returns false if
- * somebody else has locked the folio, or nobody waits for the answer.
+ * Search for other processes that map the folio that was looked up last. The locks of
+ * the rmap come before the page table lock in the lock order. So the page table lock
+ * is released, a reference keeps the folio, and the caller must look up the page
+ * again. Returns false if somebody else holds the folio lock, or after a fatal signal.
  */
 static bool move_ask(struct move_run *run)
 {
@@ -536,7 +543,7 @@ static bool move_ask(struct move_run *run)
 	return true;
 }
 
-/* In the end no reference may be left that keeps the folio from being moved. */
+/* Drop the reference before the folio is moved: it would make the move fail. */
 static void move_ask_end(struct move_run *run)
 {
 	if (run->asked)
@@ -545,13 +552,17 @@ static void move_ask_end(struct move_run *run)
 }
 
 /*
- * Does the estimate that others map @folio stand as it is? Pages of large folios
- * are mapped one by one. Of the rest an mm maps an anonymous folio once, and one
- * of a file once in each VMA at most, and no search gets beyond MOVE_SEARCH_MAX of
- * those. One of KSM, which is small and anonymous, may be mapped several times by
- * one mm, but its rmap cannot tell: ksmd maps it in the place of another page
- * first, without its lock, and makes that known to the rmap later. What has no
- * mapping, such as pages of a driver, has no rmap to be asked.
+ * folio_maybe_mapped_shared() is true for @folio. Returns true if that is certain, or if
+ * a search of the rmap cannot disprove it:
+ *
+ * - The pages of a large folio may all be mapped by one mm, so search.
+ * - An mm maps a small anonymous folio only once, so another mm maps it too. One mm may
+ *   map a KSM folio several times. But ksmd maps it first, without its lock, and adds
+ *   it to the rmap later. So the rmap may be incomplete, and there is no search.
+ * - An mm maps the page of a file at most once in each VMA. With more mappings than the
+ *   mm has VMAs, another mm maps it too. With more than MOVE_SEARCH_MAX, the search
+ *   would be given up.
+ * - A folio without a mapping, such as that of a driver, has no rmap.
  */
 static bool move_surely_shared(const struct folio *folio,
 			       const struct mm_struct *mm)
@@ -579,14 +590,16 @@ static int move_check_shared(const struct move_run *run, struct folio *folio)
 }
 
 /*
- * Whether a cache of a CPU may hold a reference to @folio, apart from @known
- * ones. Other references are as good as one of a cache; but a cache holds few,
- * and a pin counts as many. What has no mapping is not drained for: it is mapped
- * by a driver and has never been on an LRU, or it has been truncated since it was
- * isolated, and no address leads to it any more.
+ * May a per-CPU LRU cache hold a reference to @folio? The caller knows of @known more
+ * references than folio_expected_ref_count(). A reference of a cache looks like any
+ * other. But the caches hold few references, while a pin counts as
+ * GUP_PIN_COUNTING_BIAS of them.
  *
- * Mappings may come and go meanwhile. With the expected number from before and
- * after it is the drain that is made for nothing, and not the one left undone.
+ * A folio without a mapping is not worth a drain. Either a driver maps it and it was
+ * never on an LRU, or it was truncated after its isolation and no address maps it.
+ *
+ * Mappings may change meanwhile. The smaller of the numbers expected before and after
+ * makes an unneeded drain possible, but not a missing one.
  */
 static bool move_maybe_cached(struct folio *folio, int known)
 {
@@ -602,9 +615,9 @@ static bool move_maybe_cached(struct folio *folio, int known)
 }
 
 /*
- * Drain more caches than before. With none left to drain, return false. Those of
- * the other CPUs cost much, so this is done for good: nothing goes into a cache
- * any more, on any CPU, while the call lasts.
+ * Drain the caches of this CPU, the next time those of all CPUs. Returns false if all
+ * are drained. Draining other CPUs is expensive, so it is done only once: the caches
+ * of all CPUs are disabled from then on until move_pages_to_nodes() enables them.
  */
 static bool move_drain(struct move_run *run)
 {
@@ -637,7 +650,7 @@ static bool move_isolate(struct move_run *run, struct folio *folio)
 	return true;
 }
 
-/* Book what keeps a page from being moved, and return it as the status. */
+/* Record the error of a page and return it as its status. */
 static int move_refuse(struct move_run *run, int err)
 {
 	if (err == -EBUSY)
@@ -647,7 +660,7 @@ static int move_refuse(struct move_run *run, int err)
 	return err;
 }
 
-/* See later about this page. With @may_drain, drained caches could help it. */
+/* Try this page again later. With @may_drain, draining LRU caches may help. */
 static int move_postpone(struct move_run *run, bool may_drain)
 {
 	run->nr_todo++;
@@ -655,7 +668,7 @@ static int move_postpone(struct move_run *run, bool may_drain)
 	return MOVE_TODO;
 }
 
-/* The same if it will do to wait for somebody who is at work with it. */
+/* The same if somebody is migrating the page, or holds the lock of its folio. */
 static int move_postpone_wait(struct move_run *run, unsigned long addr)
 {
 	run->may_wait = true;
@@ -675,10 +688,10 @@ static bool move_is_among(const struct folio *folio, const struct list_head *lis
 }
 
 /*
- * Isolate @folio, or say what is to be done about its page instead. This pass may
- * be what keeps it off the LRU, as it has tried to move it. A cache may let go of
- * it after an attempt to isolate it and before the look for that cache, which
- * makes the second attempt a different one.
+ * Try to isolate @folio, and return the status of its page. If that fails, this pass
+ * may have isolated the folio itself and failed to move it. The second attempt is for
+ * a folio that a cache has added to the LRU between the first attempt and
+ * move_maybe_cached().
  */
 static int move_try_isolate(struct move_run *run, struct folio *folio)
 {
@@ -694,8 +707,8 @@ static int move_try_isolate(struct move_run *run, struct folio *folio)
 }
 
 /*
- * Decide what to do about the page at @addr on the way from @nid to @node, and
- * return its status; MOVE_ASK if the rmap has to say who uses it.
+ * Queue the folio of the page at @addr, which is on @nid, for the move to @node.
+ * Returns the status of the page. MOVE_ASK means that the rmap must be searched first.
  */
 static int move_queue(struct move_run *run, unsigned long addr, int nid, int node)
 {
@@ -721,7 +734,7 @@ static int move_queue(struct move_run *run, unsigned long addr, int nid, int nod
 	return MOVE_QUEUED;
 }
 
-/* Is what was looked up last for its VMA to move, and not for us? */
+/* Must the VMA move the memory that was looked up last? */
 static bool move_is_own(const struct move_walk *walk)
 {
 	return walk->vma && walk->own &&
@@ -729,9 +742,10 @@ static bool move_is_own(const struct move_walk *walk)
 }
 
 /*
- * The status of memory on @nid that is for its VMA to move; MOVE_OWN if that is to
- * be done. A VMA that cannot be asked where its memory is may still move it. What
- * was copied on write is neither the VMA's nor, in this one, for us to move.
+ * The status of memory that its VMA must move; MOVE_OWN if the move is needed. A VMA
+ * without get_node() may have memory to move although @nid is an error. A page that
+ * was copied on write does not belong to the driver, and mm cannot migrate it in
+ * this VMA.
  */
 static int move_decide_own(const struct move_walk *walk, int nid, int node)
 {
@@ -742,7 +756,7 @@ static int move_decide_own(const struct move_walk *walk, int nid, int node)
 	return MOVE_OWN;
 }
 
-/* The same for any page at @addr, which may be on @node already, or none. */
+/* Decide what to do about the page at @addr, if any, and return its status. */
 static int move_decide(struct move_run *run, unsigned long addr, int node)
 {
 	const int nid = move_walk_node(&run->walk, addr);
@@ -758,7 +772,7 @@ static int move_decide(struct move_run *run, unsigned long addr, int node)
 	return move_queue(run, addr, nid, node);
 }
 
-/* The same with the rmap asked. */
+/* As move_decide(), after a search of the rmap. */
 static noinline int move_decide_asked(struct move_run *run, unsigned long addr,
 				      int node)
 {
@@ -766,11 +780,11 @@ static noinline int move_decide_asked(struct move_run *run, unsigned long addr,
 
 	if (move_ask(run))
 		status = move_decide(run, addr, node);
-	/* It is locked, or not the same page any more, or we are killed. */
+	/* The folio is locked, another folio is mapped now, or a signal is fatal. */
 	return status == MOVE_ASK ? move_postpone_wait(run, addr) : status;
 }
 
-/* Let others have the mmap lock if searches have kept it for long. */
+/* Drop the mmap lock and take it again after long searches. */
 static int move_give_way(struct move_run *run)
 {
 	if (run->nr_searched < MOVE_SEARCH_MAX)
@@ -780,7 +794,10 @@ static int move_give_way(struct move_run *run)
 	return move_walk_begin(&run->walk);
 }
 
-/* Look at what is left of the chunk from @first on and goes to the same node. */
+/*
+ * Look up all addresses from @first on that have the same target node and are
+ * MOVE_TODO, and queue their folios. Returns 0, or -EINTR if nothing was looked up.
+ */
 static int move_gather(struct move_run *run, unsigned int first)
 {
 	struct move_chunk *chunk = &run->chunk;
@@ -807,7 +824,7 @@ static int move_gather(struct move_run *run, unsigned int first)
 		}
 		chunk->status[i] = status;
 		if (unlikely(err)) {
-			/* Killed: there is no lock, and no need to see the rest. */
+			/* Killed. The mmap lock is not held. */
 			move_postpone(run, false);
 			break;
 		}
@@ -820,8 +837,8 @@ static int move_gather(struct move_run *run, unsigned int first)
 }
 
 /*
- * A page is to have a status, so it may be written out to be moved, but neither
- * be dropped nor be swapped out.
+ * Each page needs a node for its status. So it may be written out, but must not be
+ * dropped or swapped out.
  */
 static int move_migrate(struct list_head *list, int node)
 {
@@ -845,12 +862,12 @@ static int move_migrate(struct list_head *list, int node)
 	return migrate_folios(&mc, list, NULL);
 }
 
-/* Some folios on the list could not be moved. Would they if caches let go? */
+/* Drain caches if they may hold references to folios on @list. */
 static bool move_retry(struct move_run *run, struct list_head *list)
 {
 	struct folio *folio;
 
-	/* Killed as it waited for a disk: nobody is left to read the status. */
+	/* Nobody reads the status after a fatal signal. */
 	if (fatal_signal_pending(current))
 		return false;
 
@@ -861,7 +878,7 @@ static bool move_retry(struct move_run *run, struct list_head *list)
 	return false;
 }
 
-/* Returns what has kept some of the folios on the list from being moved, or 0. */
+/* Returns 0, or the error with which folios on @list have failed. */
 static int move_try(struct move_run *run, struct list_head *list, int node)
 {
 	int err;
@@ -872,7 +889,7 @@ static int move_try(struct move_run *run, struct list_head *list, int node)
 	return err > 0 ? -EBUSY : err;
 }
 
-/* Give up on the large folios on @list. Returns false if there were none. */
+/* Move the large folios on @list to @run->no_room. Returns false if there are none. */
 static bool move_give_up_large(struct move_run *run, struct list_head *list)
 {
 	struct folio *folio, *next;
@@ -888,9 +905,9 @@ static bool move_give_up_large(struct move_run *run, struct list_head *list)
 }
 
 /*
- * Move the folios of one queue and keep those that do not want to. The first one
- * without a target ends an attempt. If that may have been a large one, there may
- * still be memory for the small ones.
+ * Migrate the folios of one queue. Those that fail are kept on @run->failed. The first
+ * folio without a target ends an attempt. If there are large folios, there may still
+ * be memory for the small ones.
  */
 static void move_flush_queue(struct move_run *run, struct move_queue *queue,
 			     int node)
@@ -904,26 +921,26 @@ static void move_flush_queue(struct move_run *run, struct move_queue *queue,
 	list_splice_tail_init(&queue->list, &run->failed);
 }
 
-/* The status of a page that was queued for @node, now that it has been tried. */
+/* The status of a page that was queued for @node, after the queue has been tried. */
 static int move_outcome(struct move_run *run, unsigned long addr, int node)
 {
 	const int nid = move_walk_node(&run->walk, addr);
 	const struct move_queue *queue;
 	int err;
 
-	/* It has arrived, or is gone meanwhile, or was replaced by a VMA's own. */
+	/* Moved, unmapped since, or replaced by memory of the VMA's own. */
 	if (nid == node || nid < 0 || !run->walk.folio)
 		return nid;
 
 	queue = &run->queue[folio_test_hugetlb(run->walk.folio)];
 	err = folio_test_large(run->walk.folio) ? queue->err_large : queue->err;
-	/* Without an error it did arrive, but somebody has moved it on. */
+	/* Without an error it was moved, and somebody has moved it again since. */
 	return err ? move_refuse(run, err) : nid;
 }
 
 /*
- * Give status @to to all from @first on that go to the same node and are in
- * state @from; how many?
+ * Change the status of all addresses from @first on that have the same target node
+ * from @from to @to. Returns their number.
  */
 static unsigned int move_settle(struct move_chunk *chunk, unsigned int first,
 				int from, int to)
@@ -940,14 +957,14 @@ static unsigned int move_settle(struct move_chunk *chunk, unsigned int first,
 	return nr;
 }
 
-/* Some have not been moved. Look where each of them is. */
+/* Some folios have failed. Look up each page to set its status. */
 static void move_settle_each(struct move_run *run, unsigned int first)
 {
 	struct move_chunk *chunk = &run->chunk;
 	const int node = chunk->node[first];
 	unsigned int i;
 
-	/* Killed: nobody waits for the answer. */
+	/* Killed: nobody reads the status. */
 	if (move_walk_begin(&run->walk)) {
 		run->nr_failed += move_settle(chunk, first, MOVE_QUEUED, -EBUSY);
 		return;
@@ -960,7 +977,7 @@ static void move_settle_each(struct move_run *run, unsigned int first)
 	move_walk_end(&run->walk);
 }
 
-/* Move what is queued. Returns false if there was nothing to move. */
+/* Migrate the folios of both queues. Returns false if the queues are empty. */
 static bool move_flush(struct move_run *run, unsigned int first)
 {
 	struct move_queue *folios = &run->queue[MOVE_FOLIOS];
@@ -981,15 +998,16 @@ static bool move_flush(struct move_run *run, unsigned int first)
 }
 
 /*
- * What has become of memory that a VMA has moved, or left where it is without an
- * error: as it does without MPOL_MF_MOVE_ALL if others use it.
+ * The status of a page after the method has returned 0. The method may also have left
+ * the page where it is: it must do so without MPOL_MF_MOVE_ALL if other processes use
+ * the page.
  */
 static int move_own_outcome(struct move_run *run, unsigned long addr, int node)
 {
 	struct move_walk *walk = &run->walk;
 	int nid = move_walk_node(walk, addr);
 
-	/* There is nobody to ask. */
+	/* Without get_node(), assume that the page was moved. */
 	if (!walk->folio && !walk->vma->vm_ops->get_node)
 		nid = node;
 	move_walk_release(walk);
@@ -998,7 +1016,7 @@ static int move_own_outcome(struct move_run *run, unsigned long addr, int node)
 	return run->shared ? move_refuse(run, -EBUSY) : -EACCES;
 }
 
-/* Have the VMA move the page at @addr, which was on @nid as far as that is known. */
+/* Have the VMA move the page at @addr. @nid is its node, or an error if unknown. */
 static noinline int move_own_page(struct move_run *run, unsigned long addr,
 				  int nid, int node)
 {
@@ -1019,7 +1037,7 @@ static noinline int move_own_page(struct move_run *run, unsigned long addr,
 	return err;
 }
 
-/* The VMAs may have changed since the page was said to be one's own. */
+/* The mmap lock was dropped since the page became MOVE_OWN, so look it up again. */
 static int move_own_again(struct move_run *run, unsigned long addr, int node)
 {
 	const int nid = move_walk_node(&run->walk, addr);
@@ -1029,7 +1047,7 @@ static int move_own_again(struct move_run *run, unsigned long addr, int node)
 		status = move_decide_own(&run->walk, nid, node);
 	else if (nid >= 0 && nid != node)
 		status = move_refuse(run, -EBUSY);
-	/* No page table lock over the method. */
+	/* The method must be called without a page table lock. */
 	move_walk_release(&run->walk);
 	if (status == MOVE_OWN)
 		status = move_own_page(run, addr, nid, node);
@@ -1037,9 +1055,10 @@ static int move_own_again(struct move_run *run, unsigned long addr, int node)
 }
 
 /*
- * Have VMAs move what is theirs of all addresses from @first on that go to the
- * same node. Their errors are those of single pages. It may take long, so the mmap
- * lock is given to whoever waits for it: true if there is more to be done then.
+ * Have VMAs move the pages of all addresses from @first on that have the same target
+ * node and are MOVE_OWN. An error of the method is the status of that page only.
+ * Returns true if this ended early, because somebody is waiting for the mmap lock,
+ * and must be called again.
  */
 static bool move_own(struct move_run *run, unsigned int first)
 {
@@ -1064,9 +1083,9 @@ static bool move_own(struct move_run *run, unsigned int first)
 }
 
 /*
- * Somebody else is at work with the page that was to be waited for. If they are
- * migrating it, wait for that. Otherwise they hold its lock, without which the
- * rmap cannot be asked. Returns false if there is no time for that any more.
+ * Somebody else is migrating the page at @run->wait_addr, or holds the folio lock,
+ * which the search of the rmap needs. Wait for that. Returns false if the pass has
+ * waited MIGRATE_TRIES times, or after a fatal signal.
  */
 static bool move_wait(struct move_run *run)
 {
@@ -1093,7 +1112,7 @@ static bool move_wait(struct move_run *run)
 	return !err;
 }
 
-/* Nothing could be moved. Do what may change that; false if there is nothing. */
+/* Nothing was queued. Wait or drain, if that may help. Returns false if not. */
 static bool move_clear_way(struct move_run *run)
 {
 	if (run->may_wait && move_wait(run))
@@ -1102,17 +1121,19 @@ static bool move_clear_way(struct move_run *run)
 }
 
 /*
- * Serve all addresses from @first on that go to the same node. Every round but
- * the last has either taken folios off the LRU, which stay off it while they are
- * on their old node, or drained caches, of which there are two kinds, or waited,
- * as often as the engine tries a folio: it ends.
+ * Move the pages of all addresses from @first on that have the same target node. The
+ * loop ends, because each round but the last has done one of these:
+ *
+ * - isolated folios, which stay isolated if they fail to move,
+ * - drained caches, which is possible twice,
+ * - waited, which is possible MIGRATE_TRIES times.
  */
 static void move_pass(struct move_run *run, unsigned int first)
 {
 	bool progress;
 	int err;
 
-	/* What the last pass moved is now in a cache of this CPU. */
+	/* The targets of the last pass may be in the LRU caches of this CPU. */
 	if (run->drained == MOVE_DRAINED_LOCAL)
 		run->drained = MOVE_DRAINED_NONE;
 	run->nr_waits = 0;
@@ -1138,8 +1159,8 @@ static void move_pass(struct move_run *run, unsigned int first)
 }
 
 /*
- * The first address whose page has arrived, or was there already, and has been
- * taken away by a pass for another node; the end of the chunk if there is none.
+ * Find the first address whose page was on its target node and was moved away by a
+ * later pass. Returns the end of the chunk if there is none.
  */
 static unsigned int move_find_taken(struct move_run *run)
 {
@@ -1163,9 +1184,10 @@ static unsigned int move_find_taken(struct move_run *run)
 }
 
 /*
- * A page that several addresses of the chunk send to different nodes has to end
- * on the last one. Passes know no order, so from the first one that is in doubt
- * on, do what is asked for in the order in which it is.
+ * If several addresses of the chunk name the same page with different nodes, the page
+ * must end up on the last of these nodes. Passes do not keep the order of addresses.
+ * So repeat the moves in that order, from the first address on whose page may be on
+ * a wrong node.
  */
 static void move_in_order(struct move_run *run)
 {
@@ -1197,7 +1219,7 @@ static void move_chunk(struct move_run *run)
 	move_in_order(run);
 }
 
-/* Without memory for more, the few that there is always room for will do. */
+/* If the allocation fails, the chunks are small ones. */
 static void move_chunk_init(struct move_chunk *chunk, unsigned long nr)
 {
 	void *room = NULL;
@@ -1218,9 +1240,9 @@ static void move_chunk_free(struct move_chunk *chunk)
 }
 
 /*
- * Copy @nr elements from user space, and return how many could be read. Where a
- * copy fails it may have stopped before it had to: whole elements up to the end
- * of what is mapped are the caller's due.
+ * Copy @nr elements from user space. Returns the number of elements read.
+ * copy_from_user() may stop before the first byte that faults. So after a failure the
+ * elements are read one by one, until one of them cannot be read.
  */
 static unsigned int move_read(void *to, const void __user *from,
 			      unsigned int nr, size_t size)
@@ -1234,7 +1256,7 @@ static unsigned int move_read(void *to, const void __user *from,
 	return done;
 }
 
-/* Read the addresses from @pos on, as many as fit and can be read. */
+/* The chunk ends before the first address that cannot be read. */
 static int move_read_pages(struct move_chunk *chunk, const struct move_args *args,
 			   unsigned long pos)
 {
@@ -1262,7 +1284,7 @@ static int move_check_node(const struct move_run *run, int node)
 	return node_isset(node, run->allowed) ? 0 : -EACCES;
 }
 
-/* Read the nodes and check them; the chunk ends before the first bad one. */
+/* The chunk ends before the first node that cannot be read or is not allowed. */
 static int move_read_nodes(struct move_run *run, const struct move_args *args,
 			   unsigned long pos)
 {
@@ -1286,7 +1308,7 @@ static int move_read_nodes(struct move_run *run, const struct move_args *args,
 	return chunk->nr < nr ? -EFAULT : 0;
 }
 
-/* An error is that of the first element which is not in the chunk any more. */
+/* Returns the error of the first element that is left out of the chunk, or 0. */
 static int move_read_chunk(struct move_run *run, const struct move_args *args,
 			   unsigned long pos)
 {
@@ -1305,8 +1327,8 @@ static int move_write_status(const struct move_chunk *chunk,
 }
 
 /*
- * An error in the arguments ends the call, but what comes before it in the
- * arrays is moved. Other errors do not keep anything from being tried.
+ * An invalid element ends the call after the pages before it have been moved. An error
+ * of a page does not end the call.
  */
 static int move_all(struct move_run *run, const struct move_args *args)
 {
@@ -1328,8 +1350,8 @@ static int move_all(struct move_run *run, const struct move_args *args)
 }
 
 /*
- * A positive return value is the number of pages that were busy. What else may
- * be wrong with a page, only its status tells.
+ * A positive return value is the number of pages that were busy, or that the method of
+ * their VMA failed to move. Other errors are only in the status of the page.
  */
 static long move_pages_to_nodes(struct mm_struct *mm, const nodemask_t *allowed,
 				const struct move_args *args, bool shared)
@@ -1403,7 +1425,7 @@ static int move_pages_query(struct mm_struct *mm, const struct move_args *args)
 	return err;
 }
 
-/* May the caller move the memory of @task, and where to? */
+/* Check the permission of the caller, and find the nodes that @task may use. */
 static struct mm_struct *move_task_mm(struct task_struct *task,
 				      nodemask_t *allowed)
 {
@@ -1420,8 +1442,8 @@ static struct mm_struct *move_task_mm(struct task_struct *task,
 }
 
 /*
- * Find the memory to be moved and take a reference to it. An exec that changes
- * the credentials cannot come between the check and that.
+ * Find the mm of the task and take a reference to it. exec_update_lock keeps an exec
+ * from changing the credentials between the permission check and get_task_mm().
  */
 static struct mm_struct *move_find_mm(pid_t pid, nodemask_t *allowed)
 {
