@@ -2,13 +2,14 @@
 /*
  * A file system for tests of page migration: `mount -t migrate_fs none /mnt`.
  *
- * It has files and no folders, on a disk in memory, and writes back like others do.
- * But it has no migrate_folio(), or one that does not move private data. And in
- * debugfs, in the folder migrate_fs, the disk is told to fail or to stall, and the
- * files to have private data, and to keep it. See struct migrate_fs_state.
+ * It has files but no directories below the root. The disk is an xarray of pages for
+ * each file. Writeback works as in other file systems. But files have no
+ * migrate_folio(), or one that refuses folios with private data. Files in the debugfs
+ * directory migrate_fs make the disk fail or stall, and make folios have private data
+ * and keep it. See struct migrate_fs_state.
  *
- * Each folio is a page, each block of the disk is one, and a file finds its blocks
- * by the indices of the folios.
+ * Each folio and each block of the disk is one page. The index of a folio is also that
+ * of its block.
  */
 #include <linux/backing-dev.h>
 #include <linux/debugfs.h>
@@ -27,15 +28,15 @@
 
 #define MIGRATE_FS_MAGIC	0x4d494752
 
-/* How often a disk that stalls looks whether it still has to. */
+/* The time after which a write checks again whether the disk still stalls. */
 #define STALL_DELAY		(HZ / 50)
 
 struct migrate_fs_state migrate_fs_state;
 
 /**
- * struct migrate_fs_write - a write that has not come to an end
- * @work: looks whether it has
- * @folio: what is being written
+ * struct migrate_fs_write - a write that has not ended
+ * @work: ends the write, unless the disk stalls
+ * @folio: the folio under writeback
  */
 struct migrate_fs_write {
 	struct delayed_work work;
@@ -48,12 +49,12 @@ static struct xarray *blocks_of(struct inode *inode)
 }
 
 /**
- * migrate_fs_block - what the disk has of a file
+ * migrate_fs_block - find a block of a file on the disk
  * @inode: the file
- * @index: which of its blocks
+ * @index: index of the block
  *
  * Context: Any.
- * Return: The block, NULL if it has never been written.
+ * Return: The block, or NULL if it has never been written.
  */
 struct page *migrate_fs_block(struct inode *inode, pgoff_t index)
 {
@@ -134,7 +135,7 @@ static void look_at_write(struct work_struct *work)
 	kfree(write);
 }
 
-/* Under writeback for at least a moment. */
+/* Keep the folio under writeback for at least one tick. */
 static int end_later(struct folio *folio)
 {
 	struct migrate_fs_write *write = kmalloc(sizeof(*write), GFP_NOFS);
@@ -147,7 +148,7 @@ static int end_later(struct folio *folio)
 	return 0;
 }
 
-/* Put the contents of a locked folio on the disk. */
+/* Copy the contents of a locked folio to the disk. */
 static int put_on_disk(struct folio *folio)
 {
 	struct inode *inode = folio->mapping->host;
@@ -226,7 +227,7 @@ static int migrate_fs_migrate_folio(struct address_space *mapping,
 	return migrate_folio(mapping, dst, src, mode);
 }
 
-/* Which methods new files have. */
+/* Whether new files have migrate_folio(): migrate_fs_state.method. */
 enum {
 	WITHOUT_METHOD,
 	WITH_METHOD,
@@ -283,7 +284,7 @@ static struct inode *new_file(struct inode *dir, umode_t mode)
 	inode->i_fop = &migrate_fs_file_operations;
 	inode->i_mapping->a_ops = &migrate_fs_aops[migrate_fs_state.method];
 	simple_inode_init_ts(inode);
-	/* The flusher passes over what is in no hash. */
+	/* An inode that is not hashed is not put on the dirty list for writeback. */
 	insert_inode_hash(inode);
 	return inode;
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Tests of mm/migrate_vma.c: which VMAs are asked to move their memory, in which
- * order, for which ranges and with which nodes, and what becomes of their errors.
+ * Tests of mm/migrate_vma.c: for which VMAs migrate() is called, in which order, with
+ * which ranges and nodes, and how its errors are returned.
  *
- * They map files of a toy driver into an mm of their own. Its methods move
- * nothing: they note how they were called, and answer as they are told.
+ * Each test maps files of a dummy driver into an mm of its own. The methods of the
+ * driver move nothing. They record their arguments and return what the test has set.
  */
 #include <kunit/test.h>
 #include <linux/anon_inodes.h>
@@ -17,19 +17,19 @@
 #include <linux/nodemask.h>
 #include <linux/string.h>
 
-/* Where the tests map things, and how many calls they expect at most. */
+/* AT() is the address of a page of the area in which the tests map files. */
 #define AREA		(64UL << 20)
 #define MAX_CALLS	8
 #define PAGES		8
 #define AT(page)	(AREA + (page) * PAGE_SIZE)
 
 /**
- * struct toy_call - one call of the method
+ * struct toy_call - the arguments of one call of migrate()
  * @start: The first address.
- * @end: The address behind the last one.
- * @from: Nodes to leave.
- * @to: Nodes to go to.
- * @flags: What else was said.
+ * @end: The end of the range, exclusive.
+ * @from: Nodes to move memory from.
+ * @to: Nodes to move memory to.
+ * @flags: The flags.
  */
 struct toy_call {
 	unsigned long start;
@@ -40,14 +40,14 @@ struct toy_call {
 };
 
 /**
- * struct toy - what the methods note, and how they answer
+ * struct toy - what the methods record and return
  * @calls: The calls of migrate().
- * @nr_calls: How many there were.
- * @fail_at: The call that fails, counted from 0; -1 for none.
- * @err: What it returns.
- * @node: The answers of get_node() for the pages from AREA on.
- * @stretch: get_node() says for how many pages an answer is good.
- * @nr_asked: How often get_node() was called.
+ * @nr_calls: Number of calls of migrate().
+ * @fail_at: The call of migrate() that fails, counted from 0; -1 for none.
+ * @err: The error that it returns.
+ * @node: The results of get_node() for the pages from AREA on.
+ * @stretch: get_node() reports a range of pages on the same node, not one page.
+ * @nr_asked: Number of calls of get_node().
  * @still: VMAs have no migrate().
  */
 struct toy {
@@ -99,12 +99,12 @@ static const struct vm_operations_struct toy_ops = {
 	.get_node = toy_get_node,
 };
 
-/* A VMA that cannot move anything, but says where it is. */
+/* For a VMA that reports the nodes of its memory, but cannot move it. */
 static const struct vm_operations_struct still_ops = {
 	.get_node = toy_get_node,
 };
 
-/* Nor that, but it has methods, too. */
+/* For a VMA with operations, but with neither of the two methods. */
 static const struct vm_operations_struct plain_ops = {};
 
 static const struct vm_operations_struct *toy_ops_of(const struct toy *toy)
@@ -126,7 +126,7 @@ static const struct file_operations toy_fops = {
 	.mmap = toy_mmap,
 };
 
-/* Map @nr pages, from the @page-th of the area on, of @toy or of a plain driver. */
+/* Map @nr pages at AT(@page). If @toy is NULL, the VMA has plain_ops. */
 static void map_toy(struct kunit *test, struct toy *toy, unsigned long page,
 		    unsigned long nr)
 {
@@ -151,9 +151,8 @@ static void map_anon(struct kunit *test, unsigned long page, unsigned long nr)
 }
 
 /*
- *	0 1   2 3   4       6 7
- *	toy   anon  plain   toy     and a hole of a page before the last one
- *	then from 9 on a third one of one page
+ *	page	0 1   2 3   4      5     6 7  8     9
+ *	VMA	toy   anon  plain  hole  toy  hole  toy
  */
 static void map_all(struct kunit *test)
 {
@@ -196,7 +195,7 @@ static int move_mm(unsigned long flags)
 	return err;
 }
 
-/* Once each, in the order of addresses, as a whole, and nobody else. */
+/* migrate() is called once for each VMA that has it, in the order of addresses. */
 static void vmas_in_order(struct kunit *test)
 {
 	struct toy *toy = test->priv;
@@ -241,7 +240,7 @@ static void empty_mm(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, move_mm(MPOL_MF_MOVE), 0);
 }
 
-/* The part of the VMA that is in the range, at either end. */
+/* migrate() gets only the part of a VMA that is in the range. */
 static void range_cuts(struct kunit *test)
 {
 	struct toy *toy = test->priv;
@@ -267,7 +266,7 @@ static void range_in_hole(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, toy->nr_calls, 1);
 }
 
-/* The VMAs behind it are not asked. */
+/* An error of one VMA ends the walk. */
 static void error_ends_walk(struct kunit *test)
 {
 	struct toy *toy = test->priv;
@@ -277,12 +276,12 @@ static void error_ends_walk(struct kunit *test)
 	toy->err = -EXDEV;
 	KUNIT_EXPECT_EQ(test, move_mm(MPOL_MF_MOVE), -EXDEV);
 	KUNIT_EXPECT_EQ(test, toy->nr_calls, 2);
-	/* Nor is there anything left of it. */
+	/* The next walk is not affected. */
 	KUNIT_EXPECT_EQ(test, move_mm(MPOL_MF_MOVE), 0);
 	KUNIT_EXPECT_EQ(test, toy->nr_calls, 5);
 }
 
-/* One of two flags, whatever the caller has. */
+/* migrate() gets either MPOL_MF_MOVE or MPOL_MF_MOVE_ALL, and no other flag. */
 static void flags_passed(struct kunit *test)
 {
 	struct toy *toy = test->priv;
@@ -296,8 +295,8 @@ static void flags_passed(struct kunit *test)
 }
 
 /*
- * migrate_pages(2) and cpusets ask all VMAs to move what the last node of @from
- * has before what goes to that node, and pass an error on.
+ * With the nodes 0 and 1 to 1 and 2, do_migrate_pages() has all VMAs move the memory
+ * of node 1 first, and then that of node 0. It returns their error.
  */
 static void whole_process(struct kunit *test)
 {
@@ -328,7 +327,7 @@ static void whole_process(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, toy->nr_calls, 1);
 }
 
-/* What mbind(2) returns if it has failed to move so many folios before. */
+/* Returns what mbind(2) would return after @failed folios could not be moved. */
 static int move_mbind_after(long failed, unsigned short mode,
 			    const nodemask_t *nodes, unsigned long flags)
 {
@@ -346,7 +345,7 @@ static int move_mbind(unsigned short mode, const nodemask_t *nodes)
 	return move_mbind_after(0, mode, nodes, MPOL_MF_MOVE);
 }
 
-/* From the nodes that the policy does not name to those that it does. */
+/* Memory is moved from the nodes that the policy does not have to those it has. */
 static void policy_nodes(struct kunit *test)
 {
 	const int nid = first_memory_node;
@@ -364,19 +363,19 @@ static void policy_nodes(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, nodes_equal(toy->calls[0].from, rest));
 	KUNIT_EXPECT_TRUE(test, nodes_equal(toy->calls[0].to, one));
 
-	/* A node of the CPU, whichever that is. */
+	/* MPOL_LOCAL has no nodes: the target is the node of this CPU. */
 	KUNIT_EXPECT_EQ(test, move_mbind(MPOL_LOCAL, &none), 0);
 	KUNIT_ASSERT_EQ(test, toy->nr_calls, 4);
 	KUNIT_EXPECT_EQ(test, nodes_weight(toy->calls[2].to), 1);
 	KUNIT_EXPECT_FALSE(test, nodes_intersects(toy->calls[2].from,
 						  toy->calls[2].to));
 
-	/* Everything is where it may be. */
+	/* No memory is on a wrong node. */
 	KUNIT_EXPECT_EQ(test, move_mbind(MPOL_INTERLEAVE, &node_states[N_MEMORY]), 0);
 	KUNIT_EXPECT_EQ(test, toy->nr_calls, 4);
 }
 
-/* The same with MPOL_MF_STRICT, to the first node. */
+/* As move_mbind_after(), with MPOL_MF_STRICT and to the first node with memory. */
 static int move_strictly(long failed, unsigned long flags)
 {
 	const nodemask_t one = nodemask_of_node(first_memory_node);
@@ -385,8 +384,8 @@ static int move_strictly(long failed, unsigned long flags)
 }
 
 /*
- * The toy moves nothing and says that all is well. For MPOL_MF_STRICT what is
- * misplaced then has failed, unless it may be shared.
+ * migrate() moves nothing and returns 0. With MPOL_MF_STRICT, memory on a wrong node
+ * then counts as failed, except without MPOL_MF_MOVE_ALL, as it may be shared.
  */
 static void strict_left(struct kunit *test)
 {
@@ -399,7 +398,7 @@ static void strict_left(struct kunit *test)
 	map_all(test);
 	for (i = 0; i < PAGES; i++)
 		toy->node[i] = nid;
-	/* Not in the range. */
+	/* These two are outside of the range. */
 	toy->node[0] = other;
 	toy->node[7] = other;
 	KUNIT_EXPECT_EQ(test, move_strictly(0, MPOL_MF_MOVE_ALL), 0);
@@ -407,14 +406,14 @@ static void strict_left(struct kunit *test)
 	toy->node[6] = other;
 	KUNIT_EXPECT_EQ(test, move_strictly(0, MPOL_MF_MOVE_ALL), -EIO);
 	KUNIT_EXPECT_EQ(test, move_strictly(0, MPOL_MF_MOVE), 0);
-	/* What folios have failed is as it was, and an error is more than that. */
+	/* Folios that failed before give -EIO, but an error of migrate() comes first. */
 	KUNIT_EXPECT_EQ(test, move_strictly(1, MPOL_MF_MOVE), -EIO);
 	toy->fail_at = toy->nr_calls;
 	toy->err = -EXDEV;
 	KUNIT_EXPECT_EQ(test, move_strictly(1, MPOL_MF_MOVE_ALL), -EXDEV);
 }
 
-/* What a VMA knows of and cannot move is an error for MPOL_MF_STRICT. */
+/* With MPOL_MF_STRICT, memory on a wrong node is an error if there is no migrate(). */
 static void strict_unmovable(struct kunit *test)
 {
 	const int nid = first_memory_node, other = next_memory_node(nid);
@@ -433,7 +432,7 @@ static void strict_unmovable(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, toy->nr_calls, 0);
 }
 
-/* Three pages are on node 0 and two on node 1. How often was that asked for? */
+/* Expect three pages on node 0 and two on node 1. Returns the calls of get_node(). */
 static int count_asked(struct kunit *test, struct vm_area_struct *vma)
 {
 	const struct toy *toy = test->priv;
@@ -446,7 +445,7 @@ static int count_asked(struct kunit *test, struct vm_area_struct *vma)
 	return toy->nr_asked - before;
 }
 
-/* An answer counts for as far as the method says, and ends with the VMA. */
+/* A result of get_node() counts for the range it reports, up to the end of the VMA. */
 static void memory_counted(struct kunit *test)
 {
 	static const int nodes[PAGES] = { 0, 0, 1, -ENOENT, -ENOENT, 1, 0, 0 };
@@ -478,11 +477,11 @@ static void memory_counted(struct kunit *test)
 }
 
 /**
- * struct pairing - a move, and where it takes memory
- * @what: What is special about it.
- * @from: Nodes to leave, a bit each.
- * @to: Nodes to go to.
- * @target: For each node, where its memory goes; -1 if it stays.
+ * struct pairing - two sets of nodes and the targets that are expected
+ * @what: Name of the case.
+ * @from: Nodes to move memory from, one bit each.
+ * @to: Nodes to move memory to.
+ * @target: For each node, the target of its memory; -1 if it must not move.
  */
 struct pairing {
 	const char *what;
@@ -532,7 +531,7 @@ static void targets(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, vma_migrate_target(NUMA_NO_NODE, &from, &to), NUMA_NO_NODE);
 }
 
-/* Where memory on @nid is after all calls, each of which meets it twice. */
+/* The node of memory from @nid after all calls, each of them made twice for it. */
 static int node_after(const struct toy *toy, int nid)
 {
 	int i, target;
@@ -568,7 +567,7 @@ static void expect_one_move(struct kunit *test, unsigned long from_bits,
 	}
 }
 
-/* Memory that is mapped twice is where it would be if it were mapped once. */
+/* Memory that is mapped twice is moved only once, for all sets of six nodes. */
 static void moved_once(struct kunit *test)
 {
 	unsigned long from, to;

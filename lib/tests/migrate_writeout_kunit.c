@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Tests of what is done for folios that cannot be moved.
+ * Tests of mm/migrate_writeout.c, which writes out or drops folios that cannot be
+ * migrated.
  *
- * Each writes a file of the file system in migrate_fs.c, tells that file system
- * and its disk what to do wrong, and asks for the folios of the file to be moved.
- * Then it looks at the folios, at their contents in memory and on the disk, at
- * what was counted, and at how often the disk was asked, which is once.
+ * Each test writes a file on the file system of migrate_fs.c, makes the file system
+ * or its disk fail in some way, and migrates the folios of the file. Then it checks
+ * the folios, their contents in memory and on the disk, the counters, and the number
+ * of writes, which must not be more than one for each folio.
  */
 #include <kunit/test.h>
 #include <linux/delay.h>
@@ -28,13 +29,12 @@
 /* Folios of the file. */
 #define NR		8
 
-/* Much longer than anything takes, unless it does not end. */
+/* Longer than any migration that does not hang. */
 #define A_LONG_TIME	(10 * HZ)
 
-/* Somebody who waits for the disk is killed after this time. */
+/* The time after which a task that waits for the disk gets SIGKILL. */
 #define KILL_DELAY	(HZ / 5)
 
-/* The counters. */
 enum {
 	WRITTEN,
 	DROPPED,
@@ -45,17 +45,17 @@ enum {
 /**
  * struct writer - a test with its file
  * @test: the test
- * @task: who runs it
+ * @task: the task that runs the test
  * @mnt: the file system
  * @file: the file
  * @mapping: its mapping
- * @folio: its folios, each with a reference that the test gives up to migrate
- * @mtc: where they are to go
- * @list: those that are isolated
- * @counted: the counters before
- * @moved: base pages that were migrated
+ * @folio: its folios, each with a reference until it is isolated
+ * @mtc: the target node
+ * @list: the isolated folios
+ * @counted: the counters before the migration
+ * @moved: number of base pages that were migrated
  * @kill: kills @task
- * @resorts: what the administrator allows otherwise
+ * @resorts: vm.migrate_resort before the test
  */
 struct writer {
 	struct kunit *test;
@@ -86,7 +86,7 @@ static void open_file(struct writer *w)
 	w->mapping = w->file->f_mapping;
 }
 
-/* Each of its folios has bytes of its own, and is dirty. */
+/* Fill each folio with another byte. All are dirty afterwards. */
 static void fill_file(struct writer *w)
 {
 	void *buf = kunit_kmalloc(w->test, PAGE_SIZE, GFP_KERNEL);
@@ -123,7 +123,7 @@ static bool has_byte(struct page *page, u8 byte)
 	return is_all;
 }
 
-/* Who reads the file sees what was written, be it in memory or not. */
+/* A read returns what was written, whether the folio is in memory or not. */
 static void expect_file(struct writer *w)
 {
 	void *buf = kunit_kmalloc(w->test, PAGE_SIZE, GFP_KERNEL);
@@ -150,7 +150,7 @@ static void expect_disk(struct writer *w, bool written)
 	}
 }
 
-/* How often the disk has been asked. */
+/* @nr is the number of folios that the disk was given to write. */
 static void expect_writes(struct writer *w, int nr)
 {
 	KUNIT_EXPECT_EQ(w->test, nr, atomic_read(&migrate_fs_state.writes));
@@ -168,7 +168,7 @@ static void get_folios(struct writer *w)
 	}
 }
 
-/* Who has read the file may have folios in a batch, to be activated. */
+/* A read may have left folios in a per-CPU batch, so drain these first. */
 static void isolate(struct writer *w)
 {
 	int i;
@@ -182,7 +182,7 @@ static void isolate(struct writer *w)
 	}
 }
 
-/* How many folios of the file are where they have been, and how many elsewhere? */
+/* Expect @same folios to be the old ones, and @other to be new ones on the target. */
 static void expect_folios(struct writer *w, int same, int other)
 {
 	struct folio *folio;
@@ -247,7 +247,7 @@ free:
 	kfree(events);
 }
 
-/* What has been counted since the last migration began. */
+/* Compare with the counters from before the last migration. */
 static void expect_counted(struct writer *w, unsigned long written,
 			   unsigned long dropped)
 {
@@ -277,7 +277,7 @@ static int migrate_isolated(struct writer *w, enum migrate_mode mode,
 	return ret;
 }
 
-/* Move the file, and return how many of its folios are left. */
+/* Migrate the file. Returns the number of folios that were not migrated. */
 static int migrate_file(struct writer *w, enum migrate_mode mode,
 			enum migrate_reason reason)
 {
@@ -293,7 +293,7 @@ static void expect_nothing(struct writer *w)
 	expect_file(w);
 }
 
-/* Whatever was in the way is gone. */
+/* Nothing keeps the folios from being migrated now. */
 static void expect_all_move(struct writer *w)
 {
 	KUNIT_EXPECT_EQ(w->test, 0,
@@ -305,13 +305,13 @@ static void expect_all_move(struct writer *w)
 /* Writing out. */
 
 /**
- * struct caller - who asks for a move
+ * struct caller - a caller of migrate_pages()
  * @name: its name
  * @mode: its mode
  * @reason: its reason
  * @flag: flag of its task
- * @forbidden: what the administrator does not allow
- * @is_served: something is done for it
+ * @forbidden: bits that vm.migrate_resort does not have
+ * @is_served: dirty folios are written out for it
  */
 struct caller {
 	const char *name;
@@ -341,7 +341,7 @@ static const struct caller callers[] = {
 
 KUNIT_ARRAY_PARAM_DESC(caller, callers, name);
 
-/* Dirty folios are written and moved, for some. */
+/* Dirty folios are written out and migrated, but only for some callers. */
 static void dirty(struct kunit *test)
 {
 	const struct caller *caller = test->param_value;
@@ -372,7 +372,7 @@ static void dirty(struct kunit *test)
 	expect_file(w);
 }
 
-/* Only those that are dirty are given to the disk. */
+/* Clean folios are not written. */
 static void some_dirty(struct kunit *test)
 {
 	struct writer *w = test->priv;
@@ -388,7 +388,7 @@ static void some_dirty(struct kunit *test)
 	expect_disk(w, true);
 }
 
-/* The disk fails: an error, one attempt for each, and nothing is lost in memory. */
+/* If the disk fails, each folio is written once, and memory keeps its contents. */
 static void disk_fails(struct kunit *test)
 {
 	const bool *keep_dirty = test->param_value;
@@ -405,7 +405,7 @@ static void disk_fails(struct kunit *test)
 	expect_disk(w, false);
 	expect_file(w);
 
-	/* It is for fsync() to say so. */
+	/* fsync() returns the error. */
 	migrate_fs_state.error = 0;
 	KUNIT_EXPECT_EQ(test, -EIO, vfs_fsync(w->file, 0));
 	expect_all_move(w);
@@ -428,7 +428,7 @@ static void kill_task(struct work_struct *work)
 	send_sig(SIGKILL, w->task, 1);
 }
 
-/* The disk stalls, and who waits for it is killed. */
+/* If the disk stalls, a fatal signal ends the wait. */
 static void disk_stalls(struct kunit *test)
 {
 	struct writer *w = test->priv;
@@ -443,7 +443,7 @@ static void disk_stalls(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, time_before(jiffies, start + A_LONG_TIME));
 	cancel_delayed_work_sync(&w->kill);
 
-	/* Who has been killed does not begin anything. */
+	/* With a fatal signal pending no write is started. */
 	dirty_again(w);
 	atomic_set(&migrate_fs_state.writes, 0);
 	migrate_fs_state.stall = false;
@@ -455,7 +455,7 @@ static void disk_stalls(struct kunit *test)
 	expect_all_move(w);
 }
 
-/* Nobody writes to a file system that is frozen, nor waits for it to be thawed. */
+/* Nothing is written to a frozen file system, and nobody waits for its thaw. */
 static void frozen(struct kunit *test)
 {
 	struct writer *w = test->priv;
@@ -472,7 +472,7 @@ static void frozen(struct kunit *test)
 	expect_all_move(w);
 }
 
-/* Nor to one that is about to be unmounted. */
+/* Nothing is written to a file system that is being unmounted. */
 static void unmounted(struct kunit *test)
 {
 	struct writer *w = test->priv;
@@ -486,7 +486,7 @@ static void unmounted(struct kunit *test)
 	expect_all_move(w);
 }
 
-/* Nor to one whose server may be waiting for us. */
+/* Nothing is written to a file system whose writeback may deadlock. */
 static void server_may_wait(struct kunit *test)
 {
 	struct writer *w = test->priv;
@@ -498,7 +498,7 @@ static void server_may_wait(struct kunit *test)
 	expect_nothing(w);
 }
 
-/* It would not help those that somebody uses. */
+/* Folios with other references are not written: they could not be migrated. */
 static void in_use(struct kunit *test)
 {
 	struct writer *w = test->priv;
@@ -515,7 +515,7 @@ static void in_use(struct kunit *test)
 	expect_all_move(w);
 }
 
-/* What has been truncated since the first attempt is for the second one. */
+/* Folios that were truncated after the first attempt are tried again. */
 static void truncated(struct kunit *test)
 {
 	const struct migrate_control mc = {
@@ -536,7 +536,7 @@ static void truncated(struct kunit *test)
 	expect_writes(w, 0);
 }
 
-/* Private data that is released once the folio is clean. */
+/* Once the folio is clean, its private data is released and it is migrated. */
 static void dirty_private(struct kunit *test)
 {
 	struct writer *w = test->priv;
@@ -548,7 +548,7 @@ static void dirty_private(struct kunit *test)
 	expect_disk(w, true);
 }
 
-/* Private data that is not: one write, no move. */
+/* If the private data is not released, the folio is written but not migrated. */
 static void dirty_private_kept(struct kunit *test)
 {
 	struct writer *w = test->priv;
@@ -566,7 +566,7 @@ static void dirty_private_kept(struct kunit *test)
 
 /* Dropping. */
 
-/* A file whose method does not move private data, which all its folios have. */
+/* A clean file with private data that its migrate_folio() does not migrate. */
 static void make_private(struct writer *w)
 {
 	migrate_fs_state.method = true;
@@ -587,7 +587,7 @@ static void private_dropped(struct kunit *test)
 	expect_file(w);
 }
 
-/* The method is told so first, as nobody but it knows what is wrong. */
+/* A dirty folio that migrate_folio() refuses is left alone, but not by hot-remove. */
 static void private_dirty(struct kunit *test)
 {
 	struct writer *w = test->priv;
@@ -597,7 +597,7 @@ static void private_dirty(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, NR, migrate_file(w, MIGRATE_SYNC, MR_SYSCALL));
 	expect_nothing(w);
 
-	/* Memory that has to go: written first, and dropped when it comes again. */
+	/* Hot-remove writes it out, and the next time it drops it. */
 	KUNIT_EXPECT_EQ(test, NR,
 			migrate_file(w, MIGRATE_SYNC, MR_MEMORY_HOTPLUG));
 	expect_counted(w, NR, 0);
@@ -611,7 +611,7 @@ static void private_dirty(struct kunit *test)
 	expect_file(w);
 }
 
-/* What may be moved later stays, unless the memory has to go. */
+/* After -EAGAIN from migrate_folio() only hot-remove drops the folio. */
 static void private_busy(struct kunit *test)
 {
 	struct writer *w = test->priv;

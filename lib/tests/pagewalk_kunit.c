@@ -2,10 +2,10 @@
 /*
  * Tests of mm/pagewalk.c on the page tables of a real mm.
  *
- * Each test runs in a kthread with an empty mm of its own, so that whatever is
- * in its page tables has been put there by the test.  It maps something at
- * AREA, walks over it with operations that write down each call, and compares
- * the record with the calls that should have come.
+ * Each test runs in a kthread with an empty mm of its own, so its page tables
+ * contain only what the test has mapped.  It maps something at AREA, walks it
+ * with operations that record each call, and compares the record with the calls
+ * that are expected.
  */
 #include <kunit/test.h>
 #include <linux/anon_inodes.h>
@@ -31,7 +31,7 @@
 
 #include "../../mm/internal.h"
 
-/* The start of a PUD entry, and with P4Ds of 512 GiB that of no P4D entry. */
+/* Aligned to a PUD, but not to a P4D where that maps 512 GiB. */
 #define AREA		max_t(unsigned long, PUD_SIZE, SZ_1G)
 #define MAX_CALLS	2048
 
@@ -59,7 +59,7 @@ static const char * const op_name[NR_OPS] = {
 	"install_pte",
 };
 
-/* What the entry was that the operation was called for; holes have a depth. */
+/* Kind of the entry for which an operation was called. */
 enum kind {
 	NONE,
 	TABLE,
@@ -84,20 +84,20 @@ struct call {
 struct area;
 
 /**
- * struct record - what a walk did, and what it is to be told
+ * struct record - the calls of a walk, and what one of them must return
  * @test: the test
- * @nr: how many calls there were
- * @seen: how many there were of each operation
- * @strange: how many were not given the entry and the struct mm_walk that they
- *	should
- * @mm: what they should be given
- * @no_vma: what they should be given
- * @cue: at the call number @cue_nth (from 0) of this operation, or of %ANY_OP ...
- * @cue_nth: see @cue
- * @cue_err: ... return this value,
- * @cue_action: and choose this action
- * @area: what is to be changed by one of the operations
- * @kind: what a test has seen for itself
+ * @nr: number of calls
+ * @seen: number of calls of each operation
+ * @strange: number of calls with a wrong entry or a wrong struct mm_walk
+ * @mm: expected &mm_walk.mm
+ * @no_vma: expected &mm_walk.no_vma
+ * @cue: operation that returns @cue_err and sets @cue_action; %OP_NONE if no
+ *	operation does, %ANY_OP to count the calls of all operations
+ * @cue_nth: the call of @cue that does so, counted from 0
+ * @cue_err: value to return
+ * @cue_action: action to choose
+ * @area: entries that one of the operations must change
+ * @kind: kind of an entry, for use by a test
  * @call: the calls
  */
 struct record {
@@ -116,7 +116,7 @@ struct record {
 	struct call call[MAX_CALLS];
 };
 
-/* Is this call of @op the one with which something is to happen? */
+/* Must this call of @op return cue_err and set cue_action? */
 static bool is_cue(struct record *rec, enum op op)
 {
 	int nth = rec->cue == ANY_OP ? rec->nr : rec->seen[op];
@@ -153,7 +153,7 @@ static int note(struct mm_walk *walk, struct call call)
 	return rec->cue_err;
 }
 
-/* Where the entry for @addr is, if there is one. */
+/* The address of the entry of @addr in the page table for @op. */
 static void *place_of(struct mm_walk *walk, enum op op, unsigned long addr)
 {
 	pgd_t *pgd = walk->pgd ? pgd_offset_pgd(walk->pgd, addr) :
@@ -174,7 +174,7 @@ static void *place_of(struct mm_walk *walk, enum op op, unsigned long addr)
 	return op == PMD ? (void *)pmd : pte_offset_kernel(pmd, addr);
 }
 
-/* A call for an entry, which has to be the one that @call speaks of. */
+/* Record a call for an entry, which must be that of call.addr. */
 static int note_entry(struct mm_walk *walk, void *entry, struct call call)
 {
 	struct record *rec = walk->private;
@@ -230,7 +230,7 @@ static int note_pmd(pmd_t *pmd, unsigned long addr, unsigned long next,
 		PMD, addr, next, kind_of_pmd(pmdp_get(pmd)) });
 }
 
-/* For walks that are not to change what they find. */
+/* A pmd_entry() that keeps the walk from splitting huge PMDs. */
 static int spare_huge_pmd(pmd_t *pmd, unsigned long addr, unsigned long next,
 			  struct mm_walk *walk)
 {
@@ -299,7 +299,7 @@ static void note_post(struct mm_walk *walk)
 	note(walk, (struct call) { POST, vma->vm_start, vma->vm_end });
 }
 
-/* Installs zeropages: nobody counts them, so nobody has to undo it. */
+/* Installs zeropages. They are not counted, so the test need not remove them. */
 static int note_install(unsigned long addr, unsigned long next, pte_t *ptep,
 			struct mm_walk *walk)
 {
@@ -308,7 +308,7 @@ static int note_install(unsigned long addr, unsigned long next, pte_t *ptep,
 	return note(walk, (struct call) { INSTALL, addr, next });
 }
 
-/* Everything but ->install_pte(), which the common walkers refuse. */
+/* All but ->install_pte(), which most walkers refuse. */
 static const struct mm_walk_ops all_ops = {
 	.pgd_entry = note_pgd,
 	.p4d_entry = note_p4d,
@@ -323,8 +323,8 @@ static const struct mm_walk_ops all_ops = {
 };
 
 /*
- * VMAs and holes. Which tables an empty mm has depends on the machine: where a
- * level is folded, it takes an interest in entries to get to the hole below it.
+ * VMAs and holes. Where a level is folded, a walk reaches the hole below it only
+ * with an operation for entries, hence pte_entry().
  */
 static const struct mm_walk_ops vma_ops = {
 	.pte_entry = note_pte,
@@ -334,7 +334,7 @@ static const struct mm_walk_ops vma_ops = {
 	.post_vma = note_post,
 };
 
-/* The entries, and nothing about VMAs. */
+/* All operations for entries, and none for VMAs. */
 static const struct mm_walk_ops entry_ops = {
 	.pgd_entry = note_pgd,
 	.p4d_entry = note_p4d,
@@ -393,7 +393,7 @@ static struct record *new_record(struct kunit *test)
 	return rec;
 }
 
-/* For walks of page tables as they are. */
+/* For walks that use no VMAs. */
 static struct record *new_record_no_vma(struct kunit *test,
 					struct mm_struct *mm)
 {
@@ -404,7 +404,7 @@ static struct record *new_record_no_vma(struct kunit *test,
 	return rec;
 }
 
-/* Somewhere to put the calls that should come. */
+/* A record for the expected calls. */
 static struct record *new_script(struct kunit *test)
 {
 	struct record *want = kunit_kzalloc(test, sizeof(*want), GFP_KERNEL);
@@ -413,7 +413,7 @@ static struct record *new_script(struct kunit *test)
 	return want;
 }
 
-/* What the next walk is told at the call number @nth of @op. */
+/* Have call @nth of @op in the next walk return @err and choose @action. */
 static struct record *cue(struct kunit *test, enum op op, int nth, int err,
 			  enum page_walk_action action)
 {
@@ -459,7 +459,7 @@ static void expect_script(struct kunit *test, struct record *rec,
 	expect_calls_array(test, rec, want->call, want->nr);
 }
 
-/* @nr PTEs of one kind, from call @first on. */
+/* Expect @nr calls for PTEs of one kind, from call @first on. */
 static void expect_ptes(struct kunit *test, struct record *rec, int first,
 			unsigned long addr, int nr, enum kind kind)
 {
@@ -475,7 +475,7 @@ static void expect_ptes(struct kunit *test, struct record *rec, int first,
 	KUNIT_EXPECT_EQ(test, wrong, 0);
 }
 
-/* Walk under the locks that @ops asks for. */
+/* Walk with the mmap lock held as @ops->walk_lock requires. */
 static int walk(struct kunit *test, unsigned long start, unsigned long end,
 		const struct mm_walk_ops *ops)
 {
@@ -520,7 +520,7 @@ static enum kind pmd_kind_at(unsigned long addr)
 	return pmd ? kind_of_pmd(pmdp_get(pmd)) : NONE;
 }
 
-/* The entry for @addr in its table of PTEs, an empty one if there is none. */
+/* The PTE of @addr. Returns an empty one if there is no table of PTEs. */
 static pte_t pte_at(unsigned long addr)
 {
 	pmd_t *pmd = pmd_at(addr);
@@ -555,7 +555,7 @@ static void touch(struct kunit *test, unsigned long addr)
 	KUNIT_ASSERT_EQ(test, put_user(1, (char __user *)addr), 0);
 }
 
-/* What a shared zeropage needs: somebody who only reads. */
+/* A read fault maps the shared zeropage. */
 static void peek(struct kunit *test, unsigned long addr)
 {
 	char __maybe_unused c;
@@ -571,7 +571,7 @@ static void advise(struct kunit *test, unsigned long addr, unsigned long len,
 	KUNIT_ASSERT_EQ(test, do_madvise(current->mm, addr, len, behavior), 0);
 }
 
-/* Huge pages, if need be with some help, or the test is skipped. */
+/* Map @nr huge pages, by MADV_COLLAPSE if a fault gives none. May skip the test. */
 static void map_thp(struct kunit *test, unsigned long addr, int nr)
 {
 	int i, tries;
@@ -607,7 +607,7 @@ static void allow_surplus(struct kunit *test)
 		kunit_skip(test, "hugetlb pages are not those of a PMD");
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action(test, restore_overcommit,
 						  (void *)nr));
-	/* Enough also if what other cases had is not given back yet. */
+	/* More than a case needs: pages of earlier cases may not be freed yet. */
 	default_hstate.nr_overcommit_huge_pages = nr + 64;
 }
 #else
@@ -617,7 +617,7 @@ static void allow_surplus(struct kunit *test)
 }
 #endif
 
-/* @nr hugetlb pages, none of them present, or the test is skipped. */
+/* Map @nr hugetlb pages, none of them present yet, or skip the test. */
 static void map_hugetlb(struct kunit *test, unsigned long addr, int nr,
 			unsigned long flags)
 {
@@ -653,7 +653,7 @@ static void free_pfn_pages(void *page)
 	__free_pages(page, 2);
 }
 
-/* Four pages as a driver maps them. */
+/* Map four pages by remap_pfn_range(), as a driver does. */
 static void map_pfn(struct kunit *test, unsigned long addr)
 {
 	struct page *page = alloc_pages(GFP_KERNEL, 2);
@@ -668,7 +668,7 @@ static void map_pfn(struct kunit *test, unsigned long addr)
 	fput(file);
 }
 
-/* The depth of a hole, if levels with a single entry do not count. */
+/* The depth that ->pte_hole() gets: levels with a single entry do not count. */
 static int depth_of(int depth)
 {
 	unsigned long entries[] = {
@@ -681,8 +681,8 @@ static int depth_of(int depth)
 }
 
 /*
- * The depth of the hole that an mm without page tables is. A level that is
- * folded when the machine starts looks as if there were a table.
+ * The depth of the hole in an mm without page tables. A level that is folded at
+ * boot looks like a table.
  */
 static int depth_of_nothing(void)
 {
@@ -695,7 +695,7 @@ static int depth_of_nothing(void)
 	return depth_of(p4d_none(p4dp_get(p4d)) ? 1 : 2);
 }
 
-/* What the walk of a range that is all in one VMA should be. */
+/* The calls that are expected for a range within one VMA. */
 
 static unsigned long entry_size(enum op op)
 {
@@ -713,7 +713,7 @@ static unsigned long entry_size(enum op op)
 	}
 }
 
-/* Without a table of PTEs the PTEs will be what the PMD has been. */
+/* Once a huge PMD is split, its PTEs are of the kind that it was. */
 static enum kind kind_at(enum op op, unsigned long addr)
 {
 	pgd_t *pgd = pgd_offset(current->mm, addr);
@@ -769,7 +769,7 @@ static void want_entries(struct record *want, enum op op, unsigned long addr,
 	}
 }
 
-/* Walk with entry_ops, and see that this is what has been done. */
+/* Walk with entry_ops and compare the calls with those that are expected. */
 static void expect_walk(struct kunit *test, unsigned long start,
 			unsigned long end, struct record *rec)
 {
@@ -781,7 +781,7 @@ static void expect_walk(struct kunit *test, unsigned long start,
 	expect_script(test, rec, want);
 }
 
-/* Where two entries of this level meet, with nothing around it. */
+/* Map two untouched pages on each side of where two entries of @level meet. */
 static unsigned long edge_of(struct kunit *test, enum op level)
 {
 	unsigned long edge = ALIGN(AREA + 1, entry_size(level));
@@ -793,9 +793,9 @@ static unsigned long edge_of(struct kunit *test, enum op level)
 }
 
 /**
- * struct step - a call in a short walk, each call of which is for all of it
+ * struct step - a call in a walk in which each call gets the whole range
  * @op: the operation, %OP_NONE after the last step
- * @detail: as in &struct call, for a hole without regard to folded levels
+ * @detail: as in &struct call, but folded levels count for the depth of a hole
  */
 struct step {
 	enum op op;
@@ -818,7 +818,7 @@ static void expect_steps(struct kunit *test, struct record *rec,
 	expect_script(test, rec, want);
 }
 
-/* Who is called for what. */
+/* Which operations are called. */
 
 static void walk_untouched(struct kunit *test)
 {
@@ -871,7 +871,7 @@ static void walk_part_of_vma(struct kunit *test)
 		     { PTE, start, start + PAGE_SIZE, NONE },
 		     { PTE, start + PAGE_SIZE, end, NONE });
 
-	/* An end that is not that of a page counts as one more page. */
+	/* The end is rounded up to a page. */
 	rec = new_record(test);
 	KUNIT_EXPECT_EQ(test, walk(test, start, start + PAGE_SIZE + 1,
 				   &pte_ops), 0);
@@ -905,13 +905,13 @@ static void walk_gaps(struct kunit *test)
 		     { POST, two, two + PAGE_SIZE },
 		     { HOLE, two + PAGE_SIZE, AREA + 5 * PAGE_SIZE, -1 });
 
-	/* Beyond the last VMA, up to the last address there is. */
+	/* From the end of the last VMA to the last address. */
 	rec = new_record(test);
 	KUNIT_EXPECT_EQ(test, walk(test, AREA + PUD_SIZE, -1UL, &vma_ops), 0);
 	expect_calls(test, rec, { HOLE, AREA + PUD_SIZE, -1UL, -1 });
 }
 
-/* Holes of every depth, before an entry that is not empty and after it. */
+/* Holes of each depth, before or after an entry that is not empty. */
 
 static const struct hole {
 	enum op level;
@@ -942,7 +942,7 @@ static void walk_hole(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, rec->seen[HOLE], 1);
 }
 
-/* One of everything; from a gap at AREA to the end of the last VMA. */
+/* A gap at AREA, and after it a VMA of each kind. */
 #define MIXED_BASE	(AREA + PAGE_SIZE)
 #define MIXED_HUGETLB	(AREA + PMD_SIZE)
 #define MIXED_THP	(AREA + 3 * PMD_SIZE)
@@ -1020,8 +1020,8 @@ static void walk_mixed(struct kunit *test)
 }
 
 /*
- * Each operation alone, where one VMA has a base page among its last four, and
- * the VMA after it is a huge page.
+ * Each operation alone.  The walk covers a VMA of four pages, of which the last
+ * is present, and then a VMA of one huge page.
  */
 static const struct alone {
 	enum op op;
@@ -1067,7 +1067,7 @@ static void walk_alone(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, rec->seen[alone->op], alone->calls);
 	KUNIT_EXPECT_EQ(test, rec->strange, 0);
 
-	/* One call begins where the one before it has ended. */
+	/* Each call begins where the previous one ended. */
 	for (i = 0; i < min(rec->nr, MAX_CALLS); i++) {
 		KUNIT_EXPECT_EQ(test, rec->call[i].addr, addr);
 		addr = rec->call[i].next;
@@ -1079,7 +1079,7 @@ static void walk_alone(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, pmd_kind_at(thp), LEAF);
 }
 
-/* post_vma() of walk_huge_pmd(), to look before khugepaged can. */
+/* post_vma() of walk_huge_pmd(): read the PMD before khugepaged changes it. */
 static void note_kind(struct mm_walk *walk)
 {
 	struct record *rec = walk->private;
@@ -1124,8 +1124,8 @@ static void walk_huge_pmd(struct kunit *test)
 }
 
 /*
- * A part of a huge page is asked for: it is split, but not so much as looked
- * at outside of that part.
+ * A walk of a part of a huge page splits the huge page, but calls operations for
+ * that part only.
  */
 static void walk_huge_pmd_part(struct kunit *test)
 {
@@ -1141,8 +1141,9 @@ static void walk_huge_pmd_part(struct kunit *test)
 }
 
 /*
- * Huge pages of PUD size are rare, so they are painted into the page tables,
- * where nobody can use them.  Splitting one leaves an empty PUD.
+ * Few kernels can map a huge page of PUD size, so the tests write the entry for
+ * one into the page tables.  Nobody accesses it.  Splitting it leaves an empty
+ * PUD.
  */
 #if defined(CONFIG_HAVE_ARCH_TRANSPARENT_HUGEPAGE_PUD) && \
 	defined(CONFIG_TRANSPARENT_HUGEPAGE)
@@ -1239,7 +1240,7 @@ static void walk_hugetlb(struct kunit *test)
 		     { HOLE, pud, end, -1 },
 		     { POST, start, end });
 
-	/* A range that neither begins nor ends with a huge page. */
+	/* A range that begins and ends within huge pages. */
 	rec = new_record(test);
 	KUNIT_EXPECT_EQ(test, walk(test, start + PAGE_SIZE, end - PAGE_SIZE,
 				   &entry_ops), 0);
@@ -1247,7 +1248,7 @@ static void walk_hugetlb(struct kunit *test)
 		     { HUGETLB, start + PAGE_SIZE, pud, LEAF },
 		     { HOLE, pud, end - PAGE_SIZE, -1 });
 
-	/* Not a hole either, if nobody asks for hugetlb. */
+	/* Without hugetlb_entry() nothing is called, not even pte_hole(). */
 	rec = new_record(test);
 	KUNIT_EXPECT_EQ(test, walk(test, start, end, &pte_ops), 0);
 	KUNIT_EXPECT_EQ(test, rec->nr, 0);
@@ -1263,26 +1264,26 @@ static void walk_pfn_map(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, walk(test, AREA, end, &pte_ops), 0);
 	expect_calls(test, rec, { HOLE, AREA, end, -1 });
 
-	/* Nobody to tell. */
+	/* Without pte_hole() and test_walk() a PFN mapping is skipped. */
 	rec = new_record(test);
 	KUNIT_EXPECT_EQ(test, walk(test, AREA, end, &ops), 0);
 	KUNIT_EXPECT_EQ(test, rec->nr, 0);
 
-	/* Somebody who knows what it is. */
+	/* With test_walk() its entries are walked. */
 	rec = new_record(test);
 	ops.test_walk = note_test;
 	KUNIT_EXPECT_EQ(test, walk(test, AREA, end, &ops), 0);
 	KUNIT_EXPECT_EQ(test, rec->nr, 1 + 4);
 	expect_ptes(test, rec, 1, AREA, 4, LEAF);
 
-	/* The hole can end the walk, both ways. */
+	/* A value of pte_hole() other than 0 ends the walk. */
 	cue(test, HOLE, 0, 7, 0);
 	KUNIT_EXPECT_EQ(test, walk(test, AREA, end, &pte_ops), 0);
 	cue(test, HOLE, 0, -EIO, 0);
 	KUNIT_EXPECT_EQ(test, walk(test, AREA, end, &pte_ops), -EIO);
 }
 
-/* The VMA has been named by the caller, so it is walked whatever it is. */
+/* If the caller passes the VMA, it is walked even if it is a PFN mapping. */
 static void walk_vma_pfn_map(struct kunit *test)
 {
 	struct mm_struct *mm = current->mm;
@@ -1332,7 +1333,7 @@ static void walk_outside_of_vma(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, rec->nr, 0);
 }
 
-/* The operation of MGLRU looks for VMAs by itself and leaves what it found. */
+/* The p4d_entry() of MGLRU sets walk->vma, and may leave NULL there. */
 static int lose_vma(p4d_t *p4d, unsigned long addr, unsigned long next,
 		    struct mm_walk *walk)
 {
@@ -1358,7 +1359,7 @@ static void walk_vma_lost(struct kunit *test)
 		     { P4D, two, two + PAGE_SIZE });
 }
 
-/* Everyone who walks: the first four pages of a file, mapped at AREA. */
+/* Each walker, over the first four pages of a file that are mapped at AREA. */
 
 static int by_range(struct vm_area_struct *vma, unsigned long start,
 		    unsigned long end, const struct mm_walk_ops *ops,
@@ -1423,15 +1424,15 @@ static int by_debug_pgd(struct vm_area_struct *vma, unsigned long start,
 }
 
 /**
- * struct walker - one of those that walk
+ * struct walker - a function that walks page tables
  * @name: its name
  * @walk: calls it
- * @tests: it asks ->test_walk()
- * @no_vma: it goes without VMAs
- * @init_mm: it takes the page tables for those of the kernel
- * @installs: it lets ->install_pte() be
- * @whole: it is not given a range
- * @empty: what an empty range gives
+ * @tests: it calls ->test_walk()
+ * @no_vma: it does not use VMAs
+ * @init_mm: it sets &mm_walk.mm to &init_mm
+ * @installs: it accepts ->install_pte()
+ * @whole: it has no arguments for a range
+ * @empty: its result for an empty range
  */
 struct walker {
 	const char *name;
@@ -1468,8 +1469,8 @@ static const struct walker walkers[] = {
 KUNIT_ARRAY_PARAM_DESC(walker, walkers, name);
 
 /*
- * On s390 each mm has as many levels of page tables as it needs. Walkers that are
- * told a PGD rely on there being all of them.
+ * On s390 an mm has only the levels of page tables that it needs.  Walkers that
+ * get a PGD assume that all levels exist.
  */
 static void need_all_levels(struct kunit *test, const struct walker *walker)
 {
@@ -1479,7 +1480,7 @@ static void need_all_levels(struct kunit *test, const struct walker *walker)
 		kunit_skip(test, "this mm has fewer levels of page tables");
 }
 
-/* Two of four pages that are in a file are in the page tables as well. */
+/* Map four pages of a file. Two of them are in the page tables. */
 static unsigned long map_file_pages(struct kunit *test)
 {
 	struct file *file;
@@ -1494,7 +1495,7 @@ static unsigned long map_file_pages(struct kunit *test)
 	return AREA + 4 * PAGE_SIZE;
 }
 
-/* With all the locks that any of them could ask for. */
+/* Take the locks that any of the walkers requires. */
 static int walk_by(struct kunit *test, unsigned long start, unsigned long end,
 		   const struct mm_walk_ops *ops)
 {
@@ -1567,7 +1568,7 @@ static void walker_returns(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, walk_by(test, AREA, end, &all_ops), -EIO);
 	KUNIT_EXPECT_EQ(test, rec->seen[PTE], 2);
 
-	/* To skip a VMA is no result, for those who ask. */
+	/* A positive value of test_walk() skips the VMA and is not returned. */
 	rec = cue(test, TEST, 0, 7, 0);
 	KUNIT_EXPECT_EQ(test, walk_by(test, AREA, end, &all_ops), 0);
 	KUNIT_EXPECT_EQ(test, rec->seen[PTE], walker->tests ? 0 : 4);
@@ -1600,12 +1601,12 @@ static void walker_refuses(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, pte_none(pte_at(AREA)), !walker->installs);
 }
 
-/* What an operation returns. */
+/* Return values of operations. */
 
 /**
- * struct returned - what happens to the walk of map_mixed() that was told @err
- * @err: by one of its calls
- * @action: which chose this action as well
+ * struct returned - what one call does in a walk of map_mixed()
+ * @err: the value that it returns
+ * @action: the action that it chooses
  */
 struct returned {
 	int err;
@@ -1630,7 +1631,10 @@ static void op_desc(const enum op *op, char *desc)
 
 KUNIT_ARRAY_PARAM(fallible, fallible_ops, op_desc);
 
-/* Where the VMA of call @nr ends, or 0 if its walk has not begun by then. */
+/*
+ * The index of the post_vma() call for the VMA of call @nr.  Returns 0 if there
+ * was no pre_vma() call for this VMA before call @nr.
+ */
 static int post_of(const struct record *base, int nr)
 {
 	int i;
@@ -1646,9 +1650,10 @@ static int post_of(const struct record *base, int nr)
 }
 
 /*
- * A walk that went like @base, but for the value that call @nr has returned:
- * that ends it, and post_vma() is called if pre_vma() was.  test_walk() says
- * with a positive value that the VMA is to be skipped.
+ * Set @want to the calls that are expected if call @nr of the walk @base returns
+ * @err.  The walk ends with that call, and with post_vma() if pre_vma() was
+ * called.  A positive value of test_walk() only skips the VMA.  Returns the
+ * expected result of the walk.
  */
 static int want_returned(struct record *want, const struct record *base,
 			 int nr, int err)
@@ -1671,7 +1676,7 @@ static int want_returned(struct record *want, const struct record *base,
 	return err;
 }
 
-/* Whichever of the calls of an operation it is. */
+/* Have each call of one operation return each value, in a walk of its own. */
 static void walk_returns(struct kunit *test)
 {
 	const enum op *op = test->param_value;
@@ -1729,7 +1734,7 @@ static void chosen_desc(const struct chosen *chosen, char *desc)
 
 KUNIT_ARRAY_PARAM(chosen, chosen, chosen_desc);
 
-/* Of two entries one is told something, which means nothing to the other. */
+/* The action that is chosen for one of two entries does not affect the other. */
 static void walk_action(struct kunit *test)
 {
 	const struct chosen *chosen = test->param_value;
@@ -1752,7 +1757,7 @@ static void walk_action(struct kunit *test)
 	}
 }
 
-/* What becomes of an entry while somebody looks at it. */
+/* Changes of an entry during a walk. */
 
 enum change {
 	ZAP_PTE,
@@ -1764,18 +1769,18 @@ enum change {
 };
 
 /**
- * struct area - the entries for AREA, and what was in them
+ * struct area - the page table entries for AREA
  * @vma: the VMA
- * @level: that of the entry that maps AREA: a page, or a huge one
- * @change: what becomes of it, or of the table that it is in
- * @pud: the PUD, with a table
- * @pmd: the PMD
- * @pte: the PTE
+ * @level: level of the entry that maps AREA
+ * @change: change of this entry, or of the entry for its table
+ * @pud: old value of the PUD, which has a table
+ * @pmd: old value of the PMD
+ * @pte: old value of the PTE
  * @other: the PMD of a huge page that is mapped elsewhere
- * @pudp: the place of @pud
- * @pmdp: the place of @pmd
- * @ptep: the place of @pte, if there is one
- * @ptl: the lock of the entry that maps AREA
+ * @pudp: address of the PUD
+ * @pmdp: address of the PMD
+ * @ptep: address of the PTE, if there is one
+ * @ptl: page table lock of the entry that maps AREA
  */
 struct area {
 	struct vm_area_struct *vma;
@@ -1805,7 +1810,10 @@ static spinlock_t *lock_of(const struct area *area)
 	}
 }
 
-/* A huge PUD holds nothing, but there is a page in the table below it. */
+/*
+ * Map AREA by an entry of @level.  For a huge PUD, a base page is mapped first.
+ * Then the PUD is overwritten, and its table is kept in area.pud.
+ */
 static struct area map_area(struct kunit *test, enum op level,
 			    enum change change)
 {
@@ -1840,7 +1848,7 @@ static struct area map_area(struct kunit *test, enum op level,
 	return area;
 }
 
-/* Under that lock. */
+/* Change the entry. The caller holds area->ptl. */
 static void change(struct area *area)
 {
 	switch (area->change) {
@@ -1865,7 +1873,7 @@ static void change(struct area *area)
 	}
 }
 
-/* But what has really been split stays split. */
+/* Undo change(). Only SPLIT_PMD is not undone. */
 static void change_back(struct area *area)
 {
 	spin_lock(area->ptl);
@@ -1888,7 +1896,7 @@ static void change_back(struct area *area)
 	flush_tlb_mm(area->vma->vm_mm);
 }
 
-/* An entry changes after its operation was called, and before it is used. */
+/* An entry changes between the call of its operation and its use by the walk. */
 
 static const struct changed {
 	const char *name;
@@ -1965,7 +1973,7 @@ static void walk_changed(struct kunit *test)
 
 /* Locks. */
 
-/* What the caller of a walk holds. */
+/* The lock that the caller of a walk holds. */
 enum held {
 	NO_LOCK,
 	MMAP_READ,
@@ -1989,7 +1997,7 @@ static const char * const need_name[] = {
 	[PGWALK_VMA_RDLOCK_VERIFY] = "VMA_RDLOCK_VERIFY",
 };
 
-/* Only kernels with DEBUG_VM can tell whether a VMA is locked. */
+/* VMA locks are checked only with CONFIG_DEBUG_VM: WARNS_DEBUG. */
 enum warns {
 	SILENT,
 	WARNS,
@@ -2057,7 +2065,7 @@ static void unlock_vma_read(struct vm_area_struct *vma)
 }
 #endif
 
-/* The VMA at AREA, under these locks. */
+/* Find the VMA at AREA and leave it locked as @held says. */
 static struct vm_area_struct *take_locks(enum held held)
 {
 	struct mm_struct *mm = current->mm;
@@ -2094,12 +2102,12 @@ static void drop_locks(enum held held, struct vm_area_struct *vma)
 	else if (held != NO_LOCK)
 		mmap_write_unlock(mm);
 
-	/* Also what has been locked without the right to do so. */
+	/* Also end the VMA write locks that a walk took under the wrong lock. */
 	mmap_write_lock(mm);
 	mmap_write_unlock(mm);
 }
 
-/* Each walk is to warn, and not only the first of them since the boot. */
+/* Reset the state of WARN_ON_ONCE(), so that each walk can warn. */
 static void forget_warnings(void)
 {
 	memset(__start_once, 0, __end_once - __start_once);
@@ -2165,12 +2173,12 @@ static void lock_walk(struct kunit *test)
 	touch(test, AREA);
 	expect_locked(test, locking, true);
 
-	/* To look for a VMA takes the mmap lock, whatever the walk asks for. */
+	/* walk_page_range() looks up VMAs, which always requires the mmap lock. */
 	if (locking->held != NO_LOCK && locking->held != VMA_READ)
 		expect_locked(test, locking, false);
 }
 
-/* Nobody but lockdep can tell who holds the lock of a file. */
+/* Only with lockdep does the walk check that i_mmap_rwsem is held. */
 static void lock_mapping(struct kunit *test)
 {
 	int want = IS_ENABLED(CONFIG_LOCKDEP) && debug_locks;
@@ -2194,7 +2202,7 @@ static void lock_mapping(struct kunit *test)
 	}
 }
 
-/* Without SMP there is nothing to be seen of a spinlock. */
+/* Without SMP a spinlock has no state. Take it for held. */
 static bool is_held(spinlock_t *ptl)
 {
 	if (!IS_ENABLED(CONFIG_SMP))
@@ -2205,7 +2213,7 @@ static bool is_held(spinlock_t *ptl)
 	return false;
 }
 
-/* The PTEs are locked in a walk of VMAs. */
+/* A walk of VMAs must hold the page table lock when it calls pte_entry(). */
 static int try_ptl(pte_t *pte, unsigned long addr, unsigned long next,
 		   struct mm_walk *walk)
 {
@@ -2261,7 +2269,7 @@ static void walk_kernel(struct kunit *test)
 	vfree(buf);
 }
 
-/* To the very last address, whatever is there. */
+/* A walk to the last address ends. */
 static void walk_kernel_end(struct kunit *test)
 {
 	struct record *rec = new_record_no_vma(test, &init_mm);
@@ -2286,7 +2294,7 @@ static int huge_kernel_pte(pte_t *pte, unsigned long addr, unsigned long next,
 	return 0;
 }
 
-/* The direct map, mostly huge: never split, and not looked into. */
+/* Huge entries of the direct map are not split, and no PTEs are walked below. */
 static void walk_kernel_huge(struct kunit *test)
 {
 	unsigned long start = (unsigned long)__va(PFN_PHYS(zero_pfn(0)));
@@ -2329,7 +2337,7 @@ static void walk_kernel_locks(struct kunit *test)
 	vfree(buf);
 }
 
-/* User memory as ptdump looks at it: no VMA, so nothing is split. */
+/* Walk user memory without VMAs, as ptdump does: huge pages are not split. */
 static void walk_debug(struct kunit *test)
 {
 	struct mm_struct *mm = current->mm;
@@ -2359,9 +2367,9 @@ static void walk_debug(struct kunit *test)
 }
 
 /*
- * What is neither empty nor a table nor a page, as memory that the kernel has
- * unmapped in its own page tables: there is nothing below it.  A second visit
- * says that the walk has looked for a table of PTEs.
+ * A PMD that is neither empty nor present, such as that of kernel memory which
+ * the kernel has unmapped.  The walk must not look for a table of PTEs there.  A
+ * second call of pmd_entry() would mean that it has done so.
  */
 static void walk_debug_absent(struct kunit *test)
 {
@@ -2393,7 +2401,7 @@ static void walk_debug_absent(struct kunit *test)
 	expect_calls(test, rec, { PMD, AREA, end, OTHER });
 }
 
-/* Each of the two locks is asked for. */
+/* The walk warns if either of the two mmap locks is not held. */
 static void walk_debug_locks(struct kunit *test)
 {
 	struct mm_struct *mm = current->mm;
@@ -2449,7 +2457,7 @@ static void install_fills_holes(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, pte_none(pte_at(end)));
 }
 
-/* Tables of every level are made, those of neighbours as well. */
+/* Missing tables of all levels are allocated, on both sides of the boundary. */
 static void install_makes_tables(struct kunit *test)
 {
 	const enum op *level = test->param_value;
@@ -2467,7 +2475,7 @@ static void install_makes_tables(struct kunit *test)
 	for (addr = start; addr < end; addr += PAGE_SIZE)
 		KUNIT_EXPECT_EQ(test, pte_pfn(pte_at(addr)), zero_pfn(addr));
 
-	/* What was empty has been shown to its operation once it was not. */
+	/* A walk finds no holes any more. */
 	rec = new_record(test);
 	expect_walk(test, start, end, rec);
 	KUNIT_EXPECT_EQ(test, rec->seen[HOLE], 0);
@@ -2483,7 +2491,7 @@ static void install_spares_existing(struct kunit *test)
 	touch(test, AREA + PAGE_SIZE);
 	pte = pte_at(AREA + PAGE_SIZE);
 
-	/* Nobody wants to know what is there already. */
+	/* Without pte_entry() there is no call for a PTE that exists. */
 	rec = new_record(test);
 	KUNIT_EXPECT_EQ(test, walk(test, AREA, AREA + 2 * PAGE_SIZE,
 				   &install_only_ops), 0);
@@ -2515,7 +2523,7 @@ static void install_between_vmas(struct kunit *test)
 		     { HOLE, AREA + 2 * PAGE_SIZE, AREA + 3 * PAGE_SIZE, -1 });
 }
 
-/* Over one page that exists and three that do not. */
+/* Walk one page that is present and three that are not. */
 static int install_three(struct kunit *test)
 {
 	return walk(test, AREA, AREA + 4 * PAGE_SIZE, &install_ops);
@@ -2527,7 +2535,7 @@ static bool is_installed(unsigned long addr)
 	       pte_pfn(pte_at(addr)) == zero_pfn(addr);
 }
 
-/* Whichever PTE it is, and whatever the value that is returned for it. */
+/* A value of install_pte() other than 0 ends the walk, at each of the PTEs. */
 static void install_fails_half_way(struct kunit *test)
 {
 	const int *err = test->param_value;
@@ -2547,14 +2555,14 @@ static void install_fails_half_way(struct kunit *test)
 					is_installed(AREA + i * PAGE_SIZE));
 		KUNIT_EXPECT_TRUE(test, pte_none(pte_at(AREA + 3 * PAGE_SIZE)));
 
-		/* The next attempt does the rest, and only that. */
+		/* The next walk installs only the PTEs that are missing. */
 		rec = new_record(test);
 		KUNIT_EXPECT_EQ(test, install_three(test), 0);
 		KUNIT_EXPECT_EQ(test, rec->seen[INSTALL], 3 - nr);
 		KUNIT_EXPECT_EQ(test, rec->seen[PTE], nr + 1);
 	}
 
-	/* So does an operation that looks at what is there. */
+	/* A value of pte_entry() other than 0 ends the walk, too. */
 	advise(test, AREA, 4 * PAGE_SIZE, MADV_DONTNEED);
 	touch(test, AREA + PAGE_SIZE);
 	rec = cue(test, PTE, 0, *err, 0);
@@ -2573,7 +2581,7 @@ static void install_spares_thp(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, rec->nr, 0);
 	KUNIT_EXPECT_EQ(test, pmd_kind_at(AREA), LEAF);
 
-	/* Split for pte_entry(); but then there is nothing missing either. */
+	/* pte_entry() makes the walk split the huge page, but no PTE is missing. */
 	KUNIT_EXPECT_EQ(test, walk(test, AREA, AREA + PMD_SIZE,
 				   &install_ops), 0);
 	KUNIT_EXPECT_EQ(test, rec->seen[INSTALL], 0);
@@ -2581,8 +2589,8 @@ static void install_spares_thp(struct kunit *test)
 }
 
 /*
- * A huge page is shown, and while that is done somebody takes it away: now all
- * of it is missing.
+ * The operation that is called for a huge page zaps it. Then all its PTEs are
+ * missing.
  */
 
 static int empty_huge_pmd(pmd_t *pmd, unsigned long addr, unsigned long next,
@@ -2629,7 +2637,7 @@ static void install_into_zapped_pmd(struct kunit *test)
 	expect_filled(test, rec, PMD);
 }
 
-/* The huge page is painted into an empty PUD, which others keep in a table. */
+/* The huge page is written into an empty PUD. Another page keeps the table. */
 static void install_into_cleared_pud(struct kunit *test)
 {
 	const struct mm_walk_ops ops = {
@@ -2669,7 +2677,10 @@ static void install_not_hugetlb(struct kunit *test)
 
 #define SECOND	(AREA + 16 * PAGE_SIZE)
 
-/* Pages 0 to 7 of a file at AREA, 4 to 11 at SECOND; the caller drops it. */
+/*
+ * Map pages 0 to 7 of a file at AREA and pages 4 to 11 at SECOND.  The caller
+ * must call fput().
+ */
 static struct file *map_twice(struct kunit *test)
 {
 	struct file *file;
@@ -2715,7 +2726,7 @@ static void walk_mapping_sections(struct kunit *test)
 		     { TEST, SECOND, SECOND + 2 * PAGE_SIZE },
 		     { PRE, SECOND, SECOND + 2 * PAGE_SIZE });
 
-	/* To the end of the file and beyond, even where no index can be. */
+	/* Ranges that end beyond the file, also those that overflow the index. */
 	for (i = 0; i < ARRAY_SIZE(beyond); i++) {
 		rec = new_record(test);
 		KUNIT_EXPECT_EQ(test, walk_file(test, file, 6, beyond[i], &ops),
@@ -2727,7 +2738,7 @@ static void walk_mapping_sections(struct kunit *test)
 			     { PRE, SECOND + 2 * PAGE_SIZE, two_end });
 	}
 
-	/* Nothing, nowhere. */
+	/* An empty range, and pages that are not mapped. */
 	rec = new_record(test);
 	KUNIT_EXPECT_EQ(test, walk_file(test, file, 2, 0, &ops), 0);
 	KUNIT_EXPECT_EQ(test, walk_file(test, file, 12, 4, &ops), 0);
@@ -2743,7 +2754,7 @@ static void walk_mapping_returns(struct kunit *test)
 	touch(test, AREA + 4 * PAGE_SIZE);
 	touch(test, SECOND);
 
-	/* A VMA that is skipped is not the end. */
+	/* The walk goes on after a VMA that was skipped. */
 	rec = cue(test, TEST, 0, 1, 0);
 	KUNIT_EXPECT_EQ(test, walk_file(test, file, 4, 1, &all_ops), 0);
 	KUNIT_EXPECT_EQ(test, rec->seen[TEST], 2);
@@ -2765,14 +2776,14 @@ static void walk_mapping_returns(struct kunit *test)
 /* Folio walks. */
 
 /**
- * struct found - what a folio walk found, looked at while it could be
- * @folio: the folio, %NULL if none; the test holds what keeps it alive
+ * struct found - the result of a folio walk, read before the walk was ended
+ * @folio: the folio, %NULL if none; not freed while the test has it mapped
  * @page: the page
  * @level: the level
- * @kind: what the entry is
- * @locked: whether the page table lock was seen to be held
- * @stale: whether the entry was not the one in the page table
- * @ptl: that lock, which may be gone in the meantime
+ * @kind: kind of the entry
+ * @locked: the page table lock was held
+ * @stale: the entry was not the one in the page table
+ * @ptl: the page table lock, which may have been freed since
  */
 struct found {
 	struct folio *folio;
@@ -2866,13 +2877,13 @@ static void folio_of_file(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, folio_test_anon(found.folio));
 	KUNIT_EXPECT_EQ(test, page_to_pfn(found.page),
 			pte_pfn(pte_at(AREA + PAGE_SIZE)));
-	/* In the file, but not in the page tables. */
+	/* Page 0 of the file is not in the page tables. */
 	KUNIT_EXPECT_NULL(test, look_up(AREA, 0).folio);
 }
 
 #define FW_ALL	(FW_ZEROPAGE | FW_MIGRATION)
 
-/* Nothing in the entry of this level, be it the first or the second. */
+/* One of two entries of this level is empty. */
 static void folio_hole(struct kunit *test)
 {
 	const struct hole *hole = test->param_value;
@@ -2936,7 +2947,7 @@ static void folio_thp(struct kunit *test)
 			PTRS_PER_PTE - 1);
 	KUNIT_EXPECT_TRUE(test, folio_test_large(found.folio));
 
-	/* The page alone is gone, and the others are mapped one by one. */
+	/* One page is zapped, and the others are mapped by PTEs. */
 	advise(test, AREA, PAGE_SIZE, MADV_DONTNEED);
 	KUNIT_EXPECT_NULL(test, look_up(AREA, 0).folio);
 	found = look_up(last, 0);
@@ -2958,7 +2969,7 @@ static void folio_hugetlb(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, folio_page_idx(found.folio, found.page), 3);
 }
 
-/* The VMA lock of hugetlb is held from the start to the end, and only then. */
+/* The hugetlb VMA lock is held until folio_walk_end() if a folio was found. */
 static void folio_hugetlb_lock(struct kunit *test)
 {
 	struct mm_struct *mm = current->mm;
@@ -2983,7 +2994,7 @@ static void folio_hugetlb_lock(struct kunit *test)
 	mmap_read_unlock(mm);
 }
 
-/* What a look-up finds while this is the PUD. */
+/* Look up @addr while its PUD is @pud. */
 static struct found look_up_in_pud(unsigned long addr, pud_t pud,
 				   folio_walk_flags_t flags)
 {
@@ -3031,7 +3042,7 @@ static void folio_pud(struct kunit *test)
 	expect_found(test, look_up(AREA, 0), FW_LEVEL_PTE, LEAF);
 }
 
-/* The same page tables, but of memory that need not have a struct page. */
+/* Huge entries of a PFN mapping have no folio. */
 static void folio_pfn_map_huge(struct kunit *test)
 {
 	pud_t pud = pud_mkspecial(huge_pud(test));
@@ -3051,7 +3062,7 @@ static void folio_pfn_map_huge(struct kunit *test)
 	mmap_write_unlock(mm);
 }
 
-/* Put migration entries in the place of a folio, which is returned locked. */
+/* Replace the mappings of the folio at @addr by migration entries. Locks it. */
 static struct folio *start_migration(struct kunit *test, unsigned long addr,
 				     enum ttu_flags flags)
 {
@@ -3072,7 +3083,7 @@ static void end_migration(struct folio *folio)
 	folio_put(folio);
 }
 
-/* @addr is in page @index of @folio, which is on the move. */
+/* Expect a migration entry at @addr for page @index of @folio. */
 static void expect_moving(struct kunit *test, struct folio *folio,
 			  unsigned long addr, long index,
 			  enum folio_walk_level level)
@@ -3143,7 +3154,7 @@ static void folio_migrating_hugetlb(struct kunit *test)
 	expect_found(test, look_up(AREA, FW_MIGRATION), FW_LEVEL_PMD, LEAF);
 }
 
-/* Walks meet migration entries, too, and those of huge pages can be split. */
+/* A walk calls operations for migration entries, and splits a huge one. */
 static void walk_migrating_thp(struct kunit *test)
 {
 	struct record *rec = new_record(test);
@@ -3181,7 +3192,7 @@ static void walk_migrating_hugetlb(struct kunit *test)
 	end_migration(folio);
 }
 
-/* Entries that are not present, of which few are about a folio to be found. */
+/* Entries that are not present. Only migration entries lead to a folio. */
 
 static swp_entry_t swap_entry(pgoff_t pfn)
 {
@@ -3223,7 +3234,7 @@ static const struct absent {
 
 KUNIT_ARRAY_PARAM_DESC(absent, absent, name);
 
-/* The page at AREA, locked, as are the folios of migration entries. */
+/* Lock the folio at AREA: only a locked folio may have a migration entry. */
 static struct folio *lock_area(struct kunit *test)
 {
 	struct folio *folio = look_up(AREA, 0).folio;
@@ -3336,7 +3347,7 @@ static const void *absent_pmd_gen_params(struct kunit *test, const void *prev,
 	return prev;
 }
 
-/* Of entries that are not present a PUD has only those of hugetlb. */
+/* Of the PUDs that are not present, only those of hugetlb have an entry. */
 static void folio_migrating_pud(struct kunit *test)
 {
 	unsigned long addr = AREA + 3 * PAGE_SIZE;
@@ -3352,7 +3363,7 @@ static void folio_migrating_pud(struct kunit *test)
 	touch(test, AREA);
 	touch(test, AREA + PUD_SIZE);
 	folio = lock_area(test);
-	/* Where several entries make up a huge page, each may name a page of its own. */
+	/* If several entries map a huge page, each may have another pfn. */
 	entry = make_readable_migration_entry(folio_pfn(folio) + 2);
 	pud = __pud(pte_val(swp_entry_to_pte(entry)));
 	found[0] = look_up_in_pud(addr, pud, FW_ZEROPAGE);
@@ -3396,11 +3407,12 @@ static void folio_warnings(struct kunit *test)
 }
 
 /*
- * An entry that changes at the worst moment: a folio walk has read it and waits
- * for its lock, and the test, which holds that, puts something else there.
+ * An entry changes between its lockless read and the lock: a folio walk has read
+ * it and waits for the page table lock. The test holds this lock and changes the
+ * entry.
  */
 
-/* The level is where the folio is found in the end, 0 if there is none. */
+/* @found is the level of the folio after the change, OP_NONE without one. */
 static const struct race {
 	const char *name;
 	enum op level;
@@ -3419,10 +3431,10 @@ static const struct race {
 KUNIT_ARRAY_PARAM_DESC(race, races, name);
 
 /**
- * struct racer - the one who waits
- * @mm: whose page tables
- * @begun: it is about to take the lock
- * @found: what it has found
+ * struct racer - the thread that does the folio walk
+ * @mm: the mm to walk
+ * @begun: the walk is about to start
+ * @found: its result
  */
 struct racer {
 	struct mm_struct *mm;
@@ -3446,9 +3458,9 @@ static int run_racer(void *data)
 }
 
 /*
- * Not all spinlocks can tell that somebody waits, so that is not relied upon,
- * and the racer is given time to come.  That it comes too late would not be
- * noticed: it is right to find the new state then, too.
+ * Wait until the racer waits for @ptl.  Not all spinlocks can tell that, so stop
+ * after 20 ms.  A racer that comes later finds the new entry.  The test passes
+ * then, although there was no race.
  */
 static bool await_racer(struct racer *racer, spinlock_t *ptl)
 {
@@ -3503,12 +3515,12 @@ static void folio_race(struct kunit *test)
 						   pte_pfn(pte_at(AREA)));
 }
 
-/* With somebody else at work in the same page tables. */
+/* Walks while another thread changes the same page tables. */
 
 /**
- * struct troublemaker - a thread that changes AREA all the time
- * @mm: whose
- * @rounds: how often it did
+ * struct troublemaker - a thread that keeps changing the page tables of AREA
+ * @mm: the mm that it changes
+ * @rounds: number of changes
  */
 struct troublemaker {
 	struct mm_struct *mm;
@@ -3516,8 +3528,8 @@ struct troublemaker {
 };
 
 /*
- * Fault a huge page in, replace it by a table, and zap that.  A huge zeropage
- * is quickly had, so that is what it is most of the time.
+ * Fault a huge page in, split it, and zap all of it.  Most rounds use the huge
+ * zeropage, which need not be allocated.
  */
 static int make_some_trouble(struct troublemaker *tm)
 {
@@ -3563,7 +3575,7 @@ static struct task_struct *start_trouble(struct kunit *test,
 	return task;
 }
 
-/* A second, or on a slow machine until enough has happened. */
+/* Go on for a second, or until there are 8 rounds, but at most for a minute. */
 static bool more_trouble(struct troublemaker *tm, unsigned long start)
 {
 	if (READ_ONCE(tm->rounds) >= 8)
@@ -3578,7 +3590,7 @@ static void folio_concurrent(struct kunit *test)
 	struct task_struct *task = start_trouble(test, &tm);
 	int wrong = 0, found[3] = {};
 
-	/* While a walk is on, its entry and its folio have to fit together. */
+	/* Until folio_walk_end() the entry must not change and the lock is held. */
 	while (more_trouble(&tm, start)) {
 		struct found f = look_up(addr, FW_ZEROPAGE);
 
@@ -3597,7 +3609,7 @@ static void folio_concurrent(struct kunit *test)
 		   found[FW_LEVEL_PTE], found[FW_LEVEL_PMD]);
 }
 
-/* However often a walk has to begin again, it covers every address once. */
+/* A walk calls operations once for each address, even if it had to retry. */
 static void walk_concurrent(struct kunit *test)
 {
 	unsigned long start = jiffies;
