@@ -1,29 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A driver whose memory has no struct folio as far as mm can see, and that moves
- * it between nodes itself: &vm_operations_struct.migrate.
+ * A driver that maps memory for which mm knows no struct folio, and that moves this
+ * memory between nodes itself: &vm_operations_struct.migrate.
  *
- * It is the example of Documentation/mm/migrate_vma.rst, which shows what stands
- * between the marks "example:" and "end of example". And it is what the selftest
- * migrate_vma_ops works on: in debugfs, in test_vma_migrate/, each step of the
- * driver has a folder with
+ * Documentation/mm/migrate_vma.rst shows the parts of this file between the marks
+ * "example:" and "end of example". The selftest migrate_vma_ops uses the driver. In
+ * debugfs, in test_vma_migrate/, each step of the driver has a directory with
  *
- *	error		the step fails with this errno, 0 for none
- *	sleep_ms	the step takes so long first
- *	skip		so many times the step is spared; counts down
- *	hits		how often the step was reached
+ *	error		errno with which the step fails, 0 for none
+ *	sleep_ms	time to sleep before the step
+ *	skip		number of times to ignore error and sleep_ms; counts down
+ *	hits		number of times the step was reached
  *
- * and there are the numbers of pages that were allocated, freed and moved by all
- * openers of the device together.
+ * The files allocated, freed and moved have the numbers of pages that were allocated,
+ * freed and moved for all openers of the device together.
  *
- * The errors of the method, apart from those of the steps:
+ * migrate() may return these errors, apart from those of the steps:
  *
- *	-EBUSY		the device works with the page (TVM_PIN)
- *	-ENODEV		the target has no memory at all
- *	-ENOMEM		the target has no memory left
+ *	-EBUSY		the device uses the page (TVM_PIN)
+ *	-ENODEV		the target node has no memory
+ *	-ENOMEM		the target node has no free memory
  *	-EINTR		the caller has been killed
  *
- * What was moved before an error stays where it is.
+ * Pages that were moved before an error are not moved back.
  */
 #include <linux/array_size.h>
 #include <linux/atomic.h>
@@ -51,15 +50,15 @@
 /* How many pages are unmapped at a time. */
 #define TVM_BATCH	32
 
-/* Where a test can have the driver wait or fail; with the lock, but for BEGIN. */
+/* &tvm_buffer.lock is held in each step but TVM_BEGIN. */
 enum tvm_step {
-	TVM_FAULT,	/* a page is going to be mapped */
-	TVM_QUERY,	/* a node is asked for */
-	TVM_BEGIN,	/* a move was asked for */
-	TVM_ALLOC,	/* no page can be mapped any more; targets are allocated */
-	TVM_UNMAP,	/* the pages are going to be unmapped */
-	TVM_COPY,	/* nobody can reach them */
-	TVM_REPLACE,	/* the copies are going to take their place */
+	TVM_FAULT,	/* before a fault maps a page */
+	TVM_QUERY,	/* before get_node() looks at a page */
+	TVM_BEGIN,	/* when migrate() is called */
+	TVM_ALLOC,	/* before targets are allocated */
+	TVM_UNMAP,	/* before the pages are unmapped */
+	TVM_COPY,	/* after the pages are unmapped */
+	TVM_REPLACE,	/* after the pages are copied */
 	TVM_NR_STEPS
 };
 
@@ -68,11 +67,11 @@ static const char * const tvm_names[TVM_NR_STEPS] = {
 };
 
 /**
- * struct tvm_knobs - what a step is told through debugfs
- * @error: The errno that it fails with.
- * @sleep_ms: How long it waits.
- * @skip: How often that is not done before it is.
- * @hits: How often it was reached.
+ * struct tvm_knobs - the debugfs files of a step
+ * @error: Errno with which the step fails, 0 for none.
+ * @sleep_ms: Time to sleep.
+ * @skip: Number of times to ignore @error and @sleep_ms.
+ * @hits: Number of times the step was reached.
  */
 struct tvm_knobs {
 	u32 error;
@@ -85,7 +84,7 @@ static struct tvm_knobs tvm_knobs[TVM_NR_STEPS];
 static atomic_t tvm_allocated, tvm_freed, tvm_moved;
 static struct dentry *tvm_debugfs;
 
-/* A place where a test can have the driver wait or fail. */
+/* Sleep or fail as the test has set it for @step. */
 static int tvm_step(enum tvm_step step)
 {
 	struct tvm_knobs *knobs = &tvm_knobs[step];
@@ -106,8 +105,8 @@ static int tvm_step(enum tvm_step step)
 /**
  * struct tvm_user - a process that maps the memory
  * @list: Member of &tvm_buffer.users.
- * @mm: Its address space, of which only the address is of interest.
- * @nr_vmas: How many VMAs it has for that.
+ * @mm: Its address space. The pointer is compared, but never followed.
+ * @nr_vmas: Number of its VMAs that map the memory.
  */
 struct tvm_user {
 	struct list_head list;
@@ -117,18 +116,19 @@ struct tvm_user {
 
 /**
  * struct tvm_buffer - memory of the device
- * @mapping: Knows the VMAs of all processes that map this memory, and only those.
- * @lock: Protects what follows, and keeps pages from being mapped.
- * @pages: What the memory consists of; NULL where nobody has used it so far.
- * @target: Pages that are to take the place of as many others, during a move.
- * @pinned: Pages that the device works with.
- * @methods: For the test: what new VMAs have of TVM_MIGRATE and TVM_GET_NODE.
+ * @mapping: The mapping of all VMAs that map this memory, and of no other VMAs.
+ * @lock: Protects @pages, @target and @pinned. A fault maps a page only under this
+ *	lock, so no page becomes mapped during a move.
+ * @pages: The pages of the memory; NULL where nobody has accessed it yet.
+ * @target: The targets of the pages that are being moved, NULL for other pages.
+ * @pinned: Pages that the device uses.
+ * @methods: For the test: which of TVM_MIGRATE and TVM_GET_NODE new VMAs have.
  * @users_lock: Protects @users.
  * @users: The processes that map the memory, as &struct tvm_user.
  */
 struct tvm_buffer {
 	struct address_space mapping;
-	struct mutex lock; /* the memory */
+	struct mutex lock; /* @pages, @target and @pinned */
 	struct page *pages[TVM_PAGES];
 	struct page *target[TVM_BATCH];
 	DECLARE_BITMAP(pinned, TVM_PAGES);
@@ -145,7 +145,7 @@ static void tvm_free(struct page *page)
 	atomic_inc(&tvm_freed);
 }
 
-/* The page at @index, which the policy of the VMA has a say in. */
+/* Return the page at @index. If there is none, allocate one by the VMA's policy. */
 static struct page *tvm_get_page(struct tvm_buffer *buf, pgoff_t index,
 				 struct vm_fault *vmf)
 {
@@ -170,8 +170,8 @@ static vm_fault_t tvm_fault(struct vm_fault *vmf)
 	int err;
 
 	/*
-	 * Here a fault waits until a move is over, or the process is killed. If it
-	 * is the kernel that wants the memory, it is not to try again then.
+	 * A fault waits here until a move is over, or until a fatal signal. After a
+	 * signal VM_FAULT_SIGBUS keeps a fault of the kernel from being retried.
 	 */
 	if (mutex_lock_killable(&buf->lock))
 		return VM_FAULT_SIGBUS;
@@ -199,7 +199,7 @@ static struct tvm_user *tvm_find_user(struct tvm_buffer *buf, struct mm_struct *
 	return NULL;
 }
 
-/* A VMA was mapped, split, moved or inherited. */
+/* Called for each new VMA, whether by mmap(), by a split, by mremap() or by fork(). */
 static void tvm_open(struct vm_area_struct *vma)
 {
 	struct tvm_buffer *buf = vma->vm_private_data;
@@ -245,7 +245,7 @@ static bool tvm_is_shared(struct tvm_buffer *buf)
 }
 
 /* example: the move */
-/* A page to take the place of another one on @nid; an error if there is none. */
+/* Allocate a target on @nid, and on no other node. */
 static struct page *tvm_alloc_target(int nid)
 {
 	struct page *page;
@@ -259,7 +259,7 @@ static struct page *tvm_alloc_target(int nid)
 	return page;
 }
 
-/* Find out which pages are to move, and allocate their targets. How many? */
+/* Allocate a target for each page that must move. Returns their number. */
 static int tvm_alloc_targets(struct tvm_buffer *buf, pgoff_t first, unsigned int nr,
 			     const nodemask_t *from, const nodemask_t *to)
 {
@@ -286,9 +286,9 @@ static int tvm_alloc_targets(struct tvm_buffer *buf, pgoff_t first, unsigned int
 }
 
 /*
- * Unmap the pages wherever they are mapped, and copy those that move. When
- * unmap_mapping_pages() returns, no CPU can write to them through a TLB either,
- * and whoever wants to is waiting in tvm_fault().
+ * Unmap the pages from all processes, and copy those that move. unmap_mapping_pages()
+ * also flushes the TLBs, so no CPU can write to the pages while they are copied. An
+ * access faults and waits in tvm_fault().
  */
 static int tvm_copy(struct tvm_buffer *buf, pgoff_t first, unsigned int nr)
 {
@@ -310,7 +310,7 @@ static int tvm_copy(struct tvm_buffer *buf, pgoff_t first, unsigned int nr)
 	return tvm_step(TVM_REPLACE);
 }
 
-/* Free what is not needed any more: the old pages, or after an error the new ones. */
+/* Replace the pages by their targets and free them, or free the targets after @err. */
 static void tvm_finish(struct tvm_buffer *buf, pgoff_t first, unsigned int nr, int err)
 {
 	unsigned int i;
@@ -325,7 +325,7 @@ static void tvm_finish(struct tvm_buffer *buf, pgoff_t first, unsigned int nr, i
 	}
 }
 
-/* Move at most TVM_BATCH pages: all that have to move, or none if there is an error. */
+/* @nr is at most TVM_BATCH. After an error no page of the batch has been moved. */
 static int tvm_move_batch(struct tvm_buffer *buf, pgoff_t first, unsigned int nr,
 			  const nodemask_t *from, const nodemask_t *to)
 {
@@ -403,7 +403,7 @@ static const struct vm_operations_struct tvm_vm_ops = {
 
 /* end of example */
 
-/* What such a driver is without the methods, or one of them. */
+/* For the test: drivers without one or both of the methods. */
 static const struct vm_operations_struct tvm_plain_ops = {
 	.open = tvm_open,
 	.close = tvm_close,
@@ -447,7 +447,7 @@ static int tvm_file_mmap(struct file *file, struct vm_area_struct *vma)
 	return 0;
 }
 
-/* The VMAs of a file are found by its mapping, which therefore is its own. */
+/* Each open file has its own mapping, so that unmap_mapping_pages() finds its VMAs. */
 static int tvm_file_open(struct inode *inode, struct file *file)
 {
 	struct tvm_buffer *buf = kvzalloc(sizeof(*buf), GFP_KERNEL);

@@ -552,8 +552,8 @@ static void move_ask_end(struct move_run *run)
 }
 
 /*
- * folio_maybe_mapped_shared() is true for @folio. Returns true if that is certain, or if
- * a search of the rmap cannot disprove it:
+ * folio_maybe_mapped_shared() is true for @folio. Returns true if that is certain, or
+ * if a search of the rmap cannot disprove it:
  *
  * - The pages of a large folio may all be mapped by one mm, so search.
  * - An mm maps a small anonymous folio only once, so another mm maps it too. One mm may
