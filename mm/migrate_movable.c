@@ -48,8 +48,8 @@ static struct migrate_page_owner *migrate_find_owner(enum pagetype type)
  *
  * Context: Any. Concurrent calls for one @type must be prevented by the
  * callers, and no page of @type may have PageMovableOps() when unregistering.
- * Return: 0, -EBUSY if there are operations for @type already, or -EINVAL if
- * there cannot be any.
+ * Return: 0, -EBUSY if there are operations for @type already, or -EINVAL for
+ * any other @type.
  */
 int set_movable_ops(const struct movable_operations *ops, enum pagetype type)
 {
@@ -83,7 +83,7 @@ static bool migrate_isolate_locked(struct page *page, isolate_mode_t mode)
 {
 	const struct movable_operations *ops;
 
-	/* Somebody else has isolated it. */
+	/* Another task has isolated it. */
 	if (PageMovableOpsIsolated(page))
 		return false;
 

@@ -22,7 +22,7 @@
  * If a folio cannot be isolated, its address stays MOVE_TODO and is tried again
  * after the queue has been moved: another address may have queued the folio. If
  * nothing was queued, the per-CPU caches that keep folios off the LRU are drained,
- * first those of this CPU. If somebody else is migrating a page, the pass waits for
+ * first those of this CPU. If another task is migrating a page, the pass waits for
  * that without holding a lock.
  *
  * Memory without a folio, in a VMA that moves its own memory, is MOVE_OWN until the
@@ -108,8 +108,8 @@ struct move_chunk {
 /**
  * struct move_walk - state of the look-up of addresses
  * @mm: The address space. The mmap lock is held for reading during the look-ups.
- * @migratable: Return -EFAULT for VMAs whose memory nobody can move: neither mm nor
- *	the VMA itself.
+ * @migratable: Return -EFAULT for VMAs whose memory neither mm nor the VMA itself can
+ *	move.
  * @vma: The VMA of the last address, NULL if there was none.
  * @own: @vma moves its own memory.
  * @fw: The page table walk that found @folio.
@@ -118,8 +118,8 @@ struct move_chunk {
  * @end: End of these addresses, @start if there are none; 0 if no lock is held.
  * @folio: The folio of the last address, NULL if there was none. Not freed before
  *	the next look-up or move_walk_release().
- * @moving: @folio was found by a migration entry: somebody is migrating it. Only its
- *	node may be read.
+ * @moving: @folio was found by a migration entry: another task is migrating it. Only
+ *	its node may be read.
  */
 struct move_walk {
 	struct mm_struct *mm;
@@ -412,8 +412,8 @@ static noinline int move_walk_find(struct move_walk *walk, unsigned long addr)
 
 /*
  * Find the page at @addr and return its node. The page table lock is held on return,
- * which keeps the page mapped. A page that somebody is migrating is reported on its
- * old node.
+ * which keeps the page mapped. A page that another task is migrating is reported on
+ * its old node.
  *
  * Returns -EFAULT if @addr is in no suitable VMA or maps the zero page, and -ENOENT
  * for device memory. If there is no folio, this returns the result of the VMA, which
@@ -434,9 +434,9 @@ static int move_walk_node(struct move_walk *walk, unsigned long addr)
  * This must not take a reference to the folio, which would make the migration fail.
  *
  * softleaf_entry_wait_on_locked() uses only the pfn of the entry, so the entry may be
- * of any kind. It releases the page table lock. While that lock is held, nobody can
- * remove the migration entry or its page table, so the other locks can be dropped
- * before.
+ * of any kind. It releases the page table lock. While that lock is held, neither the
+ * migration entry nor its page table can be removed, so the other locks can be
+ * dropped before.
  */
 static void move_walk_wait(struct move_walk *walk)
 {
@@ -523,7 +523,7 @@ static bool move_search_others(struct move_run *run, struct folio *folio)
  * Search for other processes that map the folio that was looked up last. The locks of
  * the rmap come before the page table lock in the lock order. So the page table lock
  * is released, a reference keeps the folio, and the caller must look up the page
- * again. Returns false if somebody else holds the folio lock, or after a fatal signal.
+ * again. Returns false if another task holds the folio lock, or after a fatal signal.
  */
 static bool move_ask(struct move_run *run)
 {
@@ -668,7 +668,7 @@ static int move_postpone(struct move_run *run, bool may_drain)
 	return MOVE_TODO;
 }
 
-/* The same if somebody is migrating the page, or holds the lock of its folio. */
+/* The same if another task is migrating the page, or holds the lock of its folio. */
 static int move_postpone_wait(struct move_run *run, unsigned long addr)
 {
 	run->may_wait = true;
@@ -867,7 +867,7 @@ static bool move_retry(struct move_run *run, struct list_head *list)
 {
 	struct folio *folio;
 
-	/* Nobody reads the status after a fatal signal. */
+	/* After a fatal signal the status is not read. */
 	if (fatal_signal_pending(current))
 		return false;
 
@@ -934,7 +934,7 @@ static int move_outcome(struct move_run *run, unsigned long addr, int node)
 
 	queue = &run->queue[folio_test_hugetlb(run->walk.folio)];
 	err = folio_test_large(run->walk.folio) ? queue->err_large : queue->err;
-	/* Without an error it was moved, and somebody has moved it again since. */
+	/* Without an error it was moved, and has been moved again since. */
 	return err ? move_refuse(run, err) : nid;
 }
 
@@ -964,7 +964,7 @@ static void move_settle_each(struct move_run *run, unsigned int first)
 	const int node = chunk->node[first];
 	unsigned int i;
 
-	/* Killed: nobody reads the status. */
+	/* Killed: the status is not read. */
 	if (move_walk_begin(&run->walk)) {
 		run->nr_failed += move_settle(chunk, first, MOVE_QUEUED, -EBUSY);
 		return;
@@ -1057,8 +1057,8 @@ static int move_own_again(struct move_run *run, unsigned long addr, int node)
 /*
  * Have VMAs move the pages of all addresses from @first on that have the same target
  * node and are MOVE_OWN. An error of the method is the status of that page only.
- * Returns true if this ended early, because somebody is waiting for the mmap lock,
- * and must be called again.
+ * Returns true if this ended early, because another task is waiting for the mmap
+ * lock, and must be called again.
  */
 static bool move_own(struct move_run *run, unsigned int first)
 {
@@ -1083,7 +1083,7 @@ static bool move_own(struct move_run *run, unsigned int first)
 }
 
 /*
- * Somebody else is migrating the page at @run->wait_addr, or holds the folio lock,
+ * Another task is migrating the page at @run->wait_addr, or holds the folio lock,
  * which the search of the rmap needs. Wait for that. Returns false if the pass has
  * waited MIGRATE_TRIES times, or after a fatal signal.
  */

@@ -19,11 +19,11 @@
  * The folios for which this was successful are tried once more. What fails then is
  * not put aside again.
  *
- * migrate_help() starts the I/O of all folios before it waits for any of it. But if
- * somebody else is writing a folio already, it waits for that first. A fatal signal
- * ends the waits for locks and for writeback. A folio that is dirty after its
- * writeback is not tried again: either somebody has written to it, or the disk has
- * failed. The mapping keeps the error of the disk for the next fsync().
+ * migrate_help() starts the I/O of all folios before it waits for any of it. But if a
+ * folio is under writeback already, it waits for that first. A fatal signal ends the
+ * waits for locks and for writeback. A folio that is dirty after its writeback is not
+ * tried again: either a process has written to it, or the disk has failed. The mapping
+ * keeps the error of the disk for the next fsync().
  */
 #include <linux/backing-dev.h>
 #include <linux/blkdev.h>
@@ -379,7 +379,7 @@ static bool migrate_vma_forbids(struct folio *folio, struct vm_area_struct *vma,
 /*
  * Does each VMA of a locked folio forbid the node it is on? If one of them allows the
  * node, the folio is not swapped out. The policy of the task is not considered: it
- * says where memory is allocated, not where it must be.
+ * only selects the node of new allocations.
  */
 static bool migrate_is_misplaced(struct folio *folio)
 {
@@ -505,7 +505,7 @@ static bool migrate_help_lock(struct folio *folio, struct swap_io_ctx *ctx)
 	if (!folio_test_writeback(folio))
 		return true;
 
-	/* Somebody may be waiting for the pages that are collected in @ctx. */
+	/* Other tasks may be waiting for the pages that are collected in @ctx. */
 	swap_write_submit(ctx);
 	if (!folio_wait_writeback_killable(folio))
 		return true;

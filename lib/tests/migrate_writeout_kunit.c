@@ -455,7 +455,7 @@ static void disk_stalls(struct kunit *test)
 	expect_all_move(w);
 }
 
-/* Nothing is written to a frozen file system, and nobody waits for its thaw. */
+/* Nothing is written to a frozen file system, without waiting for its thaw. */
 static void frozen(struct kunit *test)
 {
 	struct writer *w = test->priv;

@@ -571,7 +571,7 @@ static void advise(struct kunit *test, unsigned long addr, unsigned long len,
 	KUNIT_ASSERT_EQ(test, do_madvise(current->mm, addr, len, behavior), 0);
 }
 
-/* Map @nr huge pages, by MADV_COLLAPSE if a fault gives none. May skip the test. */
+/* Map @nr huge pages, by MADV_COLLAPSE if need be. Skip the test without any. */
 static void map_thp(struct kunit *test, unsigned long addr, int nr)
 {
 	int i, tries;
@@ -1142,7 +1142,7 @@ static void walk_huge_pmd_part(struct kunit *test)
 
 /*
  * Few kernels can map a huge page of PUD size, so the tests write the entry for
- * one into the page tables.  Nobody accesses it.  Splitting it leaves an empty
+ * one into the page tables.  It is never accessed.  Splitting it leaves an empty
  * PUD.
  */
 #if defined(CONFIG_HAVE_ARCH_TRANSPARENT_HUGEPAGE_PUD) && \
@@ -2508,7 +2508,7 @@ static void install_spares_existing(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, pte_same(pte, pte_at(AREA + PAGE_SIZE)));
 }
 
-/* Holes outside of VMAs stay holes. */
+/* install_pte() is not called for addresses outside of VMAs. */
 static void install_between_vmas(struct kunit *test)
 {
 	struct record *rec = new_record(test);
