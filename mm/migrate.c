@@ -1,4 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
+
+/*
+ * Copyright (C) 2006 Silicon Graphics, Inc., Christoph Lameter
+ *
+ * The first authors of page migration were IWAMOTO Toshihiro, Hirokazu Takahashi,
+ * Dave Hansen and Christoph Lameter, who needed it for memory hotplug.
+ */
+
 /*
  * The engine of page migration: it takes a list of isolated folios through
  * the phases that mm/migrate.h describes.

@@ -1,4 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
+
+/*
+ * First version by Jérôme Glisse.
+ */
+
 /*
  * Memory that a device holds: moving ordinary memory to a device and back.
  *

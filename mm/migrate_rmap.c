@@ -1,4 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
+
+/*
+ * Copyright 2001 Rik van Riel
+ * Copyright (C) 2006 Silicon Graphics, Inc., Christoph Lameter
+ *
+ * This file replaces parts of mm/rmap.c and mm/migrate.c. Authors of mm/rmap.c: Rik
+ * van Riel, 2001 (design); Dave McCracken, 2003 and 2004 (file mappings); Andrea
+ * Arcangeli, 2004 (anonymous memory); Hugh Dickins, 2003 and 2004 (contributions).
+ * Authors of mm/migrate.c: IWAMOTO Toshihiro, Hirokazu Takahashi, Dave Hansen and
+ * Christoph Lameter.
+ */
+
 /*
  * How page tables let go of a folio and take the new one.
  *

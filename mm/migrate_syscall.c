@@ -1,4 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
+
+/*
+ * Copyright (C) 2006 Silicon Graphics, Inc., Christoph Lameter
+ *
+ * This file replaces a part of mm/migrate.c, whose authors were IWAMOTO Toshihiro,
+ * Hirokazu Takahashi, Dave Hansen and Christoph Lameter.
+ */
+
 /*
  * move_pages(2): report the node of each page, or move each page to a node.
  *
