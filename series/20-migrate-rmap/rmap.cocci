@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // files: mm/rmap.c
-// mm/rmap.c: unmapping for migration moves to mm/migrate_rmap.c. What it shares
-// with reclaim, the bookkeeping of batched TLB flushes, becomes visible there.
+// mm/rmap.c: unmapping for migration moves to mm/migrate_rmap.c. It shares the
+// bookkeeping of batched TLB flushes with reclaim, so that is no longer static.
 
 @@
 @@

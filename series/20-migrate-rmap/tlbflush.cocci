@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // files: arch/x86/include/asm/tlbflush.h
-// arch/x86/include/asm/tlbflush.h: say when TTU_BATCH_LOCAL saves anything.
+// arch/x86/include/asm/tlbflush.h: define when TTU_BATCH_LOCAL has an effect.
 
 @@
 typedef bool, u64;
@@ -12,9 +12,9 @@ identifier mm;
 +#define arch_tlbbatch_may_defer_local arch_tlbbatch_may_defer_local
 +
 +/*
-+ * May the flush for @mm wait for the end of a batch although no other CPU needs
-+ * it? INVLPGB makes the flush of a batch one of all CPUs, and for secondary TLBs a
-+ * batch has no range: then flushing at once costs less.
++ * May the flush for @mm be deferred to the end of a batch although no other CPU
++ * needs it? With INVLPGB a batched flush reaches all CPUs, and it invalidates
++ * secondary TLBs for the whole mm. In both cases an immediate flush costs less.
 + */
 +static inline bool arch_tlbbatch_may_defer_local(struct mm_struct *mm)
 +{

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // files: mm/migrate.c
-// mm/migrate.c: what lets a new folio take the place of an old one moves to
-// mm/migrate_mapping.c, folios with buffer heads to mm/migrate_buffer.c.
+// mm/migrate.c: replacing a folio in its mapping moves to mm/migrate_mapping.c, the
+// code for folios with buffer heads to mm/migrate_buffer.c.
 
 @@
 declarer name EXPORT_SYMBOL;
@@ -54,9 +54,9 @@ expression src, dst, mode;
 -move_to_new_folio(dst, src, mode)
 +migrate_folio_switch(src, dst, mode)
 
-// mm/migrate.h also declares functions of later steps. Three functions that are static
-// here have the same names: two are no longer static, the third gets another name, of
-// the same length, so that lines stay aligned.
+// mm/migrate.h also declares functions of later patches. Three static functions here
+// have the same names. Two of them are no longer static. The third is renamed to a name
+// of the same length, so that lines stay aligned.
 @@
 @@
  #include "internal.h"

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // files: mm/balloon.c
-// mm/balloon.c: NR_BALLOON_PAGES follows a page that moves, and goes down with
-// one that was deflated on the way.
+// mm/balloon.c: count a migrated page in NR_BALLOON_PAGES of its new node, and do not
+// count a page that was deflated while it was isolated.
 
-// The new page is in the balloon.
+// The new page has joined the balloon.
 @@
 identifier fn = balloon_page_migrate;
 identifier newpage;
@@ -16,7 +16,7 @@ identifier newpage;
  ...>
  }
 
-// Whichever of the two has happened, the old one is not.
+// The old page has left the balloon, whether it was migrated or deflated.
 @@
 identifier fn = balloon_page_migrate;
 identifier newpage, page;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // files: mm/mempolicy.c
-// mm/mempolicy.c: VMAs that move their own memory are asked to. Those that do not
-// are treated as before.
+// mm/mempolicy.c: call the methods of VMAs that move their own memory. Other VMAs are
+// treated as before.
 
-// migrate_pages(2) and cpusets: an error keeps folios from being moved, too.
+// migrate_pages(2) and cpusets: after an error no folio is moved.
 @@
 identifier fn = do_migrate_pages;
 identifier mm, from, to, flags;
@@ -23,7 +23,7 @@ typedef nodemask_t;
  ...
  }
 
-// mbind(2) with MPOL_MF_STRICT alone asks where the memory is.
+// mbind(2) with MPOL_MF_STRICT alone: fail if memory is on a wrong node.
 @@
 identifier fn = queue_pages_test_walk;
 identifier start, end, walk, vma, next, qp, flags;
@@ -41,9 +41,9 @@ identifier start, end, walk, vma, next, qp, flags;
  ...
  }
 
-// mbind(2) that moves: the VMAs have their policy and stay as they are, but what
-// waits for the mmap lock to read may go on. The error of a VMA is not to become
-// -EIO, but what a VMA has left is.
+// mbind(2) that moves: the policy is in place and the VMAs must not change, but tasks
+// that wait to read the mmap lock may continue. An error of a VMA is returned as it is.
+// Memory that a VMA has not moved makes the call fail with -EIO.
 @@
 identifier fn = do_mbind;
 @@
@@ -62,7 +62,7 @@ identifier fn = do_mbind;
  ...>
  }
 
-// get_mempolicy(2) with MPOL_F_NODE and MPOL_F_ADDR: which node is it on?
+// get_mempolicy(2) with MPOL_F_NODE and MPOL_F_ADDR: ask the VMA for the node.
 @@
 identifier fn = do_get_mempolicy;
 expression err, mm, addr;

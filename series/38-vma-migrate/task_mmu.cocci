@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // files: fs/proc/task_mmu.c
-// fs/proc/task_mmu.c: numa_maps shows memory that only the VMA knows of.
+// fs/proc/task_mmu.c: numa_maps counts memory that has no struct folio.
 
 @@
 @@

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // files: mm/huge_memory.c
-// mm/huge_memory.c: five places where a huge entry of device memory is taken for
-// what it is not, or forgotten.
+// mm/huge_memory.c: five places that handle huge device-private entries, or huge
+// migration entries of device folios, wrongly.
 
-// A huge migration entry may refer to the memory of a device, too: it holds no
-// mapping and no reference that could be dropped. Only a device-private entry
-// does. Ask the entry, not the folio.
+// A huge migration entry may also refer to a device folio. It holds no mapcount and
+// no reference that could be dropped. Only a device-private entry does. So test the
+// entry, not the folio.
 @@
 identifier zap = zap_huge_pmd_folio;
 identifier pmdval, folio, private;
@@ -19,9 +19,9 @@ type T;
  ...
  }
 
-// A fault that finds the folio locked sleeps until it is unlocked, as for small
-// entries. To return and fault again would spin, and may keep the CPU from
-// whoever has to unlock it.
+// A fault that finds the folio locked must sleep until it is unlocked, as for small
+// entries. If it returned and faulted again, it could keep the CPU from the task that
+// holds the lock.
 @@
 identifier fault = do_huge_pmd_device_private;
 identifier entry, ptl;
@@ -39,8 +39,8 @@ identifier entry, ptl;
  ...
  }
 
-// The entry for the memory of a device is not present, and has a soft-dirty mark
-// where a present one has the right to write.
+// A device-private entry is not present. Its soft-dirty bit can be the write bit of a
+// present entry.
 @@
 identifier restore = remove_migration_pmd;
 identifier pmde, folio;
@@ -53,8 +53,8 @@ identifier pmde, folio;
  ...>
  }
 
-// A huge entry for the memory of a device has a soft-dirty mark of its own, which
-// mprotect() has to keep when it takes the right to write from the entry,
+// A huge device-private entry has a soft-dirty bit. mprotect() must keep it when it
+// makes the entry read-only.
 @@
 identifier change = change_non_present_huge_pmd;
 identifier pmd, entry, newpmd;
@@ -69,7 +69,7 @@ identifier pmd, entry, newpmd;
  ...>
  }
 
-// and which mremap() has to set.
+// mremap() must set that bit.
 @@
 identifier move = move_soft_dirty_pmd;
 identifier pmd;

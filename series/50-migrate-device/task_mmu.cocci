@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // files: fs/proc/task_mmu.c
-// fs/proc/task_mmu.c: what mremap() has marked can be cleared again.
+// fs/proc/task_mmu.c: clear the soft-dirty bit that mremap() sets.
 //
-// A huge entry for the memory of a device keeps its soft-dirty mark where that of
-// a migration entry is. Small entries are cleared whatever they stand for.
+// A huge device-private entry has its soft-dirty bit where a migration entry has it.
+// For small entries the bit is cleared whatever kind of entry it is.
 @@
 identifier clear = clear_soft_dirty_pmd;
 identifier pmd;
