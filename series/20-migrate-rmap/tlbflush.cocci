@@ -13,8 +13,8 @@ identifier mm;
 +
 +/*
 + * May the flush for @mm be deferred to the end of a batch although no other CPU
-+ * needs it? With INVLPGB a batched flush reaches all CPUs, and it invalidates
-+ * secondary TLBs for the whole mm. In both cases an immediate flush costs less.
++ * needs it? With INVLPGB a batched flush reaches all CPUs. With MMU notifiers it
++ * invalidates secondary TLBs for the whole mm. An immediate flush costs less then.
 + */
 +static inline bool arch_tlbbatch_may_defer_local(struct mm_struct *mm)
 +{
