@@ -5,46 +5,47 @@
  */
 
 /*
- * Memory that a device holds: moving ordinary memory to a device and back.
+ * Move memory between the system and a device.
  *
- * A driver moves memory in three calls, and between them it allocates and
- * copies. One array entry stands for one page table entry or, with
- * MIGRATE_PFN_COMPOUND, for a huge one; the slots of its tail pages are stepped
- * over and never looked at. Five stages work on these arrays, each of which can
- * be read alone:
+ * A driver moves memory in three calls. Between them it allocates and copies.
+ * The calls share the arrays src and dst with the driver. One entry of src
+ * stands for one page or, with MIGRATE_PFN_COMPOUND, for a large folio or a
+ * hole of the size of a PMD. The slots of its tail pages are empty and are
+ * skipped.
+ * The code has five stages:
  *
  *   stage      called by              what it does to an entry of src
  *   ---------  ---------------------  ----------------------------------------
- *   collect    migrate_vma_setup()    looks at the page table: takes the page,
- *              migrate_device_*()     notes a hole, or leaves the slot empty
- *   unmap      the same calls         lets every other page table go, takes the
- *                                     folio off the LRU, gives back what is
- *                                     pinned
- *   insert     migrate_vma_pages()    puts the driver's page into a hole
- *   move       migrate_vma_pages()    lets the driver's folio take the place of
- *              migrate_device_pages() the source, divides a huge entry if the
- *                                     driver brought small pages
- *   finalize   migrate_vma_finalize() maps whichever folio is the right one now
- *              migrate_device_*()     and drops all locks and references
+ *   collect    migrate_vma_setup()    reads the page table; records a page, a
+ *              migrate_device_*()     hole, or nothing
+ *   unmap      the same calls         unmaps the folio everywhere else,
+ *                                     isolates it from the LRU, puts back what
+ *                                     is pinned
+ *   insert     migrate_vma_pages()    maps the driver's page in a hole
+ *   move       migrate_vma_pages()    replaces the source with the driver's
+ *              migrate_device_pages() folio; splits a huge source if the driver
+ *                                     has provided small pages
+ *   finalize   migrate_vma_finalize() maps the target, or the source if it did
+ *              migrate_device_*()     not move; drops all locks and references
  *
- * Who holds what:
+ * Locks and references after each stage:
  *
  *   after      source folio                     driver's folio
  *   ---------  -------------------------------  ------------------------------
  *   collect    locked, one reference, migration -
  *              entry where it was found
- *   unmap      locked, one reference, nowhere   -
- *              mapped, off the LRU
- *   move       as before                        locked, the driver's reference
- *   finalize   nothing                          nothing
+ *   unmap      locked, one reference, not       -
+ *              mapped, not on the LRU
+ *   move       the same                         locked, the driver's reference
+ *   finalize   none                             none
  *
- * The folio of a page fault that the driver is just serving is the exception:
- * the fault holds its lock, and a reference of its own, from before collection
- * until after finalizing, see migrate_is_faulting().
+ * If the driver is handling a page fault, the folio of the fault is an
+ * exception: the fault holds its lock and a reference from before the first
+ * stage until after the last one, see migrate_is_faulting().
  *
- * Many folio locks are held at once. Nothing may therefore wait for a folio
- * lock, and nothing may wait for other CPUs while a folio is locked that some
- * page table still refers to: a fault would spin on it.
+ * Many folios are locked at once. This code must therefore never wait for a
+ * folio lock. While a locked folio is still mapped, it must not wait for other
+ * CPUs either, as a fault there may spin on the lock.
  */
 #include <linux/export.h>
 #include <linux/leafops.h>
@@ -63,22 +64,22 @@
 #include "internal.h"
 
 /*
- * In an entry of src, known to this file only: a reference on the anon_vma of
- * the folio is held. Without a VMA that the caller keeps alive nothing else
- * would, once the last page table has let go of the folio.
+ * In an entry of src, used in this file only: a reference to the anon_vma of
+ * the folio is held. If the caller has named pages, it keeps no VMA alive, and
+ * the anon_vma could be freed once the folio is unmapped everywhere.
  */
 #define MIGRATE_PFN_ANON_VMA	BIT(5)
 
 /**
- * struct migrate_entries - the arrays of one call, and where they came from
- * @src: entries that have been collected; written by every stage
- * @dst: entries that the driver filled in; only read. NULL while there are none
- * @nr: slots in each of the two
- * @fault_page: page of the fault being served, or NULL
- * @args: what the driver asked for, NULL if it named pages instead of addresses
- * @range: notification of the secondary MMUs about filled holes
- * @notified: @range has been started
- * @drained: the LRU caches of all CPUs have been drained for this call
+ * struct migrate_entries - the arrays and the state of one call
+ * @src: collected entries; written by every stage but the last
+ * @dst: entries filled by the driver; only read. NULL before the driver has it
+ * @nr: number of slots in each array
+ * @fault_page: page of the fault that the driver is handling, or NULL
+ * @args: the driver's request; NULL if it named pages instead of addresses
+ * @range: MMU notifier range of the holes that are filled
+ * @notified: mmu_notifier_invalidate_range_start() was called for @range
+ * @drained: lru_add_drain_all() was called during this call
  */
 struct migrate_entries {
 	unsigned long *src;
@@ -95,7 +96,7 @@ struct migrate_entries {
  * Entries
  */
 
-/* The folio of an entry, NULL for a hole or an empty slot. */
+/* Return the folio of an entry, or NULL for a hole or an empty slot. */
 static struct folio *migrate_entry_folio(unsigned long mpfn)
 {
 	struct page *page = migrate_pfn_to_page(mpfn);
@@ -103,7 +104,7 @@ static struct folio *migrate_entry_folio(unsigned long mpfn)
 	return page ? page_folio(page) : NULL;
 }
 
-/* How many pages does a hole cover that is to be filled with one folio? */
+/* Return the number of pages of a hole that has MIGRATE_PFN_COMPOUND. */
 static unsigned long migrate_hole_nr(void)
 {
 	if (thp_migration_supported())
@@ -112,8 +113,9 @@ static unsigned long migrate_hole_nr(void)
 }
 
 /*
- * How many slots does this entry of src span? Its folio must still be held: the
- * order of a device's folio may change as soon as it is free.
+ * Return the number of slots that an entry of src covers. The caller must hold
+ * a reference to its folio: the order of a device folio may change as soon as
+ * the folio is free.
  */
 static unsigned long migrate_entry_nr(unsigned long mpfn)
 {
@@ -125,16 +127,14 @@ static unsigned long migrate_entry_nr(unsigned long mpfn)
 	return folio ? folio_nr_pages(folio) : migrate_hole_nr();
 }
 
-/* Is this the folio whose lock belongs to the fault that is being served? */
+/* Does the lock of @folio belong to the fault that the driver is handling? */
 static bool migrate_is_faulting(const struct page *fault_page,
 				const struct folio *folio)
 {
 	return fault_page && page_folio(fault_page) == folio;
 }
 
-/*
- * Undo migrate_folio_grab(). The fault's lock is the fault's to drop.
- */
+/* Undo migrate_folio_grab(). The folio of a fault stays locked. */
 static void migrate_folio_release(const struct page *fault_page,
 				  struct folio *folio)
 {
@@ -144,10 +144,11 @@ static void migrate_folio_release(const struct page *fault_page,
 }
 
 /*
- * Map @to wherever @from had been mapped and let go of @from, which is src[@i].
- * Both may be the same folio. Pages that were named, and that nobody had mapped
- * any more, have left no migration entry, and may have no anon_vma. Neither has
- * a KSM page, whose mappings are found all the same.
+ * Map @to wherever @from was mapped. Unlock and put @from, which is src[@i].
+ * Both may be the same folio. If pages were named, one that was mapped nowhere
+ * has no migration entries, and its anon_vma may be gone: without a reference
+ * to the anon_vma there is nothing to restore. A KSM page has no anon_vma. Its
+ * migration entries are found through KSM.
  */
 static void migrate_entry_restore(const struct migrate_entries *e,
 				  unsigned long i, struct folio *from,
@@ -168,9 +169,9 @@ static void migrate_entry_restore(const struct migrate_entries *e,
  * Collect
  */
 
-/* What a page table entry says. */
+/* What a page table entry refers to. */
 enum migrate_leaf_kind {
-	MIGRATE_LEAF_OTHER,	/* swapped out, a marker, special: not ours */
+	MIGRATE_LEAF_OTHER,	/* swapped out, a marker, special */
 	MIGRATE_LEAF_NONE,
 	MIGRATE_LEAF_ZERO,
 	MIGRATE_LEAF_PAGE,
@@ -178,9 +179,9 @@ enum migrate_leaf_kind {
 
 /**
  * struct migrate_leaf - a PTE or a huge PMD, read once
- * @kind: what it is
+ * @kind: what the entry refers to
  * @writable: the process may write through it
- * @page: the page that it refers to, if @kind is MIGRATE_LEAF_PAGE
+ * @page: the page, if @kind is MIGRATE_LEAF_PAGE
  */
 struct migrate_leaf {
 	enum migrate_leaf_kind kind;
@@ -188,12 +189,12 @@ struct migrate_leaf {
 	struct page *page;
 };
 
-/* What is to become of a page table entry; from MIGRATE_TAKE on with its folio. */
+/* What to do about a page table entry. From MIGRATE_TAKE on it has a folio. */
 enum migrate_choice {
 	MIGRATE_SKIP,	/* leave it alone */
-	MIGRATE_HOLE,	/* nothing there: the driver may fill it */
-	MIGRATE_TAKE,	/* replace it by a migration entry */
-	MIGRATE_SPLIT,	/* the folio is too large: split it and look again */
+	MIGRATE_HOLE,	/* none or a zero page: the driver may fill it */
+	MIGRATE_TAKE,	/* replace it with a migration entry */
+	MIGRATE_SPLIT,	/* the folio is too large: split it and retry */
 };
 
 static struct migrate_leaf migrate_leaf_from_softleaf(softleaf_t entry)
@@ -218,7 +219,7 @@ static struct migrate_leaf migrate_leaf_from_pte(struct vm_area_struct *vma,
 	if (!pte_present(pte))
 		return migrate_leaf_from_softleaf(softleaf_from_pte(pte));
 
-	/* A watched zero page would lose its watch when a page replaces it. */
+	/* A new page would lose the protection by userfaultfd. */
 	if (is_zero_pfn(pte_pfn(pte))) {
 		leaf.kind = pte_uffd(pte) ? MIGRATE_LEAF_OTHER : MIGRATE_LEAF_ZERO;
 		return leaf;
@@ -251,7 +252,7 @@ static struct migrate_leaf migrate_leaf_from_pmd(struct vm_area_struct *vma,
 	return leaf;
 }
 
-/* Did the driver ask for memory of this sort? */
+/* Has the driver selected this kind of memory? */
 static bool migrate_vma_selects(const struct migrate_vma *migrate,
 				const struct folio *folio)
 {
@@ -271,10 +272,10 @@ static bool migrate_vma_selects(const struct migrate_vma *migrate,
 }
 
 /*
- * Can this memory live anywhere else? Pages of a file cannot: the owner of the
- * mapping is not asked here, and what it keeps out of the direct map nobody may
- * copy. Memory of the system that is known to be bad must not be read. Of bad
- * memory on a device only its driver knows.
+ * Can the folio be moved? Pages of a file cannot: the migrate_folio method of
+ * the mapping is not called here, and pages that are not in the direct map, as
+ * those of memfd_secret(), cannot be copied by CPU. Poisoned system memory must
+ * not be read. Poisoned memory of a device is handled by its driver.
  */
 static bool migrate_folio_movable(struct folio *folio)
 {
@@ -284,9 +285,8 @@ static bool migrate_folio_movable(struct folio *folio)
 }
 
 /*
- * Decide what becomes of one page table entry. This is the only place that
- * does, for PTEs, PMDs and missing page tables alike.
- * @nr: as many pages can become one entry here
+ * Decide what to do about a PTE, a PMD, or a missing page table.
+ * @nr: the largest number of pages that one entry of src can have here
  */
 static enum migrate_choice migrate_vma_choose(const struct migrate_vma *migrate,
 					      const struct migrate_leaf *leaf,
@@ -302,7 +302,7 @@ static enum migrate_choice migrate_vma_choose(const struct migrate_vma *migrate,
 			return MIGRATE_SKIP;
 		fallthrough;
 	case MIGRATE_LEAF_NONE:
-		/* Only anonymous memory can be filled by a driver. */
+		/* A driver can fill holes of anonymous VMAs only. */
 		return vma_is_anonymous(migrate->vma) ? MIGRATE_HOLE : MIGRATE_SKIP;
 	case MIGRATE_LEAF_PAGE:
 		break;
@@ -314,10 +314,7 @@ static enum migrate_choice migrate_vma_choose(const struct migrate_vma *migrate,
 	return folio_nr_pages(folio) > nr ? MIGRATE_SPLIT : MIGRATE_TAKE;
 }
 
-/*
- * Record what has become of the next @nr pages. This is the only place that
- * writes an entry while collecting; the arrays are empty before.
- */
+/* Write the entry for the next @nr pages. All slots of src are empty before. */
 static void migrate_vma_record(struct migrate_vma *migrate,
 			       enum migrate_choice choice,
 			       const struct migrate_leaf *leaf, unsigned long nr)
@@ -340,7 +337,7 @@ static void migrate_vma_record(struct migrate_vma *migrate,
 	migrate->npages += nr;
 }
 
-/* How many pages can become one entry at @start? */
+/* Return the number of pages that one entry of src can have at @start. */
 static unsigned long migrate_vma_unit(const struct migrate_vma *migrate,
 				      unsigned long start, unsigned long end)
 {
@@ -352,8 +349,8 @@ static unsigned long migrate_vma_unit(const struct migrate_vma *migrate,
 }
 
 /*
- * Nothing is there between @start and @end, or a zero page if @leaf says so.
- * This may span many huge pages if a whole page table is missing.
+ * Record the holes between @start and @end, or the zero page if @leaf is one.
+ * The range may be larger than a huge page if a whole page table is missing.
  */
 static void migrate_vma_collect_empty(struct migrate_vma *migrate,
 				      const struct migrate_leaf *leaf,
@@ -379,13 +376,13 @@ static int migrate_vma_collect_hole(unsigned long start, unsigned long end,
 }
 
 /*
- * Lock a folio that a page table under the page table lock refers to. Waiting
- * is not an option: other locks are held, and whoever holds this one may want
- * one of them.
+ * Lock and reference a folio that is mapped here. This must not wait for the
+ * folio lock: the caller holds the page table lock and the locks of other
+ * folios, and the holder of this one may wait for one of them.
  *
- * KSM reads its pages whenever it looks for another one like them, so these
- * cannot go where the CPU does not reach. It makes a page its own under the
- * folio lock: before that there is no answer to whether it has.
+ * KSM reads its pages to compare them with others, so they must not move to
+ * memory that the CPU cannot access. KSM merges a page under the folio lock:
+ * folio_test_ksm() is reliable only while the folio is locked.
  */
 static bool migrate_folio_grab(const struct migrate_vma *migrate,
 			       struct folio *folio)
@@ -401,11 +398,13 @@ static bool migrate_folio_grab(const struct migrate_vma *migrate,
 }
 
 /*
- * Split the folio of @page, which migrate_folio_grab() has locked, and let go
- * of it. The page table must be looked at again after that.
+ * Split the folio of @page, which migrate_folio_grab() has locked, and undo
+ * migrate_folio_grab(). The caller must read the page table again.
  *
- * The split passes the caller's lock and reference on to the page that it is
- * given. For the folio of the fault these are the fault's, so ours goes first.
+ * split_huge_page() allows one reference besides the mappings. That reference
+ * and the lock stay with the page that is passed to it. If a fault holds the
+ * folio, they are the fault's, and the reference of migrate_folio_grab() is
+ * dropped before. After a split page_folio(@page) may differ from @folio.
  */
 static bool migrate_vma_split(const struct migrate_vma *migrate,
 			      struct page *page)
@@ -423,7 +422,7 @@ static bool migrate_vma_split(const struct migrate_vma *migrate,
 	return !err;
 }
 
-/* Replace a huge page table entry by a migration entry. */
+/* Replace a huge page table entry with a migration entry. */
 static bool migrate_vma_take_pmd(const struct migrate_vma *migrate,
 				 unsigned long addr, pmd_t *pmdp,
 				 const struct migrate_leaf *leaf)
@@ -445,8 +444,8 @@ static bool migrate_vma_take_pmd(const struct migrate_vma *migrate,
 }
 
 /*
- * Collect from a PMD that is huge, or none. Returns the address to go on from:
- * @addr itself if the PMD has to be looked at again.
+ * Collect from a PMD that is huge or none. Return the address to continue at,
+ * which is @addr if the PMD must be read again.
  */
 static unsigned long migrate_vma_collect_huge(struct migrate_vma *migrate,
 					      pmd_t *pmdp, unsigned long addr,
@@ -490,9 +489,10 @@ static unsigned long migrate_vma_collect_huge(struct migrate_vma *migrate,
 }
 
 /*
- * Clear a PTE whose TLB entries are flushed later, but before the page table
- * lock is dropped. A writable one can wait only where a CPU that still has a
- * clean TLB entry is known to fault when it wants to set the dirty bit.
+ * Clear a PTE. The caller flushes the TLB before it drops the page table lock.
+ * A writable PTE is flushed here, unless the architecture guarantees that a CPU
+ * with a clean TLB entry faults when it finds the PTE cleared on a write. It
+ * does if it selects CONFIG_ARCH_WANT_BATCHED_UNMAP_TLB_FLUSH.
  */
 static pte_t migrate_vma_clear_pte(struct vm_area_struct *vma,
 				   unsigned long addr, pte_t *ptep)
@@ -509,7 +509,7 @@ static pte_t migrate_vma_clear_pte(struct vm_area_struct *vma,
 	return ptep_get_and_clear(vma->vm_mm, addr, ptep);
 }
 
-/* The migration entry that takes the place of @old, with all that @old knew. */
+/* Make the migration entry that replaces @old, with all bits of @old. */
 static pte_t migrate_vma_migration_pte(const struct migrate_leaf *leaf,
 				       pte_t old, bool exclusive)
 {
@@ -540,8 +540,8 @@ static pte_t migrate_vma_migration_pte(const struct migrate_leaf *leaf,
 }
 
 /*
- * Replace a PTE by a migration entry. The folio is grabbed, and given up again
- * if its page turns out to be pinned.
+ * Replace a PTE with a migration entry. The caller has called
+ * migrate_folio_grab(), which is undone here if the page may be pinned.
  */
 static bool migrate_vma_take_pte(const struct migrate_vma *migrate,
 				 unsigned long addr, pte_t *ptep,
@@ -552,7 +552,7 @@ static bool migrate_vma_take_pte(const struct migrate_vma *migrate,
 	bool exclusive = folio_test_anon(folio) && PageAnonExclusive(leaf->page);
 	pte_t old = migrate_vma_clear_pte(vma, addr, ptep);
 
-	/* The last step that can fail. The PTE must be clear for it. */
+	/* Fails for a pinned page. GUP-fast requires that the PTE is clear. */
 	if (exclusive && folio_try_share_anon_rmap_pte(folio, leaf->page)) {
 		set_pte_at(vma->vm_mm, addr, ptep, old);
 		migrate_folio_release(migrate->fault_page, folio);
@@ -564,7 +564,7 @@ static bool migrate_vma_take_pte(const struct migrate_vma *migrate,
 	set_pte_at(vma->vm_mm, addr, ptep,
 		   migrate_vma_migration_pte(leaf, old, exclusive));
 
-	/* What the mapping held goes; migrate_folio_grab() took our own. */
+	/* The mapping's reference is dropped, migrate_folio_grab()'s stays. */
 	folio_remove_rmap_pte(folio, leaf->page, vma);
 	if (vma->vm_flags & VM_LOCKED)
 		mlock_drain_local();
@@ -573,9 +573,10 @@ static bool migrate_vma_take_pte(const struct migrate_vma *migrate,
 }
 
 /*
- * Collect from one PTE, and say in @leaf what it was. After MIGRATE_TAKE there is
- * a migration entry; from MIGRATE_TAKE on the folio is locked and referenced.
- * Pages of @whole, which could not be split, are left alone.
+ * Collect from one PTE, and store in @leaf what it was. If this returns
+ * MIGRATE_TAKE, a migration entry has replaced the PTE. If it returns
+ * MIGRATE_TAKE or MIGRATE_SPLIT, the folio is locked and referenced. Pages of
+ * @whole, which could not be split, are skipped.
  */
 static enum migrate_choice migrate_vma_collect_pte(const struct migrate_vma *migrate,
 						   unsigned long addr, pte_t *ptep,
@@ -600,8 +601,8 @@ static enum migrate_choice migrate_vma_collect_pte(const struct migrate_vma *mig
 }
 
 /*
- * Split a folio that is mapped by PTEs. If that fails, say so in @whole. The
- * folio may be freed after that: @whole is to be compared, nothing else.
+ * Split a folio that is mapped by PTEs. If that fails, store it in @whole.
+ * The folio may be freed after that: @whole must only be compared.
  */
 static void migrate_vma_split_ptes(const struct migrate_vma *migrate,
 				   const struct migrate_leaf *leaf,
@@ -614,11 +615,11 @@ static void migrate_vma_split_ptes(const struct migrate_vma *migrate,
 }
 
 /*
- * Collect from a page table. Returns the address to go on from, which is less
- * than @end if the PMD has to be looked at again. A folio that cannot be split is
- * kept in @whole, so that this is tried once for all its pages up to another one
- * of that kind. Not all that lies between them need be its own: pages may have
- * been discarded, copied, or moved elsewhere.
+ * Collect from a page table. Return the address to continue at, which is less
+ * than @end if the PMD must be read again. A folio that could not be split is
+ * stored in @whole, so that the split is not retried for each of its pages. Its
+ * pages need not be contiguous here: some may have been discarded, copied, or
+ * moved elsewhere. @whole is replaced when another folio cannot be split.
  */
 static unsigned long migrate_vma_collect_ptes(struct migrate_vma *migrate,
 					      pmd_t *pmdp, unsigned long addr,
@@ -652,8 +653,8 @@ static unsigned long migrate_vma_collect_ptes(struct migrate_vma *migrate,
 	lazy_mmu_mode_disable();
 
 	/*
-	 * From the first to the last of those that CPUs could use: none may use
-	 * an old translation once someone else sees the table.
+	 * Flush before the lock is dropped: after that, others may act on the
+	 * migration entries. Device-private entries are in no TLB.
 	 */
 	if (from < to)
 		flush_tlb_range(vma, from, to);
@@ -690,9 +691,9 @@ static const struct mm_walk_ops migrate_vma_walk_ops = {
 };
 
 /*
- * Announce that page tables from @start on are about to change. The notification
- * names the owner so that a driver need not tear down the mappings of its own
- * memory, of which it knows where it goes.
+ * Notify secondary MMUs that the page tables from @start on change. The
+ * notification has an owner, so that the driver can recognize its own migration
+ * and need not unmap all of the range from its device.
  */
 static void migrate_vma_notify_start(const struct migrate_vma *migrate,
 				     struct mmu_notifier_range *range,
@@ -704,14 +705,13 @@ static void migrate_vma_notify_start(const struct migrate_vma *migrate,
 	mmu_notifier_invalidate_range_start(range);
 }
 
-/* Fill @migrate->src from the page tables. */
 static void migrate_vma_collect(struct migrate_vma *migrate)
 {
 	struct mmu_notifier_range range;
 
 	/*
-	 * Pages that this CPU has faulted in just now are likely in its LRU
-	 * caches. No folio is locked yet, and no other CPU is waited for.
+	 * Pages that this CPU has just faulted in are likely to be in its LRU
+	 * caches, and could not be isolated. This does not wait for other CPUs.
 	 */
 	if (migrate->flags & MIGRATE_VMA_SELECT_SYSTEM)
 		lru_add_drain();
@@ -727,7 +727,7 @@ static void migrate_vma_collect(struct migrate_vma *migrate)
  * Unmap
  */
 
-/* Put src[@i] back to where it was found; the slot is empty after that. */
+/* Restore the mappings of src[@i] and release its folio. Clear the slot. */
 static void migrate_entry_give_back(struct migrate_entries *e, unsigned long i,
 				    struct folio *folio)
 {
@@ -736,13 +736,13 @@ static void migrate_entry_give_back(struct migrate_entries *e, unsigned long i,
 }
 
 /*
- * See to it that the mappings of a page that was named can be found again once
- * they are gone. A KSM page has no anon_vma of its own, and does not need one:
- * KSM knows who has it mapped.
+ * Take a reference to the anon_vma of a page that was named: the rmap needs it
+ * to find the migration entries later. A KSM page has no anon_vma, and does not
+ * need one, because the rmap uses KSM's own records.
  *
- * A page that was named but is mapped nowhere is on its way out: its owners have
- * gone, or it has been moved by somebody else just now and is about to be freed.
- * It has lost its memory cgroup then, and must not be moved once more.
+ * Return false for a page that is mapped nowhere. Its processes have unmapped
+ * it, or another thread has just moved it and is about to free it. In the
+ * latter case it no longer has a memory cgroup, and must not be moved again.
  */
 static bool migrate_entry_hold(struct migrate_entries *e, unsigned long i,
 			       struct folio *folio)
@@ -756,10 +756,10 @@ static bool migrate_entry_hold(struct migrate_entries *e, unsigned long i,
 }
 
 /*
- * Replace the mappings of src[@i] that collection has not met: those of other
- * processes, or all of them if pages were named. An entry for which that fails
- * loses MIGRATE_PFN_MIGRATE. It is not given back yet: what has been unmapped of
- * it may still be in a TLB.
+ * Replace the mappings of src[@i] that collection has not replaced: those in
+ * other page tables, or all of them if pages were named. If that fails, clear
+ * MIGRATE_PFN_MIGRATE. The entry is not put back yet, because the TLB flush for
+ * what was unmapped is still pending.
  */
 static void migrate_entry_unmap(struct migrate_entries *e, unsigned long i,
 				struct folio *folio)
@@ -774,8 +774,8 @@ static void migrate_entry_unmap(struct migrate_entries *e, unsigned long i,
 }
 
 /*
- * Does anybody else hold a reference? This is an early answer that saves the
- * driver a copy; the switch of the mapping asks again, with the count frozen.
+ * Does anybody else hold a reference? This check only avoids a useless copy.
+ * folio_migrate_mapping() checks again, with the count frozen.
  */
 static bool migrate_entry_pinned(const struct migrate_entries *e,
 				 const struct folio *folio)
@@ -786,10 +786,10 @@ static bool migrate_entry_pinned(const struct migrate_entries *e,
 }
 
 /*
- * May the LRU caches of the other CPUs be drained, which waits for these CPUs?
- * Once for each call, when others see nothing but migration entries, and sleep
- * on them instead of spinning on a folio lock and keeping a CPU from draining.
- * The folio of the fault that is being served may have kept its mappings.
+ * May lru_add_drain_all() be called? It waits for all CPUs. If a locked folio
+ * is mapped, a fault may spin on its lock and keep a CPU from draining. If none
+ * is mapped, other threads sleep on migration entries. The folio of the fault
+ * that the driver is handling may still be mapped. One call is enough.
  */
 static bool migrate_may_drain(const struct migrate_entries *e)
 {
@@ -798,9 +798,7 @@ static bool migrate_may_drain(const struct migrate_entries *e)
 	return !e->drained;
 }
 
-/*
- * Take a folio that is mapped nowhere off the LRU. A device's folio is on none.
- */
+/* Isolate an unmapped folio of system memory from the LRU. */
 static bool migrate_entry_isolate(struct migrate_entries *e,
 				  struct folio *folio)
 {
@@ -811,12 +809,12 @@ static bool migrate_entry_isolate(struct migrate_entries *e,
 	if (!folio_isolate_lru(folio))
 		return false;
 
-	/* Isolation took a reference: collection's is not needed any more. */
+	/* folio_isolate_lru() took a reference. Drop the one of collection. */
 	folio_put(folio);
 	return true;
 }
 
-/* Make src[@i] ready to be copied, or give it back. */
+/* Prepare src[@i] for the copy, or put it back. */
 static bool migrate_entry_claim(struct migrate_entries *e, unsigned long i,
 				struct folio *folio)
 {
@@ -835,7 +833,7 @@ static bool migrate_entry_claim(struct migrate_entries *e, unsigned long i,
 	return true;
 }
 
-/* Unmap what src has got from collection, and give back what stays mapped. */
+/* Unmap all folios of src, and put back those that cannot be unmapped. */
 static void migrate_entries_unmap(struct migrate_entries *e)
 {
 	struct folio *folio;
@@ -858,8 +856,8 @@ static void migrate_entries_unmap(struct migrate_entries *e)
 }
 
 /*
- * Leave only those entries in src that can be copied, mapped nowhere and held
- * by nobody but us. Returns how many there are, holes included.
+ * Unmap all entries of src. The entries that remain are not mapped and have no
+ * reference but ours. Return their number, with holes.
  */
 static unsigned long migrate_device_unmap(struct migrate_entries *e)
 {
@@ -895,40 +893,41 @@ static bool migrate_vma_valid(const struct migrate_vma *args)
 }
 
 /**
- * migrate_vma_setup() - collect and unmap what is mapped in a range
- * @args: the range, what to select there, and the two arrays to fill
+ * migrate_vma_setup() - collect and unmap the pages of a range
+ * @args: the range, what to select in it, and the two arrays
  *
- * For each page of the range an entry of @args->src says what can be moved:
+ * Each entry of @args->src says whether its page can be moved:
  *
- * * MIGRATE_PFN_VALID and MIGRATE_PFN_MIGRATE: a page. It is locked, mapped
- *   nowhere, and cannot change until migrate_vma_finalize(). Copy it.
- * * MIGRATE_PFN_MIGRATE alone: nothing is there, or a zero page. The driver may
- *   provide a cleared page.
- * * Neither: leave it alone.
+ * * MIGRATE_PFN_VALID and MIGRATE_PFN_MIGRATE: a page. It is locked and not
+ *   mapped, and CPUs cannot change it until migrate_vma_finalize().
+ * * MIGRATE_PFN_MIGRATE alone: a hole or a zero page. The driver may provide a
+ *   cleared page.
+ * * Neither: the driver must leave it alone.
  *
- * MIGRATE_PFN_WRITE tells that the process could write to the page. With
- * MIGRATE_PFN_COMPOUND an entry stands for a huge page, or a hole of that size,
- * and the slots after it up to its size are empty; this happens only if
- * MIGRATE_VMA_SELECT_COMPOUND was asked for.
+ * MIGRATE_PFN_WRITE means that the page was mapped writable. An entry with
+ * MIGRATE_PFN_COMPOUND stands for a huge page, or for a hole of that size. The
+ * following slots up to this size are empty. There are such entries only with
+ * MIGRATE_VMA_SELECT_COMPOUND.
  *
- * The driver then puts its pages, locked, into @args->dst, as many as it likes:
- * an entry that stays empty is an entry that stays where it is. It may answer
- * a huge entry with one folio of the same size in the first slot, or with small
- * pages in as many of its slots as it has pages for. It may take
- * MIGRATE_PFN_MIGRATE away from an entry that is to stay after all, but must not
- * change anything else in @args->src. Whatever it does, migrate_vma_finalize()
- * must follow if @args->cpages is not zero.
+ * The driver then puts locked pages into @args->dst. A page whose slot of
+ * @args->dst is empty stays where it is. For a huge entry the driver may
+ * provide one folio of the same size in the first slot, or small pages in any
+ * of its slots. It may clear MIGRATE_PFN_MIGRATE in an entry of @args->src,
+ * which then does not move. It must not change anything else in @args->src. If
+ * @args->cpages is not zero, it must call migrate_vma_finalize() in any case.
  *
- * Only anonymous memory is collected, and neither pages that KSM has merged nor
- * such that are known to be broken.
+ * Only anonymous pages are collected. Pages that KSM has merged and poisoned
+ * pages of system memory are not.
  *
- * While a fault on a device-private page is served, @args->fault_page is that
- * page. The fault holds its lock and a reference, and keeps them.
+ * A driver that handles a fault on a device-private page must set
+ * @args->fault_page to this page. The fault holds its lock and a reference, and
+ * keeps both.
  *
- * Context: The mmap lock of the VMA's mm is held, at least for reading, from
- *	    before this call until after migrate_vma_finalize(). May sleep.
+ * Context: The caller must hold the mmap lock of the VMA's mm, at least for
+ *	    reading, from before this call until after migrate_vma_finalize().
+ *	    May sleep.
  * Return: 0, with the number of collected entries in @args->cpages, which may
- *	   be zero; -EINVAL if the range or the VMA is not one to migrate from.
+ *	   be zero; -EINVAL if @args or the VMA does not allow a migration.
  */
 int migrate_vma_setup(struct migrate_vma *args)
 {
@@ -971,7 +970,10 @@ static pmd_t *migrate_vma_alloc_pmd(struct mm_struct *mm, unsigned long addr)
 	return pud ? pmd_alloc(mm, pud, addr) : NULL;
 }
 
-/* Is this still a hole to be filled? Not if userspace wants to do it itself. */
+/*
+ * Is this still a hole that may be filled? Not if userfaultfd handles missing
+ * pages, or if the OOM reaper has begun to free the memory of the mm.
+ */
 static bool migrate_vma_vacant(struct vm_area_struct *vma,
 			       const struct migrate_leaf *leaf)
 {
@@ -981,7 +983,7 @@ static bool migrate_vma_vacant(struct vm_area_struct *vma,
 	       !userfaultfd_missing(vma);
 }
 
-/* The entry for the first page that memory of a device has at some address. */
+/* Make the entry that maps a device-private folio in a hole. */
 static swp_entry_t migrate_device_entry(struct vm_area_struct *vma,
 					struct folio *folio)
 {
@@ -995,7 +997,7 @@ static pte_t migrate_vma_new_pte(struct vm_area_struct *vma,
 {
 	pte_t pte;
 
-	/* What was not there before counts as written to. */
+	/* A new page counts as soft-dirty. */
 	if (folio_is_device_private(folio)) {
 		pte = softleaf_to_pte(migrate_device_entry(vma, folio));
 		return pte_swp_mksoft_dirty(pte);
@@ -1007,7 +1009,7 @@ static pte_t migrate_vma_new_pte(struct vm_area_struct *vma,
 	return pte;
 }
 
-/* Account for a new mapping, under the page table lock. */
+/* Account for a new mapping. The page table lock is held. */
 static void migrate_vma_account(struct vm_area_struct *vma, struct folio *folio,
 				unsigned long addr)
 {
@@ -1071,8 +1073,9 @@ static pmd_t migrate_vma_new_pmd(struct vm_area_struct *vma,
 }
 
 /*
- * Make way for a huge entry. Where a zero page is, a page table has been
- * deposited already; else @pgtable is, and NULL is returned.
+ * Prepare a PMD for a huge entry. If it has the huge zero page, a page table is
+ * already deposited, and @pgtable is returned unused. Otherwise @pgtable is
+ * deposited, and NULL is returned.
  */
 static pgtable_t migrate_vma_vacate_pmd(struct vm_area_struct *vma,
 					unsigned long addr, pmd_t *pmdp,
@@ -1105,7 +1108,7 @@ static bool migrate_vma_insert_pmd(struct vm_area_struct *vma,
 	if (!pgtable)
 		return false;
 
-	/* A page table may have come here meanwhile, which is no leaf. */
+	/* A fault may have installed a page table, which is not vacant. */
 	ptl = pmd_lock(mm, pmdp);
 	pmd = pmdp_get(pmdp);
 	if (pmd_none(pmd) || is_huge_zero_pmd(pmd))
@@ -1179,7 +1182,7 @@ static bool migrate_entry_insert(struct migrate_entries *e, unsigned long i)
 	unsigned long addr;
 	pmd_t *pmdp;
 
-	/* Who names pages does not get holes. */
+	/* There are no holes if pages were named. */
 	if (WARN_ON_ONCE(!e->args))
 		return false;
 	vma = e->args->vma;
@@ -1192,7 +1195,7 @@ static bool migrate_entry_insert(struct migrate_entries *e, unsigned long i)
 	if (!pmdp || anon_vma_prepare(vma) || !migrate_vma_charge(vma, folio))
 		return false;
 
-	/* Its barrier orders what the driver wrote before the new entry. */
+	/* Its barrier orders the driver's writes before the new entry. */
 	__folio_mark_uptodate(folio);
 
 	if (folio_test_large(folio))
@@ -1206,10 +1209,11 @@ static bool migrate_entry_insert(struct migrate_entries *e, unsigned long i)
 
 #ifdef CONFIG_ARCH_HAS_PMD_SOFTLEAVES
 /*
- * Divide one huge migration entry into small ones. None may be missed: it would
- * outlive the folio that it is for. mremap() may just be moving one, with the
- * locks of both page tables held, so it is not enough to see an empty PMD here;
- * after that lock has been waited for, the entry is found where it went.
+ * Split one huge migration entry into PTEs. None may be missed: a huge entry
+ * cannot be restored for small folios, and migrate_restore_pmd() warns about
+ * it. mremap() may be moving an entry, with both page tables locked. PVMW_SYNC
+ * waits for that lock even if the old PMD is empty. The entry is then found at
+ * its new address, later in this walk.
  */
 static bool migrate_rmap_divide_one(struct folio *folio,
 				    struct vm_area_struct *vma,
@@ -1230,13 +1234,12 @@ static bool migrate_rmap_divide_one(struct folio *folio,
 }
 
 /*
- * Split a folio that is mapped nowhere. All processes that had it mapped wait
- * on huge migration entries, and all of these have to become small ones first:
- * they are going to be resolved page by page. No secondary MMU has to know, it
- * has seen the folio go when it was unmapped.
+ * Split a folio that is not mapped. All processes that had it mapped have huge
+ * migration entries, which must be split first, as the pages move one by one.
+ * This needs no MMU notification: there was one when the folio was unmapped.
  *
- * The split wants no other reference than one. If a fault holds the folio, its
- * reference is the one to stay, and ours is taken anew for the first page.
+ * folio_split_unmapped() allows one reference. If a fault holds the folio, this
+ * is the fault's. Ours is dropped before, and taken again for the first page.
  */
 static bool migrate_folio_divide(const struct migrate_entries *e,
 				 struct folio *folio)
@@ -1270,8 +1273,8 @@ static bool migrate_folio_divide(const struct migrate_entries *e,
 #endif
 
 /*
- * Make @nr small entries of the huge one that is src[@i]. Each of them needs
- * all that the huge one had, a reference on the anon_vma included.
+ * Turn the huge entry src[@i] into @nr small ones. Each of them gets the flags
+ * of the huge one, and a reference to the anon_vma if it had one.
  */
 static bool migrate_entry_divide(struct migrate_entries *e, unsigned long i,
 				 unsigned long nr)
@@ -1295,7 +1298,7 @@ static bool migrate_entry_divide(struct migrate_entries *e, unsigned long i,
 	return true;
 }
 
-/* Did the driver bring a page for any of the slots? */
+/* Has the driver provided a page for any of the slots? */
 static bool migrate_entry_answered(const struct migrate_entries *e,
 				   unsigned long i, unsigned long nr)
 {
@@ -1306,14 +1309,14 @@ static bool migrate_entry_answered(const struct migrate_entries *e,
 	return false;
 }
 
-/* Is this a folio that page tables can refer to in the place of another? */
+/* Can page tables of processes map this folio? */
 static bool migrate_folio_mappable(const struct folio *folio)
 {
 	return !folio_is_zone_device(folio) || folio_is_device_private(folio) ||
 	       folio_is_device_coherent(folio);
 }
 
-/* What is to be done about an entry once the driver has answered. */
+/* What to do about an entry once the driver has filled dst. */
 enum migrate_plan {
 	MIGRATE_KEEP,
 	MIGRATE_DIVIDE,
@@ -1322,9 +1325,8 @@ enum migrate_plan {
 };
 
 /*
- * Decide what is to be done about src[@i]. This is the only place that does.
- * The sizes of the folios count, not the flags in dst: a folio can take the
- * place only of one that is as large.
+ * Decide what to do about src[@i]. A folio can replace only one of the same
+ * size. The size is that of the folio; MIGRATE_PFN_COMPOUND in dst is ignored.
  */
 static enum migrate_plan migrate_entry_plan(const struct migrate_entries *e,
 					    unsigned long i)
@@ -1336,7 +1338,7 @@ static enum migrate_plan migrate_entry_plan(const struct migrate_entries *e,
 		return MIGRATE_KEEP;
 
 	if (!to || folio_nr_pages(to) != nr) {
-		/* Reached for huge entries only: one slot for each page. */
+		/* A huge entry can be split if src has a slot for each page. */
 		if (nr > 1 && nr <= e->nr - i && migrate_entry_answered(e, i, nr))
 			return MIGRATE_DIVIDE;
 		return MIGRATE_KEEP;
@@ -1347,8 +1349,9 @@ static enum migrate_plan migrate_entry_plan(const struct migrate_entries *e,
 }
 
 /*
- * May this folio live on that one? The memory of a device is in no swap cache,
- * and KSM must be able to read its pages. Writeback would end on the wrong folio.
+ * Can @to replace @from? A device folio must not be in the swap cache, and KSM
+ * must be able to read its pages. Writeback must end on the folio that it began
+ * on.
  */
 static bool migrate_folio_fits(struct folio *from, const struct folio *to)
 {
@@ -1362,25 +1365,25 @@ static bool migrate_folio_fits(struct folio *from, const struct folio *to)
 }
 
 /*
- * Must memory that goes to a device be kept from now on? MADV_FREE has left
- * memory that may be dropped until it is written to. What a device writes leaves
- * no dirty mark, so it must not be dropped any more. MAP_DROPPABLE memory may be
- * dropped whatever is written to it. Pages that were named are on a device
- * already, and have been asked about when they came there.
+ * Must memory that moves to a device become swap-backed? Reclaim may drop
+ * MADV_FREE memory until it is written to. Writes of a device set no dirty bit,
+ * so the memory must not be dropped any more. MAP_DROPPABLE memory may always
+ * be dropped. Pages that were named are already on a device, and became
+ * swap-backed when they moved there.
  */
 static bool migrate_must_last(const struct migrate_entries *e)
 {
 	return e->args && !(e->args->vma->vm_flags & VM_DROPPABLE);
 }
 
-/* Let the folio that is dst[@i] take the place of the one that is src[@i]. */
+/* Replace the folio of src[@i] with the one of dst[@i]. */
 static bool migrate_entry_move(const struct migrate_entries *e, unsigned long i)
 {
 	struct folio *from = migrate_entry_folio(e->src[i]);
 	struct folio *to = migrate_entry_folio(e->dst[i]);
 	int extra = migrate_is_faulting(e->fault_page, from);
 
-	/* The swap cache may go here: look at the mapping afterwards. */
+	/* This may drop the swap cache: read folio_mapping() after it. */
 	if (!migrate_folio_fits(from, to))
 		return false;
 	if (folio_migrate_mapping(folio_mapping(from), to, from, extra))
@@ -1392,7 +1395,7 @@ static bool migrate_entry_move(const struct migrate_entries *e, unsigned long i)
 	return true;
 }
 
-/* Carry out what has been decided. This is the only place that notes failure. */
+/* Insert and move all entries. One that fails loses MIGRATE_PFN_MIGRATE. */
 static void migrate_entries_move(struct migrate_entries *e)
 {
 	unsigned long i;
@@ -1418,16 +1421,16 @@ static void migrate_entries_move(struct migrate_entries *e)
 }
 
 /**
- * migrate_device_pages() - let the driver's pages take the place of others
+ * migrate_device_pages() - replace pages by those of the driver
  * @src_pfns: entries from migrate_device_range() or migrate_device_pfns()
- * @dst_pfns: the driver's answer, see migrate_vma_setup()
- * @npages: slots in each of the two
+ * @dst_pfns: the driver's pages, see migrate_vma_setup()
+ * @npages: number of slots in each array
  *
- * The same as migrate_vma_pages() for pages that were named by their frame
- * numbers. MIGRATE_PFN_MIGRATE is cleared in those entries of @src_pfns whose
- * page stays where it is.
+ * The same as migrate_vma_pages(), for pages that were named by their frame
+ * numbers. It clears MIGRATE_PFN_MIGRATE in the entries of @src_pfns whose
+ * pages have not moved.
  *
- * Context: Process context, may sleep. The entries' folios are locked.
+ * Context: Process context, may sleep. The folios of all entries are locked.
  */
 void migrate_device_pages(unsigned long *src_pfns, unsigned long *dst_pfns,
 			  unsigned long npages)
@@ -1443,18 +1446,20 @@ void migrate_device_pages(unsigned long *src_pfns, unsigned long *dst_pfns,
 EXPORT_SYMBOL(migrate_device_pages);
 
 /**
- * migrate_vma_pages() - let the driver's pages take the place of others
- * @migrate: as migrate_vma_setup() left it, with the driver's answer in dst
+ * migrate_vma_pages() - replace pages by those of the driver
+ * @migrate: what migrate_vma_setup() has filled, with the driver's pages in dst
  *
- * Afterwards the entries of @migrate->src that still have MIGRATE_PFN_MIGRATE
- * are those whose memory is the driver's page now: it may update its own page
- * tables for these. A huge entry that was answered with small pages has been
- * divided; each of its slots speaks for itself then.
+ * Entries of @migrate->src that still have MIGRATE_PFN_MIGRATE afterwards have
+ * moved. The driver may update the page tables of its device for these only. A
+ * huge entry for which the driver has provided small pages may have been split:
+ * each of its slots then has an entry of its own.
  *
- * Contents must have been copied before. From here on the swap cache may have the
- * driver's page, which counts as up to date.
+ * The copies should be complete before this call. They must be if a hole is
+ * filled with memory that CPUs can access, which is mapped here, or if both
+ * pages are system memory: the new one may be in the swap cache afterwards, and
+ * counts as up to date. See Documentation/mm/migrate_device.rst.
  *
- * Context: As for migrate_vma_setup(), under the same hold of the mmap lock.
+ * Context: As for migrate_vma_setup(), without dropping the mmap lock since.
  */
 void migrate_vma_pages(struct migrate_vma *migrate)
 {
@@ -1474,7 +1479,7 @@ EXPORT_SYMBOL(migrate_vma_pages);
  * Finalize
  */
 
-/* Drop the driver's lock and reference on its page, used or not. */
+/* Drop the driver's lock and reference, whether the folio was used or not. */
 static void migrate_folio_drop(const struct migrate_entries *e,
 			       struct folio *folio)
 {
@@ -1484,8 +1489,9 @@ static void migrate_folio_drop(const struct migrate_entries *e,
 }
 
 /*
- * Has @to taken the place of src[@i]? Only then has it got a mapping. A driver
- * that has failed may come here without having called migrate_vma_pages().
+ * Has @to replaced src[@i]? MIGRATE_PFN_MIGRATE alone does not say so: a driver
+ * that has failed may call migrate_vma_finalize() without migrate_vma_pages().
+ * Only a folio that has replaced another one has a mapping.
  */
 static bool migrate_entry_moved(const struct migrate_entries *e,
 				unsigned long i, const struct folio *to)
@@ -1494,10 +1500,14 @@ static bool migrate_entry_moved(const struct migrate_entries *e,
 }
 
 /*
- * Finish src[@i] and dst[@i]. Returns the number of slots that this was about: of
- * a huge entry all of them if the driver brought one folio for it. If it brought
- * small pages, or nothing, this is about the first slot only. The others, which
- * are empty in src then, come next: their answers have to be freed.
+ * Finish src[@i] and dst[@i]. Return the number of slots that are done:
+ *
+ *   src[i]  dst[i] and the slots after it   returns
+ *   ------  -----------------------------   -------------------------------
+ *   huge    one folio of the same size      all slots of the huge entry
+ *   huge    small pages, or nothing         1, and the pages in the other
+ *                                           slots are freed by later calls
+ *   small   anything                        1
  */
 static unsigned long migrate_entry_finalize(const struct migrate_entries *e,
 					    unsigned long i)
@@ -1507,7 +1517,7 @@ static unsigned long migrate_entry_finalize(const struct migrate_entries *e,
 	unsigned long nr = migrate_entry_nr(e->src[i]);
 	struct folio *stays;
 
-	/* Before anything is put: sizes are not known any more after that. */
+	/* Read the sizes before anything is put: a free folio has none. */
 	if (!to || folio_nr_pages(to) != nr)
 		nr = 1;
 
@@ -1533,13 +1543,13 @@ static void migrate_entries_finalize(const struct migrate_entries *e)
 }
 
 /**
- * migrate_device_finalize() - map the pages again and let go of them
- * @src_pfns: entries that migrate_device_pages() has been through
- * @dst_pfns: the driver's answer
- * @npages: slots in each of the two
+ * migrate_device_finalize() - map and unlock the pages
+ * @src_pfns: entries from migrate_device_pages()
+ * @dst_pfns: the driver's pages
+ * @npages: number of slots in each array
  *
- * The same as migrate_vma_finalize() for pages that were named by their frame
- * numbers. All copying must be complete and visible to the CPUs.
+ * The same as migrate_vma_finalize(), for pages that were named by their frame
+ * numbers. It must be called even if no entry was collected or has moved.
  *
  * Context: Process context, may sleep.
  */
@@ -1557,16 +1567,18 @@ void migrate_device_finalize(unsigned long *src_pfns, unsigned long *dst_pfns,
 EXPORT_SYMBOL(migrate_device_finalize);
 
 /**
- * migrate_vma_finalize() - map the pages again and let go of them
- * @migrate: as migrate_vma_setup() and migrate_vma_pages() left it
+ * migrate_vma_finalize() - map and unlock the pages
+ * @migrate: what migrate_vma_setup() or migrate_vma_pages() has filled
  *
- * Where an entry has been moved, the driver's page is mapped, else the original
- * one. After that both are unlocked and the references that this migration and
- * the driver had on them are dropped: pages that were brought in vain are freed
- * here, and so are those whose place has been taken. The folio of a fault stays
- * locked for the fault.
+ * Maps the driver's page if the entry has moved, and the original page if not.
+ * Unlocks both, and drops the references of the migration and of the driver.
+ * This frees original pages that were replaced, and the driver's pages that
+ * were not used. The folio of a fault stays locked for the fault.
  *
- * Context: As for migrate_vma_setup(), under the same hold of the mmap lock.
+ * All copies must be complete, and visible to CPUs if the new page is system
+ * memory. This includes copies for entries that have not moved.
+ *
+ * Context: As for migrate_vma_setup(), without dropping the mmap lock since.
  */
 void migrate_vma_finalize(struct migrate_vma *migrate)
 {
@@ -1587,11 +1599,11 @@ EXPORT_SYMBOL(migrate_vma_finalize);
  */
 
 /*
- * Lock the folio that starts at @pfn and make it the entry @src[0], unless it
- * is free, a tail, or locked. Its order is known, and stays, only while it is
- * referenced: a split must freeze the references. Returns the number of slots
- * that are done, one if the folio is free; all @room if the folio is larger than
- * that, which ends the scan.
+ * Lock the folio that starts at @pfn and write its entry to @src[0]. Leave the
+ * entry empty if the page is free or a tail, or the folio is locked or has more
+ * than @room pages. The order is read under a reference: a split freezes the
+ * references, so the order cannot change. Return the number of slots that are
+ * done: 1 for a free page or a tail, and at most @room.
  */
 static unsigned long migrate_device_lock(unsigned long *src, unsigned long room,
 					 unsigned long pfn)
@@ -1620,14 +1632,15 @@ static unsigned long migrate_device_lock(unsigned long *src, unsigned long room,
 }
 
 /**
- * migrate_device_range() - unmap a range of a device's pages wherever they are
+ * migrate_device_range() - unmap a range of device pages in all processes
  * @src_pfns: filled with an entry for each page, as by migrate_vma_setup()
  * @start: frame number of the first page
  * @npages: number of pages, and of slots in @src_pfns
  *
- * For a driver that has to empty its memory without knowing who has it mapped,
- * to evict or to unload. Entries of pages that are free, busy or pinned are
- * empty. migrate_device_pages() and migrate_device_finalize() must follow.
+ * For a driver that must free the memory of its device, for example before it
+ * is unloaded. The entries of pages that are free, locked, pinned or not mapped
+ * are empty. The driver must call migrate_device_finalize() afterwards, and
+ * before that migrate_device_pages() if pages are to move.
  *
  * Context: Process context, may sleep. No lock is needed.
  * Return: 0.
@@ -1651,15 +1664,15 @@ int migrate_device_range(unsigned long *src_pfns, unsigned long start,
 EXPORT_SYMBOL(migrate_device_range);
 
 /**
- * migrate_device_pfns() - unmap some of a device's pages wherever they are
- * @src_pfns: frame numbers on entry, entries as from migrate_vma_setup() after
- * @npages: slots in @src_pfns
+ * migrate_device_pfns() - unmap device pages in all processes
+ * @src_pfns: frame numbers; replaced with entries as by migrate_vma_setup()
+ * @npages: number of slots in @src_pfns
  *
- * The same as migrate_device_range() for pages that need not be neighbours. A
- * large folio uses as many slots as it has pages, which are cleared behind its
- * entry whatever they held. How large a free one was nobody knows, so the slots
- * behind it are read: all slots must hold a frame number of the device, as those
- * of the tail pages are.
+ * The same as migrate_device_range(), for pages that need not be contiguous. A
+ * large folio has one slot for each of its pages. The slots after the first one
+ * are cleared without being read. The size of a folio that is free is unknown,
+ * so the slots after its first one are read. Each slot must therefore hold a
+ * frame number of the device on entry, also those of tail pages.
  *
  * Context: Process context, may sleep. No lock is needed.
  * Return: 0.
@@ -1681,7 +1694,7 @@ int migrate_device_pfns(unsigned long *src_pfns, unsigned long npages)
 }
 EXPORT_SYMBOL(migrate_device_pfns);
 
-/* A system page, locked, with the contents of @folio; 0 if that fails. */
+/* Copy @folio to system memory. Return an entry for dst, or 0 on failure. */
 static unsigned long migrate_device_copy(struct folio *folio)
 {
 	struct folio *to = folio_alloc(GFP_USER | __GFP_NOWARN,
@@ -1698,14 +1711,14 @@ static unsigned long migrate_device_copy(struct folio *folio)
 }
 
 /**
- * migrate_device_coherent_folio() - move a folio of coherent device memory
- * @folio: the folio to move to system memory
+ * migrate_device_coherent_folio() - move coherent device memory to the system
+ * @folio: the folio to move
  *
- * For those who are about to pin memory for long, which must not be a device's.
- * The caller's reference on @folio is used up, whatever the outcome.
+ * For FOLL_LONGTERM, since memory of a device must not be pinned for long.
+ * Drops the caller's reference to @folio in any case.
  *
  * Context: Process context, may sleep. @folio is not locked.
- * Return: 0 if the memory is system memory now, -EBUSY if not.
+ * Return: 0 if @folio has moved or is not mapped any more, -EBUSY otherwise.
  */
 int migrate_device_coherent_folio(struct folio *folio)
 {
@@ -1718,7 +1731,7 @@ int migrate_device_coherent_folio(struct folio *folio)
 
 	folio_lock(folio);
 	if (!folio_mapped(folio)) {
-		/* Whoever wants to pin this address will find another page. */
+		/* The caller looks the address up again. */
 		migrate_folio_release(NULL, folio);
 		return 0;
 	}
