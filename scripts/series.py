@@ -14,7 +14,7 @@ A step is a folder series/NN-name, taken in order.  It holds
             that a comment names: // files: mm/a.c mm/b.c
   *.patch   unified diffs (-p1), for what Coccinelle does not speak
   remove    files of the base that go, a path a line
-MAINTAINERS here holds our sections alone; they are sorted into the base's file.
+MAINTAINERS here has the lines that a patch adds to sections of the base's file.
 """
 
 import fnmatch
@@ -150,22 +150,6 @@ def steps():
     return [Step(n) for n in names]
 
 
-def merge_maintainers(base, ours):
-    """Our sections sorted into the base's list; one of the same title is replaced."""
-    start = base.index(b"\n\n", base.index(b"\nMaintainers List\n")) + 2
-    head, sections = base[:start], base[start:].strip(b"\n").split(b"\n\n")
-    ours = b"\n".join(ln for ln in ours.split(b"\n") if not ln.startswith(b"#"))
-    mine = ours.strip(b"\n").split(b"\n\n")
-    titles = {s.split(b"\n", 1)[0] for s in mine}
-    found = [s for s in sections if s.split(b"\n", 1)[0] not in titles]
-    for section in mine:
-        title = section.split(b"\n", 1)[0]
-        at = next((i for i, s in enumerate(found)
-                   if re.match(rb"[A-Z0-9]", s) and s.split(b"\n", 1)[0] > title), len(found))
-        found.insert(at, section)
-    return head + b"\n\n".join(found) + b"\n"
-
-
 class Edits:
     """The base's files as the steps change them, in memory; scratch only for the tools."""
 
@@ -201,10 +185,6 @@ class Edits:
             if step.takes(path):
                 self.now[path] = read(os.path.join(TOP, path))
                 changed.add(path)
-        if step.takes("MAINTAINERS"):
-            ours_text = read(os.path.join(TOP, "MAINTAINERS"))
-            self.now["MAINTAINERS"] = merge_maintainers(self.get("MAINTAINERS"), ours_text)
-            changed.add("MAINTAINERS")
         return changed
 
     def run_cocci(self, step, script, scratch):
@@ -508,10 +488,17 @@ def check(base, tree, out):
     say(f"{len(numbered)} patches: each builds, together they are the patched tree")
 
 
+def patterns_of(maintainers):
+    """The lines F: of each section."""
+    parts = [part.split("\n", 1) for part in read(maintainers).decode().split("\n\n")]
+    return {part[0]: re.findall(r"^F:\t(\S+)$", part[-1], re.M) for part in parts}
+
+
 def owners(tree):
-    """Every file of ours is in a section of our MAINTAINERS, and every line there names one."""
-    text = read(os.path.join(TOP, "MAINTAINERS")).decode()
-    patterns = re.findall(r"^F:\t(\S+)$", text, re.M)
+    """Every file of ours is in MAINTAINERS, and every line there is in the kernel's and names one."""
+    ours = patterns_of(os.path.join(TOP, "MAINTAINERS"))
+    theirs = patterns_of(os.path.join(tree, "MAINTAINERS"))
+    patterns = sum(ours.values(), [])
 
     def matches(path, pattern):
         if pattern.endswith("/"):
@@ -522,6 +509,9 @@ def owners(tree):
              if not any(matches(path, p) for p in patterns)]
     wrong += [f"MAINTAINERS: nothing is at {pattern}" for pattern in patterns
               if not glob.glob(os.path.join(tree, pattern))]
+    wrong += [f"MAINTAINERS: the kernel's section {title} has no line {pattern}"
+              for title, mine in ours.items() for pattern in mine
+              if pattern not in theirs.get(title, ())]
     print("".join(f"{w}\n" for w in wrong), end="")
     if wrong:
         raise Failure("MAINTAINERS does not fit our files")

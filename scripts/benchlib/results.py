@@ -231,7 +231,7 @@ def timed_rows(results, instrument):
 
 
 def write_rst(path, results, heading):
-    """The tables of Documentation/mm/migrate_bench.rst."""
+    """The tables of BENCH.md."""
     with open(path, "w", encoding="utf-8") as out:
         out.writelines(f".. {line}\n" for line in heading)
         for instrument in HEADS:
@@ -249,8 +249,7 @@ def rst_table(lines):
     for line in lines:
         cells = [cell.ljust(width) if column < 2 else cell.rjust(width)
                  for column, (cell, width) in enumerate(zip(line, widths))]
-        # A dash alone would begin a list.
-        text.append("  ".join(c[:-2] + "\\-" if c.endswith(" -") else c for c in cells).rstrip())
+        text.append("  ".join(cells).rstrip())
     text.insert(2, rule)
     return "\n".join(text + [rule, ""])
 
