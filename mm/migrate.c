@@ -8,17 +8,17 @@
  */
 
 /*
- * The engine of page migration: it takes a list of isolated folios through
- * the phases that mm/migrate.h describes.
+ * Page migration: move a list of isolated folios through the phases that
+ * mm/migrate.h describes.
  *
- * Read it from the bottom. migrate_pages() cuts the list into slices of at
- * most one PMD's worth of memory. A slice passes as one batch: all of it is
- * unmapped, the TLBs are flushed once, all of it is moved. Whoever is willing
- * to wait gets what the batch left over tried once more, folio by folio,
- * because waiting is forbidden while another folio is locked.
+ * migrate_pages(), at the end of the file, cuts the list into slices of at most
+ * one PMD's worth of memory. A slice is processed as one batch: all its folios
+ * are unmapped, the TLBs are flushed once, and all its folios are moved. If the
+ * mode allows waiting, the folios that remain are tried again one by one,
+ * because a task must not wait while it holds another folio lock.
  *
- * Every step on one folio returns an enum migrate_outcome. Lists and counters
- * belong to migrate_settle().
+ * Each step on a folio returns an enum migrate_outcome. migrate_settle() moves
+ * the folio between the lists and counts it.
  */
 #include <linux/buffer_head.h>
 #include <linux/cpuset.h>
@@ -44,8 +44,9 @@
 #include "migrate_trace.h"
 
 /*
- * What may be unmapped at a time. Everybody who touches an unmapped page has
- * to wait for it, so the batch must not grow with the request.
+ * Number of base pages that may be unmapped at the same time. A task that
+ * accesses one of them blocks until it is moved, so this must not depend on the
+ * length of the list.
  */
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE
 #define MIGRATE_SLICE_PAGES	HPAGE_PMD_NR
@@ -53,30 +54,29 @@
 #define MIGRATE_SLICE_PAGES	512
 #endif
 
-/* More pages than these are not taken out of a TLB one by one. */
+/* Above this number of pages, flush the whole TLB instead of single entries. */
 #define MIGRATE_FLUSH_PAGES	33
 
 /*
- * How long to wait before folios are unmapped once more. What is in the way for
- * a moment only, like the lock that a page fault takes, has to get that moment:
- * a look at the lock is over much sooner. It is about what a target takes to be
- * allocated and freed, which a folio that is busy is spared.
+ * Delay before the next try to unmap. Without it, all tries would be over before
+ * a page fault releases a folio lock. The delay is about the time that it takes
+ * to allocate and free a target, which migrate_is_busy() avoids.
  */
 #define MIGRATE_PAUSE_NS	500
 
 /* ------------------------------------------------ isolation and putting back */
 
 /**
- * isolate_folio_to_list - isolate whatever can be migrated
+ * isolate_folio_to_list - isolate a folio for migration
  * @folio: LRU folio, hugetlb folio or page with movable_operations.
- * @list: List that it is added to.
+ * @list: List to add @folio to.
  *
- * The isolated folio has one more reference than before, and is counted as
- * isolated by its node if it came from the LRU.
+ * Isolation takes a reference to @folio. A folio from the LRU is added to the
+ * isolated count of its node.
  *
  * Context: May sleep. The caller must hold a reference to @folio, unless it is
  * a hugetlb folio.
- * Return: true if @folio is on @list now.
+ * Return: true if @folio was isolated and is on @list.
  */
 bool isolate_folio_to_list(struct folio *folio, struct list_head *list)
 {
@@ -100,10 +100,10 @@ bool isolate_folio_to_list(struct folio *folio, struct list_head *list)
  * putback_movable_pages - undo the isolation of folios
  * @l: List of isolated folios of every kind; empty on return.
  *
- * Each folio returns to where it was isolated from (the LRU, the active list
- * of its hstate, its driver) and loses the reference of the isolation.
+ * Puts each folio back to where it was isolated from (the LRU, the active list
+ * of its hstate, its driver) and drops the reference of the isolation.
  *
- * Context: May sleep. The folios must not be locked by the caller.
+ * Context: May sleep. The caller must not hold the lock of any of the folios.
  */
 void putback_movable_pages(struct list_head *l)
 {
@@ -145,7 +145,7 @@ static int migrate_target_nid(const struct folio *src,
 	return mtc->nid == NUMA_NO_NODE ? folio_nid(src) : mtc->nid;
 }
 
-/* What lives in a movable zone does not care where it lives. */
+/* The target of a folio in ZONE_MOVABLE or highmem may be in highmem as well. */
 static gfp_t migrate_target_gfp(const struct folio *src,
 				const struct migration_target_control *mtc)
 {
@@ -157,15 +157,15 @@ static gfp_t migrate_target_gfp(const struct folio *src,
 }
 
 /**
- * alloc_migration_target - the common way to get a target
+ * alloc_migration_target - allocate a target, for callers without special needs
  * @src: The folio to be migrated.
  * @private: Address of a struct migration_target_control.
  *
  * A &new_folio_t callback that may also be called directly. The target has the
- * size of @src and comes from &migration_target_control.nid, or from the node
+ * size of @src. The preferred node is &migration_target_control.nid, or the node
  * of @src if that is NUMA_NO_NODE.
  *
- * Context: May sleep as the gfp mask allows. @src is not locked.
+ * Context: May sleep if the gfp mask allows it. @src is not locked.
  * Return: A folio with one reference, or NULL.
  */
 struct folio *alloc_migration_target(struct folio *src, unsigned long private)
@@ -177,7 +177,7 @@ struct folio *alloc_migration_target(struct folio *src, unsigned long private)
 	if (folio_test_hugetlb(src))
 		return alloc_hugetlb_target(src, nid, mtc);
 
-	/* A large target is worth as much effort as a THP fault is, not more. */
+	/* Reclaim and compact for a large target as a THP fault does. */
 	if (folio_test_large(src))
 		gfp = (gfp & ~__GFP_RECLAIM) | GFP_TRANSHUGE;
 
@@ -190,7 +190,7 @@ static void migrate_spares_put(struct migrate_spares *spares)
 		__free_page(spares->page[spares->next++]);
 }
 
-/* How many spares there is certainly use for: small folios from @src on. */
+/* Number of small folios that follow each other on the list, from @src on. */
 static unsigned int migrate_spares_wanted(const struct migrate_batch *batch,
 					  struct folio *src)
 {
@@ -204,14 +204,16 @@ static unsigned int migrate_spares_wanted(const struct migrate_batch *batch,
 }
 
 /*
- * Are pages that are allocated together what they would be one by one? Not if
+ * Does a bulk allocation return the same pages as single allocations? It does
+ * not if
  *
- * - the request may leave the cpuset when there is no room there, as those for
- *   memory that goes offline or becomes contiguous may: alloc_pages_bulk() adds
- *   __GFP_HARDWALL for good, where a single page gets it for the first try;
- * - they had better not come from the page blocks of other types: unmovable ones
- *   spoil a block for as long as they live, and in defrag_mode none may;
- * - somebody traces each page that is allocated.
+ * - the allocation may leave the cpuset, as that for memory offlining and for
+ *   contiguous ranges may: alloc_pages_bulk() adds __GFP_HARDWALL, while a
+ *   single allocation drops it after the first try;
+ * - the pages must not be taken from page blocks of another type. That holds for
+ *   pages that are not movable, which fragment a movable block for as long as
+ *   they exist, and for all pages in defrag_mode;
+ * - the tracepoint mm_page_alloc is enabled, which must record each page.
  */
 static bool migrate_may_bulk(gfp_t gfp)
 {
@@ -222,8 +224,9 @@ static bool migrate_may_bulk(gfp_t gfp)
 }
 
 /*
- * A page of a block of another type raises the watermarks, so that kswapd makes
- * room in blocks of the right type. A single page wakes kswapd for it.
+ * Taking pages from a block of another type boosts the watermarks, so that
+ * kswapd reclaims memory in blocks of the right type. Single allocations wake
+ * kswapd for that, bulk allocations do not.
  */
 static void migrate_wake_kswapd(struct zone *zone, gfp_t gfp)
 {
@@ -231,7 +234,7 @@ static void migrate_wake_kswapd(struct zone *zone, gfp_t gfp)
 		wakeup_kswapd(zone, 0, 0, zone_idx(zone));
 }
 
-/* A spare, or NULL if there is none left. */
+/* Returns a spare, or NULL if none is left. */
 static struct page *migrate_spare(struct migrate_spares *spares)
 {
 	struct page *page;
@@ -240,16 +243,15 @@ static struct page *migrate_spare(struct migrate_spares *spares)
 		page = spares->page[spares->next++];
 		if (likely(!PageHWPoison(page)))
 			return page;
-		/* Poisoned as it waited, which freeing takes into account. */
+		/* Poisoned since it was allocated: the allocator discards it. */
 		__free_page(page);
 	}
 	return NULL;
 }
 
 /*
- * What alloc_migration_target() does for a small folio, for @nr at a time: going
- * to the allocator costs more than what it gives. It falls back to a single
- * page, and to reclaim, by itself.
+ * Like alloc_migration_target() for @nr small folios. __alloc_pages_bulk() falls
+ * back to a single page, and to reclaim, if the watermarks do not allow more.
  */
 static struct page *migrate_alloc_spares(struct migrate_batch *batch,
 					 unsigned int nr, int nid, gfp_t gfp)
@@ -268,7 +270,7 @@ static struct page *migrate_alloc_spares(struct migrate_batch *batch,
 	return migrate_spare(spares);
 }
 
-/* The target of a small folio that alloc_migration_target() is asked for. */
+/* Get the target of a small folio in place of alloc_migration_target(). */
 static struct folio *migrate_take_spare(struct migrate_batch *batch,
 					struct folio *src)
 {
@@ -299,7 +301,7 @@ static struct folio *migrate_get_target(struct migrate_batch *batch,
 	const struct migrate_run *run = batch->run;
 	const struct migrate_control *mc = run->mc;
 
-	/* Each look for room takes a lot of reclaim, and there was none. */
+	/* The last allocation failed after reclaim. Do not reclaim for each folio. */
 	if (run->no_room && (run->resorts & MIGRATE_SWAP_OUT) &&
 	    !folio_test_large(src))
 		return NULL;
@@ -310,9 +312,9 @@ static struct folio *migrate_get_target(struct migrate_batch *batch,
 }
 
 /**
- * migrate_put_target - give back a target that was not used
+ * migrate_put_target - free a target that was not used
  * @mc: The request.
- * @pair: Its target must be unlocked; it is NULL on return.
+ * @pair: The pair. Its target must be unlocked and is NULL on return.
  *
  * Context: May sleep.
  */
@@ -329,8 +331,8 @@ void migrate_put_target(const struct migrate_control *mc,
 /* --------------------------------------------------------------------- pairs */
 
 /**
- * migrate_pair_init - begin with a source that has no target yet
- * @pair: Pair to be set up.
+ * migrate_pair_init - initialise the pair of a source without a target
+ * @pair: Pair to be initialised.
  * @src: Isolated folio.
  *
  * Context: Any.
@@ -346,14 +348,14 @@ void migrate_pair_init(struct migrate_pair *pair, struct folio *src)
 	pair->cause = MIGRATE_CAUSE_NONE;
 }
 
-/* Leave in the target what must survive until the next phase. */
+/* Store in the target what the next phase needs and cannot read from the source. */
 static void migrate_pair_store(const struct migrate_pair *pair)
 {
 	pair->dst->migrate_info = (unsigned long)pair->anon_vma;
 	pair->dst->index = pair->was;
 }
 
-/* Inverse of migrate_pair_store(); the target is as good as new afterwards. */
+/* Inverse of migrate_pair_store(). Clears the members of the target it used. */
 static void migrate_pair_load(struct migrate_pair *pair, struct folio *src)
 {
 	struct folio *dst = list_next_entry(src, lru);
@@ -367,14 +369,14 @@ static void migrate_pair_load(struct migrate_pair *pair, struct folio *src)
 }
 
 /**
- * migrate_verdict - what to make of an obstacle
- * @pair: Remembers the obstacle.
- * @cause: The obstacle.
+ * migrate_verdict - decide whether a failed step is retried
+ * @pair: The pair; records @cause.
+ * @cause: Why the step failed.
  *
- * Locks, half-done faults and references are gone in a moment, most of them.
- * That goes for pins, too: an I/O may last, but get_user_pages() that has lost
- * a race, or another one who wants the folio out of the way of a long-term pin,
- * drops its pin at once, and nobody can tell them apart.
+ * Locks, faults in progress and references usually last for a short time only.
+ * Pins are retried as well. A pin for I/O may last, but get_user_pages() drops
+ * its pin soon if it lost a race or is about to migrate the folio for a long-term
+ * pin, and the two cases look the same.
  *
  * Context: Any.
  * Return: MIGRATE_RETRY, MIGRATE_NOMEM or MIGRATE_FAILED.
@@ -398,7 +400,10 @@ enum migrate_outcome migrate_verdict(struct migrate_pair *pair,
 	}
 }
 
-/* Without the mappings, whose references look like pins when they are many. */
+/*
+ * The pins of a folio without a pincount are part of its reference count.
+ * Subtract the references of the mappings, as many of them would look like pins.
+ */
 static bool migrate_is_pinned(struct folio *folio)
 {
 	if (folio_has_pincount(folio))
@@ -408,8 +413,8 @@ static bool migrate_is_pinned(struct folio *folio)
 }
 
 /**
- * migrate_switch_verdict - what to make of the result of a move
- * @pair: The pair.
+ * migrate_switch_verdict - decide whether a failed move is retried
+ * @pair: The pair; records the cause.
  * @err: 0 or the negative errno of the move.
  *
  * Context: Any.
@@ -442,13 +447,13 @@ static void migrate_tally_pair(struct migrate_tally *tally,
 static void migrate_uncount_isolated(struct migrate_run *run,
 				     const struct migrate_pair *pair)
 {
-	/* Reclaim counts what it isolates itself. */
+	/* Reclaim maintains the isolated counts of demoted folios. */
 	if (run->mc->reason != MR_DEMOTION)
 		migrate_isolated_mod(&run->isolated, pair->src,
 				     -(long)pair->nr_pages);
 }
 
-/* Let go of a source that has been replaced, or that nobody else refers to. */
+/* Drop a source that has been replaced, or that its last user has freed. */
 static void migrate_release(struct migrate_run *run, struct migrate_pair *pair)
 {
 	struct folio *src = pair->src;
@@ -462,7 +467,7 @@ static void migrate_release(struct migrate_run *run, struct migrate_pair *pair)
 	if (likely(!(pair->was & MIGRATE_IS_MOVABLE_OPS)))
 		migrate_uncount_isolated(run, pair);
 
-	/* A poisoned page must not be freed: page_handle_poison() has the rest. */
+	/* A poisoned page must not be freed: page_handle_poison() puts it. */
 	if (unlikely(run->mc->reason == MR_MEMORY_FAILURE))
 		return;
 	if (folio_test_large(src))
@@ -472,14 +477,16 @@ static void migrate_release(struct migrate_run *run, struct migrate_pair *pair)
 }
 
 /**
- * migrate_settle - book what has come of one step on one folio
+ * migrate_settle - account for the result of a step
  * @batch: Batch that the folio belongs to.
- * @pair: The folio. Unless it goes on, nothing of it is held any more.
- * @outcome: What the step said.
+ * @pair: The pair that the step worked on.
+ * @outcome: Result of the step.
  *
- * The only place that moves sources between lists, links targets and counts.
+ * Moves the source to the list that @outcome demands, links the target behind it
+ * if the pair stays unmapped, and counts the folio.
  *
- * Context: May sleep, no folio that goes elsewhere than on is locked.
+ * Context: May sleep. The folios of @pair are unlocked, unless @outcome is
+ * MIGRATE_NEXT, or MIGRATE_RETRY with a target.
  */
 void migrate_settle(struct migrate_batch *batch, struct migrate_pair *pair,
 		    enum migrate_outcome outcome)
@@ -527,13 +534,13 @@ void migrate_settle(struct migrate_batch *batch, struct migrate_pair *pair,
 }
 
 /**
- * migrate_batch_end - close the books of a batch
+ * migrate_batch_end - account for the folios that a batch did not move
  * @batch: Batch without unmapped folios.
- * @err: 0, or the error that ended it early.
+ * @err: 0, or the error that ended the batch early.
  *
- * What the batch did not move goes to &migrate_run.failed. If another batch
- * follows to try harder, and there is memory left to do so, all of it is on
- * @batch->todo instead and does not count as failed.
+ * If the batch is the final one, or @err is not 0, the folios are moved to
+ * &migrate_run.failed and counted. Otherwise all of them are on @batch->todo on
+ * return, for the next batch, and are not counted.
  *
  * Context: Any.
  */
@@ -553,16 +560,17 @@ void migrate_batch_end(struct migrate_batch *batch, int err)
 	list_splice_tail_init(&batch->todo, &run->failed);
 }
 
-/* ------------------------------------------- large folios and their deferral */
+/* --------------------------------------------- large folios: deferred splits */
 
 /*
- * Taking a large folio off several page tables one after the other looks like
- * taking away parts of it for good: rmap marks the folio as partially mapped
- * and queues it for a deferred split. Hence the functions below. The state
- * before unmapping is what counts, and it is noted then; the target gets exactly
- * that, or the source gets it back. Parts that somebody else has unmapped in the
- * meantime, which may be migration entries of which rmap knows nothing, are
- * found by looking at the result.
+ * While a large anonymous folio is unmapped from several page tables, rmap may
+ * see it as partially mapped, mark it, and queue it for a deferred split. The
+ * functions below prevent that from lasting: the state before unmapping is
+ * saved, and is set for the target, or for the source again if it stays.
+ *
+ * A part of the folio can also be unmapped by others in the meantime. rmap does
+ * not notice that where the part is mapped by migration entries. So the mapcount
+ * is checked after the page tables have been restored.
  */
 static unsigned long migrate_deferral(struct folio *folio)
 {
@@ -570,7 +578,7 @@ static unsigned long migrate_deferral(struct folio *folio)
 
 	if (folio_order(folio) <= 1 || !folio_test_anon(folio))
 		return 0;
-	/* The shrinker may move it from list to list as we look. */
+	/* Without the lock of the queue: the shrinker may move the folio now. */
 	if (!data_race(list_empty(&folio->_deferred_list)))
 		was |= MIGRATE_WAS_QUEUED;
 	if (folio_test_partially_mapped(folio))
@@ -591,7 +599,7 @@ static bool migrate_partly_mapped(const struct folio *folio)
 	return nr_mapped && nr_mapped < folio_large_nr_pages(folio);
 }
 
-/* Give @folio the state that the source had. */
+/* Set the saved state of the source for @folio. */
 static void migrate_defer_again(const struct migrate_pair *pair,
 				struct folio *folio)
 {
@@ -600,14 +608,13 @@ static void migrate_defer_again(const struct migrate_pair *pair,
 }
 
 /*
- * Take back a mark that unmapping has left on a source which stays.
+ * Remove the mark that unmapping has set on a source that stays.
  *
- * The source is locked. If it is also unmapped then nobody else can mark it,
- * and without a reference of the shrinker, which freezing rules out, it may be
- * taken off the queue. Otherwise only the mark goes. The queue entry that
- * remains is harmless: the shrinker looks at the folio once as at any other
- * that may be underused. Whoever unmaps a part while the mark goes is noticed
- * when the page tables are whole again, see migrate_mark_if_partial().
+ * The source is locked. If it is not mapped, nobody else can mark it, and it may
+ * be removed from the queue if freezing its references shows that the shrinker
+ * has none. Otherwise only the mark is cleared. The folio may remain on the queue:
+ * the shrinker checks it once, like any folio that may be underused. If a part is
+ * unmapped while the mark is cleared, migrate_mark_if_partial() sets it again.
  */
 static void migrate_unmark_src(const struct migrate_pair *pair)
 {
@@ -623,12 +630,15 @@ static void migrate_unmark_src(const struct migrate_pair *pair)
 		folio_clear_partially_mapped(src);
 		mod_mthp_stat(folio_order(src),
 			      MTHP_STAT_NR_ANON_PARTIALLY_MAPPED, -1);
-		/* Pairs with the atomic mapcounts of who unmaps and then tests. */
+		/*
+		 * Pairs with the atomic operation on the mapcount that precedes
+		 * the test of the mark in folio_remove_rmap_ptes().
+		 */
 		smp_mb__after_atomic();
 	}
 }
 
-/* The page tables are whole again: is what they map the whole folio? */
+/* Called after the page tables are restored: some parts may have been unmapped. */
 static void migrate_mark_if_partial(struct folio *folio)
 {
 	if (folio_test_large(folio) && folio_test_anon(folio) &&
@@ -639,17 +649,17 @@ static void migrate_mark_if_partial(struct folio *folio)
 /* ---------------------------------------------------------------- locking src */
 
 /*
- * Wait for the lock of the source, as long as the mode allows.
+ * Wait for the lock of the source if the mode allows it.
  *
- * Direct reclaim and direct compaction never wait. They may be running on
- * behalf of the very task that holds the lock: readahead locks the folios it
- * adds to the page cache, and may need memory for the next one.
+ * Direct reclaim and direct compaction must not wait, because their task may
+ * hold the lock itself: readahead locks the folios that it adds to the page
+ * cache, and may then have to allocate the next one.
  */
 static bool migrate_wait_lock(struct folio *src, enum migrate_mode mode)
 {
 	if (mode == MIGRATE_ASYNC || (current->flags & PF_MEMALLOC))
 		return false;
-	/* Not uptodate: the lock is held until a read from disk is complete. */
+	/* Not uptodate: the lock is held until the folio has been read. */
 	if (mode == MIGRATE_SYNC_LIGHT && !folio_test_uptodate(src))
 		return false;
 	folio_lock(src);
@@ -664,8 +674,8 @@ static bool migrate_lock_src(struct folio *src, enum migrate_mode mode)
 /* ------------------------------------------------------------ splitting large */
 
 /*
- * Split instead of moving whole. With the pieces goes a new chance to find
- * room for them.
+ * Split a large folio instead of moving it. migrate_pieces() tries the pieces
+ * later, and allocates a target for each.
  */
 static int migrate_split(struct migrate_batch *batch, struct folio *folio)
 {
@@ -679,17 +689,17 @@ static int migrate_split(struct migrate_batch *batch, struct folio *folio)
 }
 
 /*
- * Some large folios had better not travel whole: one that is mapped in part
- * only would cost the target memory that nobody uses, and some architectures
- * know no migration entry for a PMD. The queue is only looked at, never
- * touched: the shrinker may have moved the folio to a list of its own.
+ * Split a large folio before it is moved if it is partially mapped, because the
+ * target would contain unused pages, or if a PMD can map it but the architecture
+ * has no migration entry for a PMD. A partially mapped folio that cannot be split
+ * is moved as a whole.
  */
 static enum migrate_outcome migrate_presplit(struct migrate_batch *batch,
 					     struct migrate_pair *pair)
 {
 	struct folio *src = pair->src;
 
-	/* Sorted out before, and fatal to everything that follows. */
+	/* migrate_hugetlbs() has taken these off the list. */
 	if (WARN_ON_ONCE(folio_test_hugetlb(src)))
 		return migrate_verdict(pair, MIGRATE_CAUSE_REFUSED);
 
@@ -706,8 +716,8 @@ static enum migrate_outcome migrate_presplit(struct migrate_batch *batch,
 }
 
 /*
- * A folio has found no target. That ends the call, unless the call may swap out:
- * then it is only this folio that fails, as others on the list may go to swap.
+ * No target could be allocated. This ends the call unless the call may swap out.
+ * In that case only this folio fails, as the others may be swapped out.
  */
 static enum migrate_outcome migrate_lacks_room(struct migrate_run *run,
 					       struct migrate_pair *pair)
@@ -725,10 +735,10 @@ static enum migrate_outcome migrate_lacks_room(struct migrate_run *run,
 }
 
 /*
- * No target. The pieces of a large folio may still find one each, but a fault
- * that only wants to be nearer to its memory shall not destroy a THP for it.
- * A long-term pin cannot go on without, so it tries to get hold of the folio
- * again.
+ * No target could be allocated. Split a large folio, as there may be targets for
+ * its pieces, but do not split a THP for NUMA balancing, which is only an
+ * optimisation. A long-term pin fails if the folio stays where it is, so a split
+ * that fails temporarily is retried for it.
  */
 static enum migrate_outcome migrate_no_target(struct migrate_batch *batch,
 					      struct migrate_pair *pair)
@@ -749,23 +759,24 @@ static enum migrate_outcome migrate_no_target(struct migrate_batch *batch,
 
 /* ------------------------------------------------------------------ unmapping */
 
-/* What is anonymous has an anon_vma, unless KSM has made it one of many. */
+/* A KSM folio has a stable node in place of an anon_vma. */
 static bool migrate_has_anon_vma(const struct folio *src)
 {
 	return folio_test_anon(src) && !folio_test_ksm(src);
 }
 
 /*
- * Once the last mapping of an anonymous folio is gone, nothing keeps its
- * anon_vma, but restoring the page tables must walk it. One reference held by
- * the batch does for all the folios that share its anon_vma; the others bring
- * their own. KSM folios have no single anon_vma, files need none.
+ * Restoring the page tables walks the anon_vma of an anonymous folio, but the
+ * anon_vma can be freed once the folio is not mapped any more. So hold a
+ * reference. The batch holds one for all folios that have the same anon_vma as
+ * the first; any other pair holds its own. KSM folios have no anon_vma, and
+ * files do not need one.
  *
- * The folio may lose its last mapping at any time, so this comes before the
- * mapcount is looked at. There may be none to be had: then the folio is not
- * mapped, and as the source is locked it will not be. It is the same with a
- * folio whose anon_vma has been freed, and is now that of the batch: the
- * comparison finds a reference that nobody needs.
+ * The folio can lose its last mapping at any time, so this precedes the test of
+ * the mapcount. folio_get_anon_vma() fails only if the folio is not mapped, and
+ * it cannot be mapped again as it is locked. If its anon_vma has been freed and
+ * reused as the one of the batch, the comparison succeeds by accident. That does
+ * no harm, because a folio that is not mapped needs no reference.
  */
 static void migrate_hold_anon_vma(struct migrate_batch *batch,
 				  struct migrate_pair *pair)
@@ -785,20 +796,20 @@ static void migrate_hold_anon_vma(struct migrate_batch *batch,
 		batch->anon_vma = anon_vma;
 }
 
-/* Will the rmap of the source still be there when it is not mapped any more? */
+/* Can the rmap of the source be walked after the source has been unmapped? */
 static bool migrate_rmap_is_held(const struct migrate_batch *batch,
 				 const struct migrate_pair *pair)
 {
 	const struct anon_vma *anon_vma;
 
-	/* The folio lock keeps the mapping of a file, and the KSM node. */
+	/* The folio lock protects the file mapping and the KSM stable node. */
 	if (!migrate_has_anon_vma(pair->src))
 		return true;
 	anon_vma = pair->anon_vma ? : batch->anon_vma;
 	return anon_vma && anon_vma == folio_anon_vma(pair->src);
 }
 
-/* The source is mapped, and what its rmap needs is held. */
+/* The source is mapped, and migrate_hold_anon_vma() has been called for it. */
 static void migrate_install_entries(struct migrate_batch *batch,
 				    struct migrate_pair *pair)
 {
@@ -818,12 +829,14 @@ static void migrate_install_entries(struct migrate_batch *batch,
 /*
  * Replace every mapping of the source by a migration entry.
  *
- * A folio without a mapping of its own has no rmap. Fresh swap cache is not
- * mapped yet, which is fine. What truncation has left behind because of its
- * buffers is free at the next try, once they are dropped. And what truncation
- * took away from somebody who still held it may have been mapped since by
- * vm_insert_page(), as TCP does it for what it received: no walk leads to these
- * entries, so they cannot be replaced.
+ * A folio whose ->mapping is NULL has no rmap:
+ *
+ * - A new folio in the swap cache is not mapped and can be moved.
+ * - A truncated folio may be kept by its buffers. They are dropped here, and the
+ *   next try finds that the folio has no other user.
+ * - A truncated folio that somebody holds a reference to may have been mapped by
+ *   vm_insert_page(), for example by TCP receive zerocopy. The rmap does not
+ *   find these page table entries, so the folio cannot be moved.
  */
 static enum migrate_outcome migrate_unmap_src(struct migrate_batch *batch,
 					      struct migrate_pair *pair)
@@ -848,9 +861,9 @@ static enum migrate_outcome migrate_unmap_src(struct migrate_batch *batch,
 /*
  * Lock both folios and unmap the source.
  *
- * Writeback is only waited for by those who asked for a full wait: the tries
- * of the others are over long before a disk is done. Who is killed meanwhile has no
- * use for the folio, and the disk may never be done.
+ * Only MIGRATE_SYNC waits for writeback. The other modes fail without a retry,
+ * because their tries would be over before the I/O completes. The wait is
+ * killable, because the I/O may never complete.
  */
 static enum migrate_outcome migrate_unmap(struct migrate_batch *batch,
 					  struct migrate_pair *pair)
@@ -869,7 +882,7 @@ static enum migrate_outcome migrate_unmap(struct migrate_batch *batch,
 			return migrate_verdict(pair, MIGRATE_CAUSE_WRITEBACK);
 	}
 
-	/* Ours alone, but a walker by pfn may hold the lock for an instant. */
+	/* Nobody else uses the target, but a pfn walker may lock it for a moment. */
 	if (unlikely(!folio_trylock(pair->dst)))
 		return migrate_verdict(pair, MIGRATE_CAUSE_LOCKED);
 	pair->was |= MIGRATE_DST_LOCKED;
@@ -879,7 +892,7 @@ static enum migrate_outcome migrate_unmap(struct migrate_batch *batch,
 	return migrate_unmap_src(batch, pair);
 }
 
-/* Put the source back where it was, and give the target back. */
+/* Restore the mappings of the source, unlock both folios, and put the target. */
 static void migrate_undo(const struct migrate_control *mc,
 			 struct migrate_pair *pair)
 {
@@ -888,7 +901,7 @@ static void migrate_undo(const struct migrate_control *mc,
 	if (pair->was & MIGRATE_GOT_MARKED)
 		migrate_unmark_src(pair);
 	if (pair->was & MIGRATE_WAS_MAPPED) {
-		/* No TLB may know the old entries when others take their place. */
+		/* No TLB may cache the old entries when new ones are written. */
 		try_to_unmap_flush();
 		remove_migration_ptes(src, src, 0);
 		migrate_mark_if_partial(src);
@@ -902,14 +915,14 @@ static void migrate_undo(const struct migrate_control *mc,
 	migrate_put_target(mc, pair);
 }
 
-/* Asked before a target is allocated in vain. */
+/* Avoid to allocate a target if the lock of the source could not be taken. */
 static bool migrate_is_busy(const struct migrate_batch *batch,
 			    struct folio *src)
 {
 	return batch->mode == MIGRATE_ASYNC && folio_test_locked(src);
 }
 
-/* Looks at the type first: no folio of the LRU has one, whatever its flags. */
+/* Tests the type first because it is the faster test: LRU folios have none. */
 static bool migrate_has_movable_ops(const struct folio *src)
 {
 	return page_has_type(&src->page) && page_has_movable_ops(&src->page);
@@ -931,7 +944,7 @@ static enum migrate_outcome migrate_begin(struct migrate_batch *batch,
 			if (outcome != MIGRATE_NEXT)
 				return outcome;
 		}
-		/* Only the isolation refers to it: freed under us. */
+		/* Only the isolation holds a reference: its users have freed it. */
 		if (unlikely(folio_ref_count(src) == 1)) {
 			folio_clear_active(src);
 			folio_clear_unevictable(src);
@@ -982,7 +995,7 @@ static int migrate_batch_unmap(struct migrate_batch *batch)
 		if (!batch->nr_retry.folios)
 			break;
 	}
-	/* Those that came to no end remain queued, but count. */
+	/* The folios that are still to be retried stay on todo, but have failed. */
 	migrate_tally_join(&batch->nr_failed, &batch->nr_retry);
 	return err;
 }
@@ -990,17 +1003,19 @@ static int migrate_batch_unmap(struct migrate_batch *batch)
 /* --------------------------------------------------------- moving, restoring */
 
 /*
- * Is it time to put the target on the LRU when nobody waits for it any more?
+ * May the target be added to the LRU after it has been mapped and unlocked?
  *
- * A small folio has to wait there until a batch is full, and then all of them
- * are added to their lists at once. A large one is added alone, and who wants
- * to write to it or to split it had better find no reference of ours.
+ * A small folio may: folio_add_lru() puts it into a per-CPU batch, which holds a
+ * reference until the batch is full. A large folio is added to its list at once.
+ * That is done before the unlock, so that this call's reference is dropped by
+ * then and does not prevent a write fault from reusing the folio, or a split.
  *
- * On the unevictable list the mlock count begins at zero, and mapping the folio
- * into locked VMAs counts it up. So the LRU comes first for what is mlocked. A
- * VMA that is locked while only migration entries stand for the source is not
- * known here. The count misses its mapping then, as it does for any folio that is
- * mapped on its way to the LRU; reclaim finds the VMA and puts that right.
+ * A mlocked folio must be on the LRU before it is mapped: its mlock count starts
+ * at zero on the unevictable list and is incremented for each mapping in a locked
+ * VMA. If a VMA is locked while migration entries replace the mappings of the
+ * source, MIGRATE_WAS_MLOCKED is not set and the count misses this mapping. That
+ * can happen to any folio that is mapped before it is on the LRU. Reclaim finds
+ * the locked VMA and moves the folio to the unevictable list.
  */
 static bool migrate_lru_can_wait(const struct migrate_pair *pair)
 {
@@ -1016,9 +1031,10 @@ static void migrate_lru_first(const struct migrate_pair *pair)
 }
 
 /*
- * The target has replaced the source: make it whole and let it go. Who has
- * touched a migration entry waits for the lock of the source, who finds the
- * target in the page cache for its lock.
+ * The target has replaced the source: map it, unlock both folios, and add the
+ * target to the LRU. A task that has faulted on a migration entry waits for the
+ * lock of the source. A task that has found the target in the page cache waits
+ * for the lock of the target.
  */
 static void migrate_finish(const struct migrate_control *mc,
 			   struct migrate_pair *pair)
@@ -1038,7 +1054,7 @@ static void migrate_finish(const struct migrate_control *mc,
 
 	folio_set_owner_migrate_reason(dst, mc->reason);
 	folio_unlock(dst);
-	/* The mapping and the page tables have references of their own. */
+	/* The page cache and the page tables hold their own references. */
 	if (!lru_last)
 		folio_put(dst);
 	folio_unlock(src);
@@ -1065,7 +1081,10 @@ static enum migrate_outcome migrate_move(struct migrate_batch *batch,
 		err = migrate_movable_ops_page(&src->page, &dst->page,
 					       batch->mode);
 	} else {
-		/* What nobody has marked by unmapping may still be queued. */
+		/*
+		 * The switch removes the source from the deferred split queue.
+		 * Save whether it is queued, unless unmapping has queued it.
+		 */
 		if (folio_test_large(src) && !(pair->was & MIGRATE_GOT_MARKED))
 			pair->was |= migrate_deferral(src);
 		err = migrate_folio_switch(src, dst, batch->mode);
@@ -1079,7 +1098,7 @@ static enum migrate_outcome migrate_move(struct migrate_batch *batch,
 	return outcome;
 }
 
-/* The source of the pair that follows @pair, whose target is still linked. */
+/* The source of the next pair. The target of @pair must still be on the list. */
 static struct folio *migrate_next_src(const struct migrate_pair *pair)
 {
 	return list_next_entry(pair->dst, lru);
@@ -1102,7 +1121,7 @@ static void migrate_batch_move_once(struct migrate_batch *batch)
 	}
 }
 
-/* Give up on the pairs that are left. */
+/* Restore the sources of the pairs that have not been moved after the last try. */
 static void migrate_batch_undo(struct migrate_batch *batch)
 {
 	struct migrate_pair pair;
@@ -1128,8 +1147,8 @@ static void migrate_batch_move(struct migrate_batch *batch)
 /* -------------------------------------------------------- batches and slices */
 
 /*
- * Take a batch through all phases. The flush is between unmapping and the
- * first copy, so nobody can write to a page any more that is being copied.
+ * Take a batch through all phases. The TLB flush must come after unmapping and
+ * before the first copy, so that no CPU can write to a page while it is copied.
  */
 static int migrate_batch_run(struct migrate_batch *batch)
 {
@@ -1150,9 +1169,9 @@ static int migrate_batch_run(struct migrate_batch *batch)
 }
 
 /*
- * Whoever asked to wait has what the batch left over tried one by one. Waiting
- * may take as long as a disk, or a server, is gone. Spares would be missing that
- * long, and keep others from emptying the page blocks that they are in.
+ * If the mode allows waiting, try the folios that the batch did not move one by
+ * one. A wait for I/O may take long. The spares are freed before, because until
+ * then nobody else could use them, or free the page blocks that they are in.
  */
 static int migrate_slice_singly(struct migrate_run *run, struct list_head *slice)
 {
@@ -1172,8 +1191,8 @@ static int migrate_slice_singly(struct migrate_run *run, struct list_head *slice
 }
 
 /*
- * The pieces of what was split get one try without waiting. Failing here is no
- * failure of its own, the folio they come from has been counted.
+ * Try the pieces of the folios that were split once, without waiting. A piece
+ * that fails does not count as a folio, because the split folio has been counted.
  */
 static void migrate_pieces(struct migrate_run *run)
 {
@@ -1189,11 +1208,11 @@ static void migrate_pieces(struct migrate_run *run)
 }
 
 /*
- * How to flush the TLBs for @nr_pages. When other CPUs are concerned, a single
- * flush for all pages saves interrupts. When it is only this one, dropping many
- * pages one after the other costs more than beginning with an empty TLB does, as
- * long as the architecture can flush this CPU alone, which it decides; x86 draws
- * the line at the same number, see tlb_single_page_flush_ceiling.
+ * How to flush the TLBs for @nr_pages. A single flush for all pages always saves
+ * interrupts to other CPUs. If only this CPU needs a flush, flushing many pages
+ * one by one is slower than flushing the whole TLB. TTU_BATCH_LOCAL allows that,
+ * and arch_tlbbatch_may_defer_local() decides. MIGRATE_FLUSH_PAGES is the default
+ * of tlb_single_page_flush_ceiling on x86.
  */
 static enum ttu_flags migrate_flush_flags(unsigned int nr_pages)
 {
@@ -1223,8 +1242,8 @@ static int migrate_slice(struct migrate_run *run, struct list_head *slice,
 }
 
 /*
- * Cut off as many folios as may be unmapped together, but one at least. Returns
- * how many pages they have.
+ * Move as many folios to @slice as may be unmapped together, but at least one.
+ * Returns their number of base pages.
  */
 static unsigned int migrate_cut_slice(struct list_head *from,
 				      struct list_head *slice)
@@ -1242,7 +1261,7 @@ static unsigned int migrate_cut_slice(struct list_head *from,
 	return nr_pages;
 }
 
-/* Try each folio on the list. What remains there has not been tried. */
+/* Try each folio on the list. After an error the rest of @from was not tried. */
 static int migrate_list(struct migrate_run *run, struct list_head *from)
 {
 	unsigned int nr_pages;
@@ -1259,7 +1278,7 @@ static int migrate_list(struct migrate_run *run, struct list_head *from)
 
 /* ---------------------------------------------------------- the second attempt */
 
-/* Folios that had been put aside stay where they are, and count. */
+/* Count the folios that were set aside as failed. */
 static int migrate_give_up(struct migrate_run *run, struct list_head *aside)
 {
 	struct migrate_pair pair;
@@ -1269,7 +1288,7 @@ static int migrate_give_up(struct migrate_run *run, struct list_head *aside)
 	list_for_each_entry(folio, aside, lru) {
 		migrate_pair_init(&pair, folio);
 		migrate_tally_pair(&run->nr_failed, &pair);
-		/* The only reason to put these aside. */
+		/* Anonymous folios are set aside only for want of a target. */
 		if (folio_test_anon(folio))
 			err = -ENOMEM;
 	}
@@ -1277,7 +1296,7 @@ static int migrate_give_up(struct migrate_run *run, struct list_head *aside)
 	return err;
 }
 
-/* Do what can be done for folios that had been put aside, and try these again. */
+/* Apply the resorts to the folios that were set aside, and try them again. */
 static int migrate_again(struct migrate_run *run, struct list_head *aside)
 {
 	LIST_HEAD(again);
@@ -1294,8 +1313,9 @@ static int migrate_again(struct migrate_run *run, struct list_head *aside)
 }
 
 /*
- * All folios have been tried once, or @err has ended that. Large folios have been
- * counted when they were split, so their pieces count as pages only.
+ * Called after all folios have been tried once, or @err has ended the first
+ * attempt. The number of failed folios is not changed by pieces, as the folios
+ * that they are from have been counted when they were split.
  */
 static int migrate_second_attempt(struct migrate_run *run, int err)
 {
@@ -1318,7 +1338,7 @@ static int migrate_second_attempt(struct migrate_run *run, int err)
 	return err;
 }
 
-/* Publish the counts of a finished call. */
+/* Add the results of a call to the VM events, and trace them. */
 static void migrate_report(const struct migrate_run *run)
 {
 	count_vm_events(PGMIGRATE_SUCCESS, run->nr_done.pages);
@@ -1336,7 +1356,7 @@ static void migrate_report(const struct migrate_run *run)
  * migrate_folios - migrate_pages() for callers within page migration
  * @mc: The request.
  * @from: Isolated folios; on return, those that were not migrated.
- * @ret_succeeded: Number of base pages that were migrated, or NULL.
+ * @ret_succeeded: Set to the number of base pages that were migrated, or NULL.
  *
  * Context: May sleep. No folio of @from may be locked by the caller.
  * Return: As migrate_pages().
@@ -1374,37 +1394,38 @@ int migrate_folios(const struct migrate_control *mc, struct list_head *from,
 
 /**
  * migrate_pages - move isolated folios to other memory
- * @from: Isolated folios of every kind. On return, in any order and still
- *	isolated, those that were not migrated.
- * @get_new_folio: Called at most once for every attempt, the source not locked
- *	by the call; not if the source is seen to be locked by somebody who is
- *	not waited for. The target must be fresh: not on a list, &folio.private
- *	and &folio.index unused (hugetlb targets keep theirs). Small targets
- *	that alloc_migration_target() would give may come from
- *	alloc_pages_bulk() instead, several at a time.
- * @put_new_folio: Called for every target that was not used after all, or NULL
- *	if folio_put() will do.
- * @private: Passed to both.
- * @mode: How long to wait for a single folio.
- * @reason: For the records, and for the exceptions that &enum migrate_reason
- *	lists.
- * @ret_succeeded: If not NULL, set on every path to the number of base pages
- *	that were migrated.
+ * @from: Isolated folios of every kind. On return it contains the folios that
+ *	were not migrated, in any order and still isolated.
+ * @get_new_folio: Allocates a target. It is called at most once for every
+ *	attempt, and the call does not hold the lock of the source then. The
+ *	target must not be on a list, and its &folio.private and &folio.index
+ *	must be unused (hugetlb targets keep their &folio.private). Small targets
+ *	may come from alloc_pages_bulk() if the callback is
+ *	alloc_migration_target().
+ * @put_new_folio: Called for every target that was not used, or NULL for
+ *	folio_put().
+ * @private: Passed to both callbacks.
+ * @mode: What the call may wait for.
+ * @reason: Why the caller migrates, for tracepoints and page owner. Some reasons
+ *	also change what is done, see &enum migrate_reason.
+ * @ret_succeeded: If not NULL, always set to the number of base pages that were
+ *	migrated.
  *
- * Folios that can be migrated, or that nobody needs any more, disappear from
- * @from. hugetlb folios have their turn first. The caller calls
- * putback_movable_pages() for the rest, that is, if the result is not 0.
+ * Folios that were migrated, or freed by their last user, are removed from @from.
+ * If the result is not 0, the caller must retry or call putback_movable_pages()
+ * for the rest. hugetlb folios are migrated before all others.
  *
- * A large folio is moved as a whole if possible. If it has to be split then it
- * counts as one folio that was not migrated, however many of its pieces were.
+ * A large folio is moved as a whole if possible. If it has to be split, it counts
+ * as one folio that was not migrated, even if all its pieces were.
  *
- * What cannot be moved may be written out first, or go without being moved, see
- * &enum migrate_resort. The latter counts as migrated, like all that is freed.
+ * A folio that cannot be moved may be written out and tried again, or dropped
+ * from the page cache, or swapped out, see &enum migrate_resort. A folio that is
+ * dropped or swapped out counts as migrated, like one that its last user frees.
  *
  * Context: May sleep. No folio of @from may be locked by the caller.
  * Return: 0 if @from is empty, the number of folios that were not migrated, or
- * -ENOMEM if there was no target to be had. That ends it early, unless some
- * folios may go to swap.
+ * -ENOMEM if no target could be allocated. -ENOMEM ends the call early, unless
+ * it may swap folios out.
  */
 int migrate_pages(struct list_head *from, new_folio_t get_new_folio,
 		  free_folio_t put_new_folio, unsigned long private,

@@ -1,34 +1,37 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Page migration, seen from the inside.
+ * Internal declarations of page migration.
  *
- * A folio passes through these phases. A batch of them moves from one phase
- * to the next together; each phase is one function of mm/migrate.c.
+ * A folio passes through the phases below. All folios of a batch complete one
+ * phase before the next one begins. The last column says whether the step into
+ * the phase can fail.
  *
  *  phase     src     dst     page tables        src is on     may fail
  *            locked  locked
  *  --------  ------  ------  -----------------  ------------  ------------------
  *  queued    no      -       map src            batch->todo   -
  *  unmapped  yes     yes     migration entries, batch->pairs  yes: undo, then
- *                            flush may pend                   retry or give up
+ *                            flush pending                    retry or fail
  *  flushed   yes     yes     migration entries  batch->pairs  no
- *  switched  yes     yes     migration entries  batch->pairs  yes: stays, or undo;
- *                                                             freezing the
+ *  switched  yes     yes     migration entries  batch->pairs  yes: retry without
+ *                                                             undo, or undo and
+ *                                                             fail. Freezing the
  *                                                             references of src
  *                                                             is the last step
  *                                                             that can fail
  *  restored  yes     yes     map dst            batch->pairs  no
  *  done      no      no      map dst            nowhere       no
  *
- * Lock order: src before dst, dst never waited for; with more than one pair
- * in a batch src is not waited for either. The rmap locks (anon_vma, i_mmap)
- * nest inside the folio locks; hugetlb takes i_mmap by trylock and keeps it
- * from unmapping to restoring. No LRU cache of another CPU is drained while a
- * folio is locked.
+ * Lock order: the lock of src is taken before that of dst. The lock of dst is
+ * only tried. If a batch can hold several folio locks, the lock of src is only
+ * tried, too. The rmap locks (anon_vma, i_mmap) nest inside the folio locks.
+ * For hugetlb files the i_mmap lock is only tried, and held from unmapping to
+ * restoring. The LRU caches of other CPUs are not drained while a folio is
+ * locked.
  *
- * Who does what: a step (unmap, move, ...) works on one &struct migrate_pair
- * and says what came of it as &enum migrate_outcome. It moves no source between
- * the lists of a batch and touches no counter; migrate_settle() alone does that.
+ * A step (unmap, move, ...) works on one &struct migrate_pair and returns an
+ * &enum migrate_outcome. Only migrate_settle() moves the source between the
+ * lists of a batch and counts the outcome.
  */
 #ifndef _MM_MIGRATE_H
 #define _MM_MIGRATE_H
@@ -47,14 +50,16 @@ struct folio;
 struct page;
 
 /**
- * enum migrate_outcome - what a step says about its folio
+ * enum migrate_outcome - result of a step
  * @MIGRATE_NEXT: The step is complete and the next phase may begin.
- * @MIGRATE_DONE: The folio has been replaced, or nobody needs it any more.
- * @MIGRATE_SPLIT: The large folio is in pieces, which are on
+ * @MIGRATE_DONE: The folio has been replaced, or its last user has freed it.
+ * @MIGRATE_SPLIT: The large folio has been split. Its pieces go to
  *	&migrate_run.split.
- * @MIGRATE_RETRY: What stood in the way may go away by itself soon.
- * @MIGRATE_NOMEM: No target could be had; the others would fare no better.
- * @MIGRATE_FAILED: Trying again now is of no use.
+ * @MIGRATE_RETRY: The obstacle is probably temporary. The folio is retried if
+ *	there are tries left.
+ * @MIGRATE_NOMEM: No target could be allocated. No other folio is unmapped after
+ *	that, because the allocation would fail for it as well.
+ * @MIGRATE_FAILED: The folio is not retried in this batch.
  */
 enum migrate_outcome {
 	MIGRATE_NEXT,
@@ -67,18 +72,21 @@ enum migrate_outcome {
 
 /**
  * enum migrate_cause - why a folio did not move
- * @MIGRATE_CAUSE_NONE: Nothing stood in the way so far.
- * @MIGRATE_CAUSE_LOCKED: Somebody else holds a lock that is not waited for.
- * @MIGRATE_CAUSE_WRITEBACK: Under writeback, which the mode does not wait for, or
- *	which lasted until the caller was killed.
- * @MIGRATE_CAUSE_BUFFERS: A truncated folio kept alive by its buffers.
- * @MIGRATE_CAUSE_MAPPED: A mapping remained after unmapping.
- * @MIGRATE_CAUSE_REFS: A reference that nobody accounts for.
- * @MIGRATE_CAUSE_PINNED: Pinned by an I/O or by a device.
- * @MIGRATE_CAUSE_REFUSED: Its owner, the mapping or its kind does not allow it.
- * @MIGRATE_CAUSE_NOMEM: No target.
+ * @MIGRATE_CAUSE_NONE: No obstacle has been found.
+ * @MIGRATE_CAUSE_LOCKED: A lock is contended and the call does not wait for it.
+ * @MIGRATE_CAUSE_WRITEBACK: The folio is under writeback. The mode does not
+ *	allow to wait for it, or the task was killed while it waited.
+ * @MIGRATE_CAUSE_BUFFERS: The folio was truncated, but buffers were left.
+ * @MIGRATE_CAUSE_MAPPED: The folio is still mapped after unmapping.
+ * @MIGRATE_CAUSE_REFS: The folio has an unexpected reference.
+ * @MIGRATE_CAUSE_PINNED: The folio is pinned, or has so many references that it
+ *	looks pinned.
+ * @MIGRATE_CAUSE_REFUSED: The mapping, the driver or the type of the folio does
+ *	not allow migration.
+ * @MIGRATE_CAUSE_NOMEM: No target could be allocated.
  *
- * mm/migrate_trace.h has a word for each.
+ * The tracepoint mm_migrate_folio_failed reports the cause by the name that
+ * mm/migrate_trace.h defines for it.
  */
 enum migrate_cause {
 	MIGRATE_CAUSE_NONE,
@@ -93,7 +101,7 @@ enum migrate_cause {
 };
 
 /**
- * enum migrate_resort - what may be done for a folio that cannot be moved
+ * enum migrate_resort - what may be done to a folio that cannot be moved
  * @MIGRATE_WRITE_OUT: Write it out if it is dirty, so that it can be moved.
  * @MIGRATE_DROP: Drop it from the page cache.
  * @MIGRATE_SWAP_OUT: Swap it out.
@@ -109,13 +117,13 @@ enum migrate_resort {
 /**
  * struct migrate_control - what the caller of migrate_pages() asked for
  * @get_new_folio: Allocates the target of one folio.
- * @put_new_folio: Takes an unused target back; NULL means folio_put().
- * @private: Handed to both callbacks.
- * @mode: How long the call may take over one folio.
- * @reason: On whose behalf.
+ * @put_new_folio: Frees an unused target; NULL means folio_put().
+ * @private: Passed to both callbacks.
+ * @mode: What the call may wait for.
+ * @reason: Why the caller migrates.
  * @resorts: Bits of &enum migrate_resort, see migrate_resorts().
  *
- * Written once, const from then on.
+ * Does not change during the call.
  */
 struct migrate_control {
 	new_folio_t *get_new_folio;
@@ -127,10 +135,10 @@ struct migrate_control {
 };
 
 /**
- * struct migrate_tally - a number of folios, in the units that get reported
- * @folios: Folios of any size.
- * @thps: Those of them that a PMD can map, hugetlb folios apart.
- * @pages: All of them in base pages.
+ * struct migrate_tally - a number of folios, in the units that are reported
+ * @folios: Number of folios of any size.
+ * @thps: Number of these folios that a PMD can map, without hugetlb folios.
+ * @pages: Number of base pages of all these folios.
  */
 struct migrate_tally {
 	unsigned int folios;
@@ -146,7 +154,7 @@ static inline void migrate_tally_join(struct migrate_tally *to,
 	to->pages += from->pages;
 }
 
-/* Tell the node of an LRU folio that @nr_pages of it are isolated from now on. */
+/* Add @nr_pages to the isolated count that an LRU folio belongs to. */
 static inline void migrate_count_isolated(struct folio *folio, long nr_pages)
 {
 	node_stat_mod_folio(folio, NR_ISOLATED_ANON + folio_is_file_lru(folio),
@@ -154,9 +162,9 @@ static inline void migrate_count_isolated(struct folio *folio, long nr_pages)
 }
 
 /**
- * struct migrate_isolated - a change of a node's isolated counts, to be made
- * @pgdat: The node, NULL if there is nothing to change.
- * @nr_pages: By how many base pages, anonymous and file.
+ * struct migrate_isolated - a pending change of a node's isolated counts
+ * @pgdat: The node, NULL if no change is pending.
+ * @nr_pages: Base pages to add, for anonymous and for file folios.
  */
 struct migrate_isolated {
 	pg_data_t *pgdat;
@@ -164,8 +172,8 @@ struct migrate_isolated {
 };
 
 /**
- * migrate_isolated_flush - make the change that has been put off
- * @isolated: The change; none on return.
+ * migrate_isolated_flush - apply the pending change
+ * @isolated: The change; none is pending on return.
  *
  * Context: Any.
  */
@@ -184,14 +192,15 @@ static inline void migrate_isolated_flush(struct migrate_isolated *isolated)
 }
 
 /**
- * migrate_isolated_mod - change the isolated count of a folio's node, later
- * @isolated: Where the change is noted. One node at a time: the change of
- *	another one is made first.
+ * migrate_isolated_mod - defer a change of the isolated count of a folio's node
+ * @isolated: Records the change. A pending change for another node is applied
+ *	first.
  * @folio: LRU folio.
- * @nr_pages: Base pages that are isolated from now on, or are not any more.
+ * @nr_pages: Number of base pages to add; negative if they are no longer
+ *	isolated.
  *
- * Context: Any. Followed by migrate_isolated_flush() before long, because those
- * who isolate for reclaim are throttled by this count.
+ * Context: Any. The caller must call migrate_isolated_flush() soon, because
+ * reclaim and compaction are throttled while these counts are high.
  */
 static inline void migrate_isolated_mod(struct migrate_isolated *isolated,
 					const struct folio *folio, long nr_pages)
@@ -205,15 +214,15 @@ static inline void migrate_isolated_mod(struct migrate_isolated *isolated,
 	isolated->nr_pages[folio_is_file_lru(folio)] += nr_pages;
 }
 
-/* Enough to forget what the first of them costs more than the others. */
+/* Enough to amortise the fixed cost of a bulk allocation. */
 #define MIGRATE_SPARES		16
 
 /**
- * struct migrate_spares - small targets, allocated before they are needed
- * @nid: The node they were asked from.
- * @gfp: How they were asked for.
- * @next: The next one to be used.
- * @nr: The end of those that are there.
+ * struct migrate_spares - small targets that were allocated in bulk
+ * @nid: The preferred node of the allocation.
+ * @gfp: The flags of the allocation.
+ * @next: Index of the first target that has not been used.
+ * @nr: Number of targets that were allocated.
  * @page: The targets.
  */
 struct migrate_spares {
@@ -225,29 +234,32 @@ struct migrate_spares {
 };
 
 /**
- * struct migrate_run - what has become of one call of migrate_pages()
+ * struct migrate_run - state and result of one call of migrate_pages()
  * @mc: The request.
- * @failed: List of the folios that the caller gets back.
- * @split: List of the pieces of large folios, tried once after their slice.
- * @resorts: &migrate_control.resorts until all have been tried, 0 from then on.
- * @no_room: A small folio has found no target. As long as others may be swapped
- *	out, none is looked for any more.
- * @lacks_room: One that may not be swapped out has found none.
- * @aside: List of the folios for which one of them may help, not counted yet.
+ * @failed: List of the folios that are returned to the caller.
+ * @split: List of the pieces of large folios. They are tried once, after the
+ *	slice that their folio was in.
+ * @resorts: &migrate_control.resorts until all folios have been tried, then 0.
+ * @no_room: No target could be allocated for a small folio. While @resorts
+ *	allows to swap out, no further small target is allocated.
+ * @lacks_room: No target could be allocated for a folio that must not be
+ *	swapped out.
+ * @aside: List of the folios for which one of @resorts may help. They are not
+ *	counted yet.
  * @aside_pieces: The same for pieces of large folios.
- * @nr_done: Migrated, or freed by their last user before that.
- * @nr_failed: Not migrated. A split folio counts as one failed folio, whatever
- *	happens to its pieces; pieces that fail count as pages only.
+ * @nr_done: Folios that were migrated, or freed by their last user.
+ * @nr_failed: Folios that were not migrated. A split folio counts as one failed
+ *	folio, whatever happens to its pieces. The pieces that fail are counted
+ *	in the number of pages only.
  * @nr_split: Large folios that were split.
- * @isolated: Isolated pages that have left since the last settlement.
+ * @isolated: Pending change of the isolated counts.
  * @unused: Small sources that have been replaced, to be freed together.
- * @spares: Targets for the small folios to come.
+ * @spares: Targets for the next small folios.
  *
- * The counters have one writer, migrate_settle() and the functions it is made of,
- * and migrate_give_up() for those that were put aside. What the pieces of a folio
- * add to the folios of @nr_failed is taken back by who has them tried.
- * The lists are spliced by those who begin and end a batch, @split is filled by
- * who splits and @spares by who allocates.
+ * Only migrate_settle() and migrate_give_up() count a folio. migrate_batch_end()
+ * adds the failures of a batch to @nr_failed. migrate_pieces() and
+ * migrate_second_attempt() reset the number of failed folios after they have
+ * tried pieces, because the folio that was split has been counted.
  */
 struct migrate_run {
 	const struct migrate_control *mc;
@@ -268,21 +280,22 @@ struct migrate_run {
 
 /**
  * struct migrate_batch - folios that pass through the phases together
- * @run: The call they belong to.
- * @mode: What this batch may wait for; never more than the caller's mode. Must
- *	be MIGRATE_ASYNC if there can be more than one folio.
- * @tries: How often each of the fallible phases is tried.
- * @is_final: Nobody tries again what fails here.
- * @aside: Where what fails here may be put aside, or NULL.
- * @flush: How try_to_migrate() shall flush the TLBs.
+ * @run: The call of migrate_pages().
+ * @mode: What this batch may wait for; never more than the caller's mode. It
+ *	must be MIGRATE_ASYNC if several folios can be locked at the same time.
+ * @tries: How often each phase that can fail is tried.
+ * @is_final: No later batch retries the folios that fail in this one.
+ * @aside: List for the folios that fail but may be tried again after one of
+ *	&migrate_run.resorts; NULL if there is none.
+ * @flush: TTU_BATCH_FLUSH and TTU_BATCH_LOCAL, as passed to try_to_migrate().
  * @todo: Queued folios.
  * @pairs: Unmapped folios, each followed by its target.
  * @failed: Folios that are not tried again within this batch.
- * @nr_failed: Folios that count as failed: those on @failed, and in the end
- *	those that are still on @todo.
- * @nr_retry: Folios of the try under way that deserve another one.
- * @anon_vma: Reference that serves all the folios with this anon_vma, held
- *	until the page tables of the whole batch are restored.
+ * @nr_failed: Folios that count as failed: those on @failed, and those left on
+ *	@todo after the last try.
+ * @nr_retry: Folios for which the current try ended in MIGRATE_RETRY.
+ * @anon_vma: Reference for all folios with this anon_vma, held until the page
+ *	tables of the whole batch are restored.
  */
 struct migrate_batch {
 	struct migrate_run *run;
@@ -311,24 +324,27 @@ struct migrate_batch {
 	}
 
 /*
- * Tries for each phase of a batch. What may wait is done in two batches: all
- * folios at once without waiting, then what is left over one by one.
+ * Tries for each phase of a batch. If the mode allows waiting, the folios of a
+ * slice are first tried together without waiting, and those that remain are
+ * then tried one by one.
  */
 #define MIGRATE_TRIES		10
 #define MIGRATE_TRIES_ASYNC	3
 #define MIGRATE_TRIES_SYNC	(MIGRATE_TRIES - MIGRATE_TRIES_ASYNC)
 
 /**
- * enum migrate_was - the state of a source that must be given on, or undone
+ * enum migrate_was - state of a pair that must be restored or undone
  * @MIGRATE_SRC_LOCKED: This call holds the lock of the source.
  * @MIGRATE_DST_LOCKED: This call holds the lock of the target.
- * @MIGRATE_WAS_MAPPED: Migration entries stand for the source.
+ * @MIGRATE_WAS_MAPPED: Mappings of the source were replaced by migration
+ *	entries.
  * @MIGRATE_WAS_MLOCKED: The source was mlocked.
  * @MIGRATE_WAS_QUEUED: The source was queued for a deferred split.
  * @MIGRATE_WAS_PARTIAL: The source was marked as partially mapped.
- * @MIGRATE_GOT_MARKED: The mark appeared while the source was being unmapped.
- * @MIGRATE_IS_MOVABLE_OPS: Not a folio, but a page with movable_operations.
- * @MIGRATE_IS_HUGETLB: A hugetlb folio.
+ * @MIGRATE_GOT_MARKED: The source was marked as partially mapped while it was
+ *	being unmapped.
+ * @MIGRATE_IS_MOVABLE_OPS: The source is a page with movable_operations.
+ * @MIGRATE_IS_HUGETLB: The source is a hugetlb folio.
  */
 enum migrate_was {
 	MIGRATE_SRC_LOCKED	= BIT(0),
@@ -344,18 +360,18 @@ enum migrate_was {
 
 /**
  * struct migrate_pair - a source, its target and what must be undone
- * @src: The folio to be moved; the caller's isolation holds a reference.
+ * @src: The folio to be moved. The isolation holds a reference to it.
  * @dst: Its target, or NULL.
- * @anon_vma: Reference to be dropped when the page tables are whole again, or
+ * @anon_vma: Reference to be dropped after the page tables are restored, or
  *	NULL.
  * @was: Bits of &enum migrate_was.
- * @nr_pages: Size of the source when it was picked.
- * @is_thp: Whether a PMD could map it.
- * @cause: Why the last step did not succeed.
+ * @nr_pages: Number of base pages of the source at the beginning of the step.
+ * @is_thp: A PMD could map the source at that time.
+ * @cause: Why the last step failed.
  *
- * While it waits in a batch, @dst->migrate_info and @dst->index keep what
- * cannot be read off the source. Both are free until the target takes the
- * place of the source; two whole words, so no bits of a pointer are borrowed.
+ * While a pair is on &migrate_batch.pairs, @dst->migrate_info stores @anon_vma
+ * and @dst->index stores @was. Neither member of @dst is used otherwise before
+ * @dst replaces @src.
  */
 struct migrate_pair {
 	struct folio *src;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the rest of the kernel may ask of page migration.
+ * Interface of page migration for the rest of the kernel.
  *
- * How it works is in mm/migrate.h, why in Documentation/mm/page_migration.rst.
+ * Documentation/mm/page_migration.rst is an overview, mm/migrate.h describes
+ * the implementation.
  */
 #ifndef _LINUX_MIGRATE_H
 #define _LINUX_MIGRATE_H
@@ -20,25 +21,26 @@ struct migration_target_control;
  * @folio: The folio to be migrated; isolated, not locked by migrate_pages().
  * @private: The caller's argument of migrate_pages().
  *
- * Called at most once for every attempt to migrate @folio. There is no call if
- * the attempt fails before a target is needed: because somebody is seen to hold
- * the lock of @folio, and is not waited for. And alloc_migration_target() is not
- * called for a small folio whose target is taken from several that have been
- * allocated together. The target must have the size of @folio, one reference,
- * and be on no list.
+ * Called at most once for every attempt to migrate @folio. It is not called if
+ * the attempt fails before a target is needed, for example because the lock of
+ * @folio is contended and the mode does not allow waiting.
+ * alloc_migration_target() is not called if the target of a small folio comes
+ * from a bulk allocation. The target must have the size of @folio, one
+ * reference, and be on no list.
  *
  * Context: May sleep as far as the caller of migrate_pages() allows.
- * Return: The target, or NULL if there is no memory for it.
+ * Return: The target, or NULL if it could not be allocated.
  */
 typedef struct folio *new_folio_t(struct folio *folio, unsigned long private);
 
 /**
- * typedef free_folio_t - take back a target that was not used
- * @folio: What the new_folio_t callback returned; not locked.
+ * typedef free_folio_t - free a target that was not used
+ * @folio: The target that the new_folio_t callback returned; not locked.
  * @private: The caller's argument of migrate_pages().
  *
- * Called for every target that new_folio_t has returned and that does not replace
- * its source, so the two callbacks can keep exact count of what is left.
+ * Called for every target that the new_folio_t callback has returned and that
+ * does not replace its source. The two callbacks can count on that to keep track
+ * of free targets.
  *
  * Context: May sleep.
  */
@@ -46,19 +48,20 @@ typedef void free_folio_t(struct folio *folio, unsigned long private);
 
 /**
  * struct movable_operations - how the pages of one driver are migrated
- * @isolate_page: Prepare a page for the move. The page is locked, and stays so.
- *	True if it can be moved now, false if it cannot. From then on &page.lru
- *	belongs to the VM, so what the driver keeps there must be saved before.
- * @migrate_page: Move an isolated page: copy the contents of @src to @dst and
- *	let @dst take its place. Both are locked. &page.lru of @dst may be
- *	written, that of @src must be left alone. 0 means it is done, -EAGAIN
- *	that it is not possible right now but worth another try; the VM does
- *	not try again after any other error.
- * @putback_page: The isolated page is not going to be moved. The driver takes
- *	it back to where it was. The page is locked.
+ * @isolate_page: Isolate a page. The page is locked and must stay locked.
+ *	Returns true if the page is isolated now, false if it cannot be moved.
+ *	While a page is isolated, the driver must not use &page.lru; it must save
+ *	anything it needs from there.
+ * @migrate_page: Copy the contents of @src to @dst and replace @src by @dst. Both
+ *	pages are locked. The driver may write to &page.lru of @dst, but must not
+ *	touch that of @src. Returns 0 on success. After -EAGAIN the page may be
+ *	tried again, after any other error it is not.
+ * @putback_page: Undo the isolation of a page that is not going to be moved. The
+ *	page is locked.
  *
- * Registered for a page type by set_movable_ops(). Pages take part once they
- * are marked by __SetPageMovableOps() or SetPageMovableOps().
+ * set_movable_ops() registers the operations for a page type. They are used for
+ * pages of that type that __SetPageMovableOps() or SetPageMovableOps() has
+ * marked.
  */
 struct movable_operations {
 	bool (*isolate_page)(struct page *page, isolate_mode_t mode);
@@ -67,7 +70,7 @@ struct movable_operations {
 	void (*putback_page)(struct page *page);
 };
 
-/* A string for each enum migrate_reason; mm/debug.c */
+/* The names of enum migrate_reason, defined in mm/debug.c */
 extern const char *migrate_reason_names[MR_TYPES];
 
 #ifdef CONFIG_MIGRATION
@@ -98,7 +101,7 @@ int migrate_huge_page_move_mapping(struct address_space *mapping,
 void softleaf_entry_wait_on_locked(softleaf_t entry, spinlock_t *ptl)
 		__releases(ptl);
 
-#else /* !CONFIG_MIGRATION: nothing moves, and there is nothing to wait for */
+#else /* !CONFIG_MIGRATION */
 
 static inline bool isolate_folio_to_list(struct folio *folio,
 					 struct list_head *list)
@@ -149,7 +152,7 @@ static inline void softleaf_entry_wait_on_locked(softleaf_t entry,
 						 spinlock_t *ptl)
 	__releases(ptl)
 {
-	/* Without migration there are no entries to wait for. */
+	/* Without CONFIG_MIGRATION there are no migration entries. */
 	WARN_ON_ONCE(1);
 	spin_unlock(ptl);
 }
@@ -162,7 +165,6 @@ int migrate_misplaced_folio(struct folio *folio, int node);
 int migrate_misplaced_folio_prepare(struct folio *folio,
 				    struct vm_area_struct *vma, int node);
 #else
-/* It is never a good moment. */
 static inline int migrate_misplaced_folio(struct folio *folio, int node)
 {
 	return -EAGAIN;
@@ -198,7 +200,7 @@ unsigned long vma_count_memory(struct vm_area_struct *vma, unsigned long *nr);
 bool vma_misplaced(struct vm_area_struct *vma, unsigned long start,
 		   unsigned long end, const nodemask_t *nodes);
 #else
-/* No VMA moves its memory, or knows where it is. */
+/* Without CONFIG_NUMA_MIGRATION no VMA can migrate its memory. */
 static inline int migrate_vmas(struct mm_struct *mm, const nodemask_t *from,
 			       const nodemask_t *to, unsigned long flags)
 {
@@ -237,28 +239,26 @@ static inline bool vma_misplaced(struct vm_area_struct *vma,
 /**
  * DOC: Migration entries of a device
  *
- * The functions below exchange arrays of unsigned long with a driver. An entry
- * names a page by its pfn, shifted by MIGRATE_PFN_SHIFT, and says in the bits
- * underneath what is to become of it. Zero means: nothing here, do nothing.
- *
- * With PAE a pfn needs more bits than an address has; the shift leaves just
- * enough of an unsigned long for it.
+ * The functions below and a driver exchange arrays of unsigned long. An entry
+ * contains the pfn of a page, shifted by MIGRATE_PFN_SHIFT, and flags in the bits
+ * below. An entry that is zero is skipped.
  *
  * ``MIGRATE_PFN_VALID``
- *	The entry names a page.
+ *	The entry contains a pfn.
  * ``MIGRATE_PFN_MIGRATE``
- *	Source: the page, or the hole if there is no page, can be migrated. It
- *	is clear after migrate_vma_pages() for those that were not.
+ *	Source: the page can be migrated or, without MIGRATE_PFN_VALID, the hole
+ *	can be filled. migrate_vma_pages() clears the flag for an entry that was
+ *	not migrated.
  * ``MIGRATE_PFN_WRITE``
- *	Source: the page was mapped writable where migrate_vma_setup() found it.
- *	It is clear for pages that were named by their pfn.
- *	Target: ignored. The new page is mapped as the old one was, and in a hole
- *	as the VMA allows.
+ *	Source: the page was mapped writable when migrate_vma_setup() collected it.
+ *	migrate_device_range() and migrate_device_pfns() do not set the flag.
+ *	Target: ignored. The new page is mapped with the protection of the old one;
+ *	a page in a hole is mapped as the VMA allows.
  * ``MIGRATE_PFN_COMPOUND``
- *	The entry stands for all the pages of a large folio, or for a hole of the
- *	size of a PMD, and the slots behind it up to this size are zero. From
- *	migrate_vma_setup() the folio has the size of a PMD, too; a folio that was
- *	named by its pfn may have any size.
+ *	The entry stands for all pages of a large folio, or for a hole of the size
+ *	of a PMD. The entries for the other pages are zero. If migrate_vma_setup()
+ *	sets the flag, the folio has the size of a PMD. If migrate_device_range()
+ *	or migrate_device_pfns() sets it, the folio may have any size.
  */
 #define MIGRATE_PFN_VALID	BIT(0)
 #define MIGRATE_PFN_MIGRATE	BIT(1)
@@ -267,7 +267,7 @@ static inline bool vma_misplaced(struct vm_area_struct *vma,
 #define MIGRATE_PFN_SHIFT	6
 
 /**
- * migrate_pfn - make the entry that names a page
+ * migrate_pfn - make the entry for a page
  * @pfn: The page's frame number.
  *
  * Return: An entry with MIGRATE_PFN_VALID and no other flag.
@@ -278,10 +278,10 @@ static inline unsigned long migrate_pfn(unsigned long pfn)
 }
 
 /**
- * migrate_pfn_to_page - find the page that an entry names
+ * migrate_pfn_to_page - get the page of an entry
  * @mpfn: An entry of one of the arrays.
  *
- * Return: The page, or NULL if the entry names none.
+ * Return: The page, or NULL if MIGRATE_PFN_VALID is not set.
  */
 static inline struct page *migrate_pfn_to_page(unsigned long mpfn)
 {
@@ -292,14 +292,14 @@ static inline struct page *migrate_pfn_to_page(unsigned long mpfn)
 
 /**
  * enum migrate_vma_direction - which pages of a range are to be collected
- * @MIGRATE_VMA_SELECT_SYSTEM: Ordinary memory, and zero pages. Holes of anonymous
- *	memory are collected in any case.
+ * @MIGRATE_VMA_SELECT_SYSTEM: System memory, and zero pages. Holes in anonymous
+ *	VMAs are collected in any case.
  * @MIGRATE_VMA_SELECT_DEVICE_PRIVATE: Memory of the device that the CPU cannot
  *	address.
  * @MIGRATE_VMA_SELECT_DEVICE_COHERENT: Memory of the device that the CPU can
  *	address.
- * @MIGRATE_VMA_SELECT_COMPOUND: Collect PMD-sized folios whole, as one entry
- *	with MIGRATE_PFN_COMPOUND. Otherwise they are split.
+ * @MIGRATE_VMA_SELECT_COMPOUND: Collect a folio that a PMD maps as one entry
+ *	with MIGRATE_PFN_COMPOUND. Without this flag such folios are split.
  */
 enum migrate_vma_direction {
 	MIGRATE_VMA_SELECT_SYSTEM		= BIT(0),
@@ -310,25 +310,26 @@ enum migrate_vma_direction {
 
 /**
  * struct migrate_vma - one migration between system memory and a device
- * @vma: The VMA that the range lies in.
- * @dst: Array for the targets, filled by the driver between
- *	migrate_vma_setup() and migrate_vma_pages(), and left alone afterwards.
- * @src: Array of the sources, filled by migrate_vma_setup(). The driver may
- *	read it, and take MIGRATE_PFN_MIGRATE away from entries that are to
- *	stay after all, but write nothing else.
- * @cpages: Out: how many entries of @src can be migrated.
- * @npages: Out: how many entries there are.
+ * @vma: The VMA that contains the range.
+ * @dst: Array of the targets. The driver fills it between migrate_vma_setup()
+ *	and migrate_vma_pages(), and must not change it afterwards.
+ * @src: Array of the sources. migrate_vma_setup() fills it. The driver may clear
+ *	MIGRATE_PFN_MIGRATE in entries that shall not be migrated, and must not
+ *	change it otherwise.
+ * @cpages: Out: number of entries of @src that can be migrated.
+ * @npages: Out: number of entries of @src.
  * @start: First address of the range.
- * @end: Address behind the range.
- * @pgmap_owner: Whose device memory is meant: &dev_pagemap.owner. Necessary to
- *	collect device pages, and to let the driver's own MMU notifier ignore
- *	the invalidation that it causes itself.
+ * @end: First address after the range.
+ * @pgmap_owner: The &dev_pagemap.owner of the device memory. It selects the
+ *	device pages to be collected. MMU notifiers get it as the owner of the
+ *	invalidation, so that the driver can ignore the ones it causes.
  * @flags: Bits of &enum migrate_vma_direction.
- * @fault_page: If called from &dev_pagemap_ops.migrate_to_ram, the page of the
- *	fault, which the fault handler has locked. NULL otherwise.
+ * @fault_page: The page that was faulted on if the caller is
+ *	&dev_pagemap_ops.migrate_to_ram; the fault handler has locked it. NULL
+ *	otherwise.
  *
  * Both arrays need one entry for each page between @start and @end. The driver
- * sets everything but @cpages and @npages.
+ * sets all members but @cpages and @npages.
  */
 struct migrate_vma {
 	struct vm_area_struct	*vma;

@@ -3,14 +3,15 @@
 #define MIGRATE_MODE_H_INCLUDED
 
 /**
- * enum migrate_mode - how long a migration may take over one folio
- * @MIGRATE_ASYNC: Never wait: not for a lock, not for I/O, not for a reference.
- * @MIGRATE_SYNC_LIGHT: Wait for what is a matter of moments, such as the lock
- *	of a folio that is being mapped. Never wait for I/O: no writeback, no
- *	folio that is still being read.
- * @MIGRATE_SYNC: Wait for everything, I/O included.
+ * enum migrate_mode - what the migration of a folio may wait for
+ * @MIGRATE_ASYNC: Do not wait for locks or for I/O.
+ * @MIGRATE_SYNC_LIGHT: Wait for locks that are held for a short time, such as
+ *	the lock of a folio that is being mapped. Do not wait for writeback of a
+ *	folio, or for a folio that is being read. buffer_migrate_folio() waits
+ *	for a buffer that is being written.
+ * @MIGRATE_SYNC: Wait for locks and for I/O.
  *
- * Every &address_space_operations.migrate_folio gets it as its last argument.
+ * The mode is the last argument of &address_space_operations.migrate_folio.
  */
 enum migrate_mode {
 	MIGRATE_ASYNC		= 0,
@@ -19,25 +20,27 @@ enum migrate_mode {
 };
 
 /**
- * enum migrate_reason - on whose behalf memory is migrated
- * @MR_COMPACTION: To make room for a larger allocation.
- * @MR_MEMORY_FAILURE: The source is (going to be) poisoned. It is not freed:
- *	the last reference to it remains with the caller.
- * @MR_MEMORY_HOTPLUG: The memory is going away.
- * @MR_SYSCALL: move_pages(2), migrate_pages(2), or a cpuset that changes nodes.
- * @MR_MEMPOLICY_MBIND: mbind(2) with a flag to move what is there already.
- * @MR_NUMA_MISPLACED: A NUMA hinting fault. A large folio is not split because
- *	there is no room for it.
- * @MR_CONTIG_RANGE: Someone, such as CMA, allocates this very range.
- * @MR_LONGTERM_PIN: The memory must not be pinned where it is. Splitting a
- *	large folio is tried again if its lock is contended.
- * @MR_DEMOTION: Reclaim moves cold memory to a slower tier. The caller keeps
- *	count of what is isolated.
+ * enum migrate_reason - why memory is migrated
+ * @MR_COMPACTION: Compaction.
+ * @MR_MEMORY_FAILURE: The source is poisoned, or will be. migrate_pages() does
+ *	not drop the reference of the isolation: the caller owns it.
+ * @MR_MEMORY_HOTPLUG: The memory is going to be offlined.
+ * @MR_SYSCALL: move_pages(2), migrate_pages(2), or a change of the memory nodes
+ *	of a cpuset.
+ * @MR_MEMPOLICY_MBIND: mbind(2) with MPOL_MF_MOVE or MPOL_MF_MOVE_ALL.
+ * @MR_NUMA_MISPLACED: A NUMA hinting fault. A large folio is not split if no
+ *	target of its size can be allocated.
+ * @MR_CONTIG_RANGE: An allocation of this physical range, by CMA for example.
+ * @MR_LONGTERM_PIN: The memory must not be pinned where it is. If no target can
+ *	be allocated for a large folio, and splitting it fails with -EAGAIN, it
+ *	is retried.
+ * @MR_DEMOTION: Reclaim moves cold memory to a slower tier. The caller maintains
+ *	the counters of isolated pages.
  * @MR_DAMON: A DAMOS scheme.
- * @MR_NEVER: For the page owner's records: not migrated so far.
- * @MR_TYPES: Number of the above.
+ * @MR_NEVER: Used by page owner for a page that has not been migrated.
+ * @MR_TYPES: Number of reasons.
  *
- * &migrate_reason_names and the trace events have a string for each.
+ * &migrate_reason_names and the trace events have a string for each reason.
  */
 enum migrate_reason {
 	MR_COMPACTION		= 0,
