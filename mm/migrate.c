@@ -58,9 +58,9 @@
 #define MIGRATE_FLUSH_PAGES	33
 
 /*
- * Delay before the next try to unmap. Without it, all tries would be over before
- * a page fault releases a folio lock. The delay is about the time that it takes
- * to allocate and free a target, which migrate_is_busy() avoids.
+ * Delay before the next try to unmap. Without it, all tries would be over
+ * before a page fault releases a folio lock. The delay is about the time that
+ * it takes to allocate and free a target, which migrate_is_busy() avoids.
  */
 #define MIGRATE_PAUSE_NS	500
 
@@ -162,8 +162,8 @@ static gfp_t migrate_target_gfp(const struct folio *src,
  * @private: Address of a struct migration_target_control.
  *
  * A &new_folio_t callback that may also be called directly. The target has the
- * size of @src. The preferred node is &migration_target_control.nid, or the node
- * of @src if that is NUMA_NO_NODE.
+ * size of @src. The preferred node is &migration_target_control.nid, or the
+ * node of @src if that is NUMA_NO_NODE.
  *
  * Context: May sleep if the gfp mask allows it. @src is not locked.
  * Return: A folio with one reference, or NULL.
@@ -250,8 +250,9 @@ static struct page *migrate_spare(struct migrate_spares *spares)
 }
 
 /*
- * Like alloc_migration_target() for @nr small folios. __alloc_pages_bulk() falls
- * back to a single page, and to reclaim, if the watermarks do not allow more.
+ * Like alloc_migration_target() for @nr small folios. __alloc_pages_bulk()
+ * falls back to a single page, and to reclaim, if the watermarks do not allow
+ * more.
  */
 static struct page *migrate_alloc_spares(struct migrate_batch *batch,
 					 unsigned int nr, int nid, gfp_t gfp)
@@ -375,8 +376,8 @@ static void migrate_pair_load(struct migrate_pair *pair, struct folio *src)
  *
  * Locks, faults in progress and references usually last for a short time only.
  * Pins are retried as well. A pin for I/O may last, but get_user_pages() drops
- * its pin soon if it lost a race or is about to migrate the folio for a long-term
- * pin, and the two cases look the same.
+ * its pin soon if it lost a race or is about to migrate the folio for a
+ * long-term pin, and the two cases look the same.
  *
  * Context: Any.
  * Return: MIGRATE_RETRY, MIGRATE_NOMEM or MIGRATE_FAILED.
@@ -402,7 +403,8 @@ enum migrate_outcome migrate_verdict(struct migrate_pair *pair,
 
 /*
  * The pins of a folio without a pincount are part of its reference count.
- * Subtract the references of the mappings, as many of them would look like pins.
+ * Subtract the references of the mappings, as many of them would look like
+ * pins.
  */
 static bool migrate_is_pinned(struct folio *folio)
 {
@@ -482,8 +484,8 @@ static void migrate_release(struct migrate_run *run, struct migrate_pair *pair)
  * @pair: The pair that the step worked on.
  * @outcome: Result of the step.
  *
- * Moves the source to the list that @outcome demands, links the target behind it
- * if the pair stays unmapped, and counts the folio.
+ * Moves the source to the list that @outcome demands, links the target behind
+ * it if the pair stays unmapped, and counts the folio.
  *
  * Context: May sleep. The folios of @pair are unlocked, unless @outcome is
  * MIGRATE_NEXT, or MIGRATE_RETRY with a target.
@@ -569,8 +571,8 @@ void migrate_batch_end(struct migrate_batch *batch, int err)
  * saved, and is set for the target, or for the source again if it stays.
  *
  * A part of the folio can also be unmapped by others in the meantime. rmap does
- * not notice that where the part is mapped by migration entries. So the mapcount
- * is checked after the page tables have been restored.
+ * not notice that where the part is mapped by migration entries. So the
+ * mapcount is checked after the page tables have been restored.
  */
 static unsigned long migrate_deferral(struct folio *folio)
 {
@@ -610,11 +612,12 @@ static void migrate_defer_again(const struct migrate_pair *pair,
 /*
  * Remove the mark that unmapping has set on a source that stays.
  *
- * The source is locked. If it is not mapped, nobody else can mark it, and it may
- * be removed from the queue if freezing its references shows that the shrinker
- * has none. Otherwise only the mark is cleared. The folio may remain on the queue:
- * the shrinker checks it once, like any folio that may be underused. If a part is
- * unmapped while the mark is cleared, migrate_mark_if_partial() sets it again.
+ * The source is locked. If it is not mapped, nobody else can mark it, and it
+ * may be removed from the queue if freezing its references shows that the
+ * shrinker has none. Otherwise only the mark is cleared. The folio may remain
+ * on the queue: the shrinker checks it once, like any folio that may be
+ * underused. If a part is unmapped while the mark is cleared,
+ * migrate_mark_if_partial() sets it again.
  */
 static void migrate_unmark_src(const struct migrate_pair *pair)
 {
@@ -689,10 +692,10 @@ static int migrate_split(struct migrate_batch *batch, struct folio *folio)
 }
 
 /*
- * Split a large folio before it is moved if it is partially mapped, because the
- * target would contain unused pages, or if a PMD can map it but the architecture
- * has no migration entry for a PMD. A partially mapped folio that cannot be split
- * is moved as a whole.
+ * Split a large folio before it is moved if it is partially mapped and queued
+ * for a deferred split, because the target would contain unused pages. Split it
+ * as well if a PMD can map it but the architecture has no migration entry for a
+ * PMD. A partially mapped folio that cannot be split is moved as a whole.
  */
 static enum migrate_outcome migrate_presplit(struct migrate_batch *batch,
 					     struct migrate_pair *pair)
@@ -716,8 +719,8 @@ static enum migrate_outcome migrate_presplit(struct migrate_batch *batch,
 }
 
 /*
- * No target could be allocated. This ends the call unless the call may swap out.
- * In that case only this folio fails, as the others may be swapped out.
+ * No target could be allocated. This ends the call unless the call may swap
+ * out. In that case only this folio fails, as the others may be swapped out.
  */
 static enum migrate_outcome migrate_lacks_room(struct migrate_run *run,
 					       struct migrate_pair *pair)
@@ -735,10 +738,10 @@ static enum migrate_outcome migrate_lacks_room(struct migrate_run *run,
 }
 
 /*
- * No target could be allocated. Split a large folio, as there may be targets for
- * its pieces, but do not split a THP for NUMA balancing, which is only an
- * optimisation. A long-term pin fails if the folio stays where it is, so a split
- * that fails temporarily is retried for it.
+ * No target could be allocated. Split a large folio, as there may be targets
+ * for its pieces, but do not split a THP for NUMA balancing, which is only an
+ * optimisation. A long-term pin fails if the folio stays where it is, so a
+ * split that fails temporarily is retried for it.
  */
 static enum migrate_outcome migrate_no_target(struct migrate_batch *batch,
 					      struct migrate_pair *pair)
@@ -775,8 +778,8 @@ static bool migrate_has_anon_vma(const struct folio *src)
  * The folio can lose its last mapping at any time, so this precedes the test of
  * the mapcount. folio_get_anon_vma() fails only if the folio is not mapped, and
  * it cannot be mapped again as it is locked. If its anon_vma has been freed and
- * reused as the one of the batch, the comparison succeeds by accident. That does
- * no harm, because a folio that is not mapped needs no reference.
+ * reused as the one of the batch, the comparison succeeds by accident. That
+ * does no harm, because a folio that is not mapped needs no reference.
  */
 static void migrate_hold_anon_vma(struct migrate_batch *batch,
 				  struct migrate_pair *pair)
@@ -1005,17 +1008,18 @@ static int migrate_batch_unmap(struct migrate_batch *batch)
 /*
  * May the target be added to the LRU after it has been mapped and unlocked?
  *
- * A small folio may: folio_add_lru() puts it into a per-CPU batch, which holds a
- * reference until the batch is full. A large folio is added to its list at once.
- * That is done before the unlock, so that this call's reference is dropped by
- * then and does not prevent a write fault from reusing the folio, or a split.
+ * A small folio may: folio_add_lru() puts it into a per-CPU batch, which holds
+ * a reference until the batch is full. A large folio is added to its list at
+ * once. That is done before the unlock, so that this call's reference is
+ * dropped by then and does not prevent a write fault from reusing the folio, or
+ * a split.
  *
- * A mlocked folio must be on the LRU before it is mapped: its mlock count starts
- * at zero on the unevictable list and is incremented for each mapping in a locked
- * VMA. If a VMA is locked while migration entries replace the mappings of the
- * source, MIGRATE_WAS_MLOCKED is not set and the count misses this mapping. That
- * can happen to any folio that is mapped before it is on the LRU. Reclaim finds
- * the locked VMA and moves the folio to the unevictable list.
+ * A mlocked folio must be on the LRU before it is mapped: its mlock count
+ * starts at zero on the unevictable list and is incremented for each mapping in
+ * a locked VMA. If a VMA is locked while migration entries replace the mappings
+ * of the source, MIGRATE_WAS_MLOCKED is not set and the count misses this
+ * mapping. That can happen to any folio that is mapped before it is on the LRU.
+ * Reclaim finds the locked VMA and moves the folio to the unevictable list.
  */
 static bool migrate_lru_can_wait(const struct migrate_pair *pair)
 {
@@ -1192,7 +1196,8 @@ static int migrate_slice_singly(struct migrate_run *run, struct list_head *slice
 
 /*
  * Try the pieces of the folios that were split once, without waiting. A piece
- * that fails does not count as a folio, because the split folio has been counted.
+ * that fails does not count as a folio, because the split folio has been
+ * counted.
  */
 static void migrate_pieces(struct migrate_run *run)
 {
@@ -1208,11 +1213,11 @@ static void migrate_pieces(struct migrate_run *run)
 }
 
 /*
- * How to flush the TLBs for @nr_pages. A single flush for all pages always saves
- * interrupts to other CPUs. If only this CPU needs a flush, flushing many pages
- * one by one is slower than flushing the whole TLB. TTU_BATCH_LOCAL allows that,
- * and arch_tlbbatch_may_defer_local() decides. MIGRATE_FLUSH_PAGES is the default
- * of tlb_single_page_flush_ceiling on x86.
+ * How to flush the TLBs for @nr_pages. A single flush for all pages always
+ * saves interrupts to other CPUs. If only this CPU needs a flush, flushing many
+ * pages one by one is slower than flushing the whole TLB. TTU_BATCH_LOCAL
+ * allows that, and arch_tlbbatch_may_defer_local() decides. MIGRATE_FLUSH_PAGES
+ * is the default of tlb_single_page_flush_ceiling on x86.
  */
 static enum ttu_flags migrate_flush_flags(unsigned int nr_pages)
 {
@@ -1411,16 +1416,18 @@ int migrate_folios(const struct migrate_control *mc, struct list_head *from,
  * @ret_succeeded: If not NULL, always set to the number of base pages that were
  *	migrated.
  *
- * Folios that were migrated, or freed by their last user, are removed from @from.
- * If the result is not 0, the caller must retry or call putback_movable_pages()
- * for the rest. hugetlb folios are migrated before all others.
+ * Folios that were migrated, or freed by their last user, are removed from
+ * @from. If the result is not 0, the caller must retry or call
+ * putback_movable_pages() for the rest. hugetlb folios are migrated before all
+ * others.
  *
- * A large folio is moved as a whole if possible. If it has to be split, it counts
- * as one folio that was not migrated, even if all its pieces were.
+ * A large folio is moved as a whole if possible. If it has to be split, it
+ * counts as one folio that was not migrated, even if all its pieces were.
  *
  * A folio that cannot be moved may be written out and tried again, or dropped
- * from the page cache, or swapped out, see &enum migrate_resort. A folio that is
- * dropped or swapped out counts as migrated, like one that its last user frees.
+ * from the page cache, or swapped out, see &enum migrate_resort. A folio that
+ * is dropped or swapped out counts as migrated, like one that its last user
+ * frees.
  *
  * Context: May sleep. No folio of @from may be locked by the caller.
  * Return: 0 if @from is empty, the number of folios that were not migrated, or

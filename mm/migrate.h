@@ -256,10 +256,11 @@ struct migrate_spares {
  * @unused: Small sources that have been replaced, to be freed together.
  * @spares: Targets for the next small folios.
  *
- * Only migrate_settle() and migrate_give_up() count a folio. migrate_batch_end()
- * adds the failures of a batch to @nr_failed. migrate_pieces() and
- * migrate_second_attempt() reset the number of failed folios after they have
- * tried pieces, because the folio that was split has been counted.
+ * Only migrate_settle() and migrate_give_up() count a folio.
+ * migrate_batch_end() adds the failures of a batch to @nr_failed.
+ * migrate_pieces() and migrate_second_attempt() reset the number of failed
+ * folios after they have tried pieces, because the folio that was split has
+ * been counted.
  */
 struct migrate_run {
 	const struct migrate_control *mc;

@@ -8,12 +8,12 @@
  */
 
 /*
- * How folios with buffer heads move.
+ * Migrate folios with buffer heads.
  *
- * The buffers stay what they are and are pointed at the new folio. All of them
- * are locked meanwhile, so that no I/O starts or completes on a page that goes
- * away. Whoever reaches buffers without the folio lock, as the block device
- * cache does, needs buffer_migrate_folio_norefs().
+ * The buffer heads are kept and point to the new folio afterwards. All of them
+ * are locked during the move, so that no I/O is in progress on the old folio.
+ * If buffers are accessed without the folio lock, as those of a block device
+ * are, buffer_migrate_folio_norefs() must be used.
  */
 
 #include <linux/buffer_head.h>
@@ -36,8 +36,8 @@ static void migrate_unlock_buffers(struct buffer_head *head,
 }
 
 /*
- * A locked buffer is under I/O. Waiting for a write to finish is bearable, for
- * a read only if the caller may wait for as long as it takes.
+ * A locked buffer is usually under I/O. If it is uptodate it is being written:
+ * MIGRATE_SYNC_LIGHT waits for that, but not for a read.
  */
 static bool migrate_may_wait_buffer(struct buffer_head *bh, enum migrate_mode mode)
 {
@@ -58,8 +58,8 @@ static bool migrate_lock_buffer(struct buffer_head *bh, enum migrate_mode mode)
 }
 
 /*
- * All of them or none, and none if a reference to the folio makes waiting for
- * buffers vain.
+ * Lock all buffers or none. Fails without waiting for a buffer if the folio has
+ * unexpected references and could not be moved anyway.
  */
 static bool migrate_lock_buffers(struct folio *src, enum migrate_mode mode)
 {
@@ -81,8 +81,9 @@ static bool migrate_lock_buffers(struct folio *src, enum migrate_mode mode)
 }
 
 /*
- * The lock is the one under which lookups that cannot sleep take references. It
- * also makes those that come later see BH_Migrate.
+ * Atomic lookups in __find_get_block_slow() test BH_Migrate and take their
+ * reference under i_private_lock. So a lookup has taken its reference before
+ * this function tests the buffers, or it sees BH_Migrate.
  */
 static bool migrate_buffers_referenced(struct address_space *mapping,
 				       struct buffer_head *head)
@@ -101,8 +102,8 @@ static bool migrate_buffers_referenced(struct address_space *mapping,
 }
 
 /*
- * Each CPU keeps references to buffers that it looked up lately. Calling them
- * in interrupts every CPU, so it happens only if it can help, and once.
+ * Each CPU caches references to buffers that it has looked up. Dropping them
+ * interrupts the other CPUs, so that is done only if a buffer is referenced.
  */
 static bool migrate_buffers_busy(struct address_space *mapping,
 				 struct buffer_head *head)
@@ -134,8 +135,9 @@ static int migrate_locked_buffers(struct address_space *mapping,
 }
 
 /*
- * BH_Migrate on the first buffer tells __find_get_block_slow() to find nothing
- * from the moment the references are counted until the buffers have moved.
+ * While BH_Migrate is set for the first buffer, __find_get_block_slow() does
+ * not return a buffer of the folio. It is set before the references are tested,
+ * and cleared after the move.
  */
 static int migrate_unreferenced_buffers(struct address_space *mapping,
 					struct folio *dst, struct folio *src,
@@ -145,7 +147,7 @@ static int migrate_unreferenced_buffers(struct address_space *mapping,
 	int err = -EAGAIN;
 	bool migrating;
 
-	/* The folio lock keeps a second migration away. */
+	/* The folio lock excludes a second migration. */
 	migrating = test_and_set_bit_lock(BH_Migrate, &head->b_state);
 	VM_WARN_ON_ONCE(migrating);
 
@@ -178,20 +180,21 @@ static int migrate_with_buffers(struct address_space *mapping, struct folio *dst
 
 /**
  * buffer_migrate_folio() - Migrate a folio with its buffer heads.
- * @mapping: The address space that holds @src.
+ * @mapping: The address space that contains @src.
  * @dst: The folio to move to.
  * @src: The folio to move.
- * @mode: With MIGRATE_ASYNC no buffer is waited for, with MIGRATE_SYNC_LIGHT
- *	only one that is being written.
+ * @mode: MIGRATE_ASYNC does not wait for a locked buffer, MIGRATE_SYNC_LIGHT
+ *	waits only if the buffer is being written.
  *
- * For file systems that reach the buffers of a folio under the folio lock only.
- * References to buffers are not looked at.
+ * For file systems that access the buffers of a folio under the folio lock
+ * only. References to the buffers are not checked.
  *
- * Context: Both folios locked, @src mapped by no page table and not under
+ * Context: Both folios are locked. No page table maps @src, and it is not under
  * writeback. May sleep.
  *
- * Return: 0, -EAGAIN if a buffer is locked or somebody else holds a reference
- * to @src, or -EHWPOISON if @src could not be read.
+ * Return: 0, -EAGAIN if a buffer is locked or @src has unexpected references,
+ * or
+ * -EHWPOISON if @src could not be read.
  */
 int buffer_migrate_folio(struct address_space *mapping, struct folio *dst,
 			 struct folio *src, enum migrate_mode mode)
@@ -201,19 +204,20 @@ int buffer_migrate_folio(struct address_space *mapping, struct folio *dst,
 EXPORT_SYMBOL(buffer_migrate_folio);
 
 /**
- * buffer_migrate_folio_norefs() - Migrate a folio none of whose buffers is used.
- * @mapping: The address space that holds @src.
+ * buffer_migrate_folio_norefs() - Migrate a folio without referenced buffers.
+ * @mapping: The address space that contains @src.
  * @dst: The folio to move to.
  * @src: The folio to move.
  * @mode: As for buffer_migrate_folio().
  *
- * For mappings whose buffers are looked up and held without the folio lock, as
- * those of block devices. A buffer that is held keeps the folio in its place.
+ * For mappings whose buffers are looked up and used without the folio lock,
+ * such as those of block devices. A folio with a referenced buffer is not
+ * moved.
  *
- * Context: Both folios locked, @src mapped by no page table and not under
+ * Context: Both folios are locked. No page table maps @src, and it is not under
  * writeback. May sleep.
  *
- * Return: As buffer_migrate_folio(), -EAGAIN also if a buffer is referenced.
+ * Return: As buffer_migrate_folio(), and -EAGAIN if a buffer is referenced.
  */
 int buffer_migrate_folio_norefs(struct address_space *mapping, struct folio *dst,
 				struct folio *src, enum migrate_mode mode)

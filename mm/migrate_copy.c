@@ -8,12 +8,11 @@
  */
 
 /*
- * Who copies the bytes of a folio that moves.
+ * Copy the contents of a folio that is migrated.
  *
- * Every way into migration that copies a whole folio comes through here, so a
- * faster copier has one place to be put in. Copying is not the switch: nobody
- * but the caller may see the new folio, and a copy that is thrown away because
- * the switch failed has harmed nothing.
+ * migrate_folio() and all functions that are based on it copy by
+ * migrate_copy_folio(). The copy is made before the new folio replaces the old
+ * one, so it can be discarded if that fails.
  */
 
 #include <linux/highmem.h>
@@ -25,9 +24,10 @@
 #include "migrate.h"
 
 /*
- * Several pages are copied like one if nothing but their bytes is to be copied
- * and all of them have an address: one long run of a string instruction beats
- * sixteen short ones. As long as nobody has to wait for it.
+ * Copy up to MIGRATE_COPY_MAX bytes at once, because one long string
+ * instruction is faster than one for each page. That requires that all pages of
+ * the folio are mapped by the kernel, and that copying a page means copying its
+ * bytes only. The limit bounds the time between two calls of cond_resched().
  */
 #if defined(copy_mc_to_kernel) && !defined(__HAVE_ARCH_COPY_HIGHPAGE) && \
 	!defined(CONFIG_HIGHMEM) && !defined(CONFIG_KMSAN)
@@ -64,11 +64,12 @@ static int migrate_copy_bytes(struct folio *src, struct folio *dst)
  * @src: The folio to copy from.
  * @dst: The folio to copy to, of the same size.
  *
- * The CPU at hand copies, and gives way now and then. Reading survives an
- * uncorrectable memory error where the architecture can.
+ * An uncorrectable memory error in @src is returned as an error if the
+ * architecture supports copy_mc_to_kernel().
  *
- * Context: @src locked and not mapped writable, @dst not visible to anybody.
- * May sleep.
+ * Context: @src is locked and no page table maps it writable. No lookup can
+ * find
+ * @dst. May sleep.
  *
  * Return: 0, or -EHWPOISON if a page of @src could not be read.
  */

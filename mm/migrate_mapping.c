@@ -8,27 +8,30 @@
  */
 
 /*
- * How a new folio takes the place of an old one.
+ * Replace a folio by another one in its page cache or swap cache, and move its
+ * state.
  *
- * Once nothing maps the old folio any more, one thing in the system may still
- * lead to it: a slot, which is an entry of the page cache or of the swap cache.
- * A folio that neither cache knows has no slot and only hands its identity on.
+ * When this begins, no page table maps the old folio. It can still be found by
+ * a lookup in the page cache or in the swap cache. Its entry there is called
+ * the slot below. A folio that is in neither cache has no slot.
  *
- * The order is always the same:
+ *  1. Compare the reference count of the old folio with the expected one.
+ *  2. Copy the contents.
+ *  3. Lock the slot by the i_pages lock or the swap cluster lock, with interrupts
+ *     off.
+ *  4. Freeze the references of the old folio.
+ *  5. Set mapping, index and dirty state of the new folio, and store it in the
+ *     slot.
+ *  6. Unfreeze the old folio, without the references that the cache had.
+ *  7. Unlock the slot, move the counters, enable interrupts.
+ *  8. Move the flags, the page owner and the memory cgroup.
  *
- *  1. compare the references with those that are accounted for
- *  2. copy the contents
- *  3. close the slot: i_pages lock or swap cluster lock, interrupts off
- *  4. freeze the references of the old folio
- *  5. identity, dirty state and slot go to the new folio
- *  6. thaw the old folio without the references that the slot had
- *  7. open the slot, move the counters, interrupts on
- *  8. flags, owner and memory cgroup follow
+ * Steps 1, 2 and 4 can fail. The old folio is still in its slot then. Nothing
+ * can fail from step 5 on.
  *
- * Steps 1, 2 and 4 can fail, and up to there the old folio is where it was. From
- * step 5 on nothing can fail. Whoever looks the slot up without its lock sees
- * either folio. With the old one there is no reference to take before step 6;
- * after it the slot has changed, and whoever took one looks again.
+ * A lookup without the lock of the slot may find either folio. It cannot take a
+ * reference to the old folio while the references are frozen. If it takes one
+ * later, it finds that the slot has changed, and is repeated.
  */
 
 #include <linux/backing-dev.h>
@@ -50,19 +53,24 @@
 #include "swap.h"
 
 /*
- * What the first flag word says about the contents, their use and the list they
- * belong on. PG_mappedtodisk is PG_anon_exclusive in anonymous memory. There the
- * page table entries carry the state, but the first page of a large folio may
- * hold the flag without being mapped, and copying it then is harmless. PG_checked
- * shares its bit with PG_swapcache, which a new folio in the swap cache has
- * already, as a slot that was swapped has moved PG_dirty.
+ * Flags about the contents, their use, and the LRU list of a folio, which are
+ * copied to the target.
+ *
+ * PG_mappedtodisk is PG_anon_exclusive in anonymous memory. The migration
+ * entries preserve that flag, so unmapping has cleared it. Only the first page
+ * of a large folio may have it without being mapped, and copying it is harmless
+ * then. PG_checked is PG_swapcache in anonymous memory. Copying it is a no-op
+ * there, because the target of a folio in the swap cache has it already.
  */
 #define MIGRATE_FLAGS_CARRIED						\
 	(BIT(PG_uptodate) | BIT(PG_dirty) | BIT(PG_referenced) |	\
 	 BIT(PG_workingset) | BIT(PG_checked) | BIT(PG_mappedtodisk) |	\
 	 BIT(PG_active) | BIT(PG_unevictable))
 
-/* Close the slot of @src. Returns the swap cluster, NULL for the page cache. */
+/*
+ * Lock the slot of @src against changes and disable interrupts. Returns the
+ * swap cluster, or NULL for the page cache.
+ */
 static struct swap_cluster_info *migrate_slot_lock(struct address_space *mapping,
 						   struct folio *src)
 {
@@ -73,7 +81,7 @@ static struct swap_cluster_info *migrate_slot_lock(struct address_space *mapping
 	return NULL;
 }
 
-/* Open the slot again and leave it to the caller to enable interrupts. */
+/* Unlock the slot. The caller has to enable interrupts. */
 static void migrate_slot_unlock(struct address_space *mapping,
 				struct swap_cluster_info *ci)
 {
@@ -83,7 +91,7 @@ static void migrate_slot_unlock(struct address_space *mapping,
 		xa_unlock(&mapping->i_pages);
 }
 
-/* Let the closed slot point to @dst. Marks belong to the slot and stay. */
+/* Store @dst in the locked slot. XArray marks belong to the slot and are kept. */
 static void migrate_slot_store(struct address_space *mapping,
 			       struct swap_cluster_info *ci,
 			       struct folio *src, struct folio *dst)
@@ -97,10 +105,10 @@ static void migrate_slot_store(struct address_space *mapping,
 }
 
 /*
- * Freezing is the last step that can fail. While nobody can get a reference,
- * take the folio off the queue of deferred splits: the shrinker there works on
- * a private list without a lock and is kept away by the missing reference only.
- * The queue is also chosen by memory cgroup, so this precedes its change.
+ * Freezing the references is the last step that can fail. Remove the folio from
+ * the deferred split queue while they are frozen: the shrinker moves folios to
+ * a private list and needs a reference for that. The queue depends on the
+ * memory cgroup, so this must precede mem_cgroup_migrate().
  */
 static bool migrate_freeze(struct folio *src, int refs)
 {
@@ -111,7 +119,6 @@ static bool migrate_freeze(struct folio *src, int refs)
 	return true;
 }
 
-/* Who the memory belongs to, and at which offset. */
 static void migrate_identity(struct folio *src, struct folio *dst)
 {
 	dst->index = src->index;
@@ -119,12 +126,12 @@ static void migrate_identity(struct folio *src, struct folio *dst)
 	if (folio_test_swapbacked(src))
 		__folio_set_swapbacked(dst);
 
-	/* Freeing takes src off this count, but nothing would put dst on it. */
+	/* Freeing src decrements this counter. Nothing else increments it for dst. */
 	if (folio_test_anon(src) && !folio_test_hugetlb(src))
 		mod_mthp_stat(folio_order(src), MTHP_STAT_NR_ANON, 1);
 }
 
-/* The references and the swap entry that come with being in a cache. */
+/* As above for a folio in a cache: the cache holds a reference for each page. */
 static void migrate_cache_identity(struct folio *src, struct folio *dst)
 {
 	migrate_identity(src, dst);
@@ -136,8 +143,8 @@ static void migrate_cache_identity(struct folio *src, struct folio *dst)
 }
 
 /*
- * The dirty bit moves while nobody can find either folio in an odd state: src
- * is frozen and dst not yet in the slot. The counters follow elsewhere.
+ * Move PG_dirty. No lookup gets either folio at this time: src is frozen and
+ * dst is not in the slot yet. migrate_cache_stats() moves the counters.
  */
 static bool migrate_dirty(struct folio *src, struct folio *dst)
 {
@@ -149,7 +156,7 @@ static bool migrate_dirty(struct folio *src, struct folio *dst)
 	return true;
 }
 
-/* Per node, and per memory cgroup and node. */
+/* For a counter that exists per node and per memory cgroup. */
 static void migrate_stat(struct lruvec *from, struct lruvec *to,
 			 enum node_stat_item item, long nr)
 {
@@ -157,7 +164,7 @@ static void migrate_stat(struct lruvec *from, struct lruvec *to,
 	mod_lruvec_state(to, item, nr);
 }
 
-/* Per node alone: no memory cgroup counts this. */
+/* For a counter that exists per node only, or must change per node only. */
 static void migrate_node_stat(struct lruvec *from, struct lruvec *to,
 			      enum node_stat_item item, long nr)
 {
@@ -166,9 +173,9 @@ static void migrate_node_stat(struct lruvec *from, struct lruvec *to,
 }
 
 /*
- * A folio of the swap cache is a file page for its node, but not for its memory
- * cgroup, which would be left with too many on one node and too few on another
- * when the folio leaves the cache.
+ * The swap cache counts a folio as NR_FILE_PAGES of its node, but not of its
+ * memory cgroup. If this changed the counter of the memory cgroup as well, it
+ * would be wrong after the folio has left the swap cache.
  */
 static void migrate_swap_stats(struct lruvec *from, struct lruvec *to, long nr)
 {
@@ -179,8 +186,8 @@ static void migrate_swap_stats(struct lruvec *from, struct lruvec *to, long nr)
 }
 
 /*
- * What filemap_unaccount_folio() and shmem take off when the folio leaves the
- * page cache, under the same conditions.
+ * The counters that filemap_unaccount_folio() and shmem decrement when a folio
+ * leaves the page cache, under the same conditions.
  */
 static void migrate_file_stats(struct address_space *mapping,
 			       struct folio *src,
@@ -199,8 +206,9 @@ static void migrate_file_stats(struct address_space *mapping,
 }
 
 /*
- * The folio has gone to another node. What counts mappings is not here: it goes
- * down with the last entry for src and up with the first one for dst.
+ * The folio has moved to another node. The counters of mappings are not changed
+ * here: rmap does that when it removes the last mapping of src, and when it
+ * adds the first mapping of dst.
  */
 static void migrate_node_stats(struct address_space *mapping,
 			       struct folio *src, struct folio *dst, bool dirty)
@@ -224,8 +232,9 @@ static void migrate_node_stats(struct address_space *mapping,
 }
 
 /*
- * Tell the counters where the cached memory went. @dirty asks for those that
- * writeback is throttled by; a mapping without writeback is not in them.
+ * Move the counters of cached memory. @dirty: move those of dirty memory, by
+ * which writers are throttled, as well. A mapping without writeback is not in
+ * them.
  */
 static void migrate_cache_stats(struct address_space *mapping,
 				struct folio *src, struct folio *dst, bool dirty)
@@ -246,8 +255,9 @@ static void migrate_cache_stats(struct address_space *mapping,
 }
 
 /*
- * A folio that no cache holds. With the page tables out of the way nothing leads
- * to it but the deferred split queue, so only that queue asks for a freeze.
+ * A folio that is in no cache. As no page table maps it, it can be found on the
+ * deferred split queue only. So the references need be frozen only for a folio
+ * that may be on that queue.
  */
 static int migrate_place_uncached(struct folio *src, struct folio *dst, int refs)
 {
@@ -275,12 +285,12 @@ static int migrate_place_cached(struct address_space *mapping,
 		dirty = migrate_dirty(src, dst);
 		migrate_slot_store(mapping, ci, src, dst);
 
-		/* The caller has one more, so this is not the last reference. */
+		/* The isolation holds a reference, so the count cannot become 0. */
 		folio_ref_unfreeze(src, refs - folio_nr_pages(src));
 	}
 	migrate_slot_unlock(mapping, ci);
 
-	/* Interrupts are still off: that is cheaper for so many counters. */
+	/* Interrupts are still off, as __mod_zone_page_state() requires. */
 	if (frozen && !folio_test_hugetlb(src))
 		migrate_cache_stats(mapping, src, dst,
 				    dirty && mapping_can_writeback(mapping));
@@ -298,9 +308,10 @@ static int migrate_place(struct address_space *mapping, struct folio *src,
 }
 
 /*
- * How many references @src has if nobody but its cache, its private data and
- * the caller holds one, or 0 if somebody else does. Speculative references come
- * and go, so this only saves work; the freeze decides.
+ * Returns the number of references to @src if only its cache, its private data
+ * and the caller hold any, or 0 if there are others. Speculative references can
+ * appear after that. This check only avoids a useless copy: whether the move
+ * succeeds is decided by folio_ref_freeze().
  */
 static int migrate_refs(struct folio *src, int extra)
 {
@@ -310,22 +321,22 @@ static int migrate_refs(struct folio *src, int extra)
 }
 
 /**
- * folio_migrate_mapping() - Put a folio in the place of another.
- * @mapping: The address space that holds @src, NULL if none does.
- * @dst: The folio that takes the place. Not visible to anybody yet.
+ * folio_migrate_mapping() - Replace a folio in its page cache or swap cache.
+ * @mapping: The address space that contains @src, NULL if there is none.
+ * @dst: The new folio. No lookup can find it yet.
  * @src: The folio that is replaced.
- * @extra_count: References to @src which the caller has in addition to the
- *	one of its isolation.
+ * @extra_count: Number of references to @src that the caller holds in addition
+ *	to the one of the isolation.
  *
- * Neither contents nor flags other than dirty, swap backed and swap cache are
- * moved. The caller does that, folio_migrate_flags() coming last. @dst must
- * have the order of @src.
+ * Sets the mapping and the index of @dst, and moves the dirty, swap backed and
+ * swap cache flags. The caller must copy the contents, and must move the other
+ * flags by folio_migrate_flags() afterwards. @dst must have the order of @src.
  *
- * Context: Both folios locked, @src mapped by no page table, interrupts
- * enabled (they are enabled on return, whatever they were before).
+ * Context: Both folios are locked, and no page table maps @src. Interrupts must
+ * be enabled, as they are enabled on return.
  *
- * Return: 0, or -EAGAIN if somebody else holds a reference to @src. Nothing
- * has changed then.
+ * Return: 0, or -EAGAIN if @src has unexpected references. Nothing has changed
+ * after -EAGAIN.
  */
 int folio_migrate_mapping(struct address_space *mapping, struct folio *dst,
 			  struct folio *src, int extra_count)
@@ -339,21 +350,20 @@ int folio_migrate_mapping(struct address_space *mapping, struct folio *dst,
 }
 EXPORT_SYMBOL(folio_migrate_mapping);
 
-/* Flags that describe the memory and its use, all with one atomic operation. */
 static void migrate_carry_flags(struct folio *src, struct folio *dst)
 {
-	/* A full barrier: the contents are there before PG_uptodate says so. */
+	/* A full barrier: the contents must be visible before PG_uptodate is. */
 	set_mask_bits(&dst->flags.f, 0,
 		      READ_ONCE(src->flags.f) & MIGRATE_FLAGS_CARRIED);
 
-	/* On 32-bit these two are not in the flag word. */
+	/* On 32-bit these two flags are not in the flag word. */
 	if (folio_test_young(src))
 		folio_set_young(dst);
 	if (folio_test_idle(src))
 		folio_set_idle(dst);
 }
 
-/* The list belongs to @dst now, and freeing takes offence at these flags. */
+/* @dst has got these flags. Freeing @src with one of them set is a bug. */
 static void migrate_leave_lists(struct folio *src)
 {
 	VM_WARN_ON_ONCE_FOLIO(folio_test_active(src) && folio_test_unevictable(src), src);
@@ -365,9 +375,10 @@ static void migrate_leave_lists(struct folio *src)
 }
 
 /*
- * Who used the memory last, so that NUMA balancing does not move it at once
- * again. With memory tiering the field is a time stamp while the folio is in a
- * slow tier, which must not be mistaken for a CPU and a process or vice versa.
+ * Copy the last CPU and PID, so that NUMA balancing does not move the folio
+ * again at once. With memory tiering, the field contains a time stamp while the
+ * folio is in a slow tier. So it is reset when the folio moves between a slow
+ * tier and the top tier.
  */
 static void migrate_last_cpupid(struct folio *src, struct folio *dst)
 {
@@ -381,9 +392,9 @@ static void migrate_last_cpupid(struct folio *src, struct folio *dst)
 }
 
 /*
- * Make @src a folio that no cache and no file system knows. The KSM node moves
- * before the swap cache flag goes, as the flag is what keeps ksm_get_folio()
- * from giving up a node whose folio is frozen.
+ * Detach @src from KSM, the swap cache and the file system. folio_migrate_ksm()
+ * must be called before PG_swapcache is cleared: ksm_get_folio() removes a
+ * stable node whose folio has no references and no PG_swapcache.
  */
 static void migrate_detach(struct folio *src, struct folio *dst)
 {
@@ -395,22 +406,22 @@ static void migrate_detach(struct folio *src, struct folio *dst)
 	if (folio_test_private(src))
 		folio_clear_private(src);
 
-	/* hugetlb keeps flags there, and moves them in its own way. */
+	/* For hugetlb it contains flags, which move_hugetlb_state() moves. */
 	if (!folio_test_hugetlb(src))
 		src->private = NULL;
 }
 
 /**
- * folio_migrate_flags() - Let a folio inherit the state of another.
- * @dst: The folio that inherits.
+ * folio_migrate_flags() - Move the flags and other state to the new folio.
+ * @dst: The new folio.
  * @src: The folio that has been replaced.
  *
  * Moves flags, reclaim and NUMA history, the KSM node, the page owner, the
- * allocation tag and the memory cgroup, and clears the private data of @src.
- * A file system that wants to keep its private data detaches it before.
+ * allocation tag and the memory cgroup, and clears the private data of @src. A
+ * file system that moves its private data must detach it from @src before.
  *
- * Context: Both folios locked, after folio_migrate_mapping() has succeeded and
- * before either folio is unlocked.
+ * Context: Both folios are locked. Must be called after folio_migrate_mapping()
+ * has succeeded, and before either folio is unlocked.
  */
 void folio_migrate_flags(struct folio *dst, struct folio *src)
 {
@@ -420,11 +431,11 @@ void folio_migrate_flags(struct folio *dst, struct folio *src)
 	migrate_last_cpupid(src, dst);
 	migrate_detach(src, dst);
 
-	/* Somebody may already wait for writeback of the new folio. */
+	/* Wake the tasks that already wait for writeback of dst. */
 	if (folio_test_writeback(dst))
 		folio_end_writeback(dst);
 
-	/* PG_readahead is PG_reclaim, which the end of writeback clears. */
+	/* PG_readahead is PG_reclaim, which folio_end_writeback() clears. */
 	if (folio_test_readahead(src))
 		folio_set_readahead(dst);
 
@@ -434,7 +445,7 @@ void folio_migrate_flags(struct folio *dst, struct folio *src)
 }
 EXPORT_SYMBOL(folio_migrate_flags);
 
-/* Steps 1 to 7 for a folio to which only the caller adds a reference. */
+/* Steps 1 to 7, if the caller holds no reference but that of the isolation. */
 static int migrate_copy_and_place(struct address_space *mapping,
 				  struct folio *src, struct folio *dst)
 {
@@ -453,16 +464,16 @@ static int migrate_copy_and_place(struct address_space *mapping,
 
 /**
  * migrate_huge_page_move_mapping() - Copy a hugetlb folio and replace it.
- * @mapping: The hugetlbfs mapping that holds @src.
- * @dst: The folio that takes the place.
+ * @mapping: The hugetlbfs mapping that contains @src.
+ * @dst: The new folio.
  * @src: The folio that is replaced.
  *
- * folio_migrate_flags() is left to the caller, who has to move more than that.
+ * The caller must call folio_migrate_flags() afterwards.
  *
- * Context: Both folios locked, @src mapped by no page table. May sleep.
+ * Context: Both folios are locked, and no page table maps @src. May sleep.
  *
- * Return: 0, -EAGAIN if somebody else holds a reference to @src, or -EHWPOISON
- * if @src could not be read.
+ * Return: 0, -EAGAIN if @src has unexpected references, or -EHWPOISON if @src
+ * could not be read.
  */
 int migrate_huge_page_move_mapping(struct address_space *mapping,
 				   struct folio *dst, struct folio *src)
@@ -472,23 +483,23 @@ int migrate_huge_page_move_mapping(struct address_space *mapping,
 
 /**
  * migrate_folio() - Migrate a folio that has no private data.
- * @mapping: The address space that holds @src, NULL if none does.
+ * @mapping: The address space that contains @src, NULL if there is none.
  * @dst: The folio to move to.
  * @src: The folio to move.
- * @mode: Not used: nothing here waits for anybody.
+ * @mode: Not used, because this function does not wait.
  *
- * Context: Both folios locked, @src mapped by no page table and not under
+ * Context: Both folios are locked. No page table maps @src, and it is not under
  * writeback. May sleep.
  *
- * Return: 0, -EAGAIN if somebody else holds a reference to @src, -EHWPOISON if
- * @src could not be read, or -EBUSY if it is under writeback after all.
+ * Return: 0, -EAGAIN if @src has unexpected references, -EHWPOISON if @src
+ * could not be read, or -EBUSY if it is under writeback, which is a bug.
  */
 int migrate_folio(struct address_space *mapping, struct folio *dst,
 		  struct folio *src, enum migrate_mode mode)
 {
 	int err;
 
-	/* The device would go on reading pages that are given away. */
+	/* The device would still read from src after it has been freed. */
 	if (WARN_ON_ONCE(folio_test_writeback(src)))
 		return -EBUSY;
 
@@ -501,19 +512,19 @@ EXPORT_SYMBOL(migrate_folio);
 
 /**
  * filemap_migrate_folio() - Migrate a folio together with its private data.
- * @mapping: The address space that holds @src, NULL if none does.
+ * @mapping: The address space that contains @src, NULL if there is none.
  * @dst: The folio to move to.
  * @src: The folio to move.
- * @mode: Not used: nothing here waits for anybody.
+ * @mode: Not used, because this function does not wait.
  *
- * For file systems whose private data means the same wherever the folio is, and
- * is followed under the folio lock only.
+ * For file systems whose private data does not refer to the folio, and is only
+ * accessed under the folio lock.
  *
- * Context: Both folios locked, @src mapped by no page table and not under
+ * Context: Both folios are locked. No page table maps @src, and it is not under
  * writeback. May sleep.
  *
- * Return: 0, -EAGAIN if somebody else holds a reference to @src, or -EHWPOISON
- * if @src could not be read.
+ * Return: 0, -EAGAIN if @src has unexpected references, or -EHWPOISON if @src
+ * could not be read.
  */
 int filemap_migrate_folio(struct address_space *mapping, struct folio *dst,
 			  struct folio *src, enum migrate_mode mode)
@@ -531,10 +542,11 @@ int filemap_migrate_folio(struct address_space *mapping, struct folio *dst,
 EXPORT_SYMBOL_GPL(filemap_migrate_folio);
 
 /*
- * For a mapping that brings no method: what it keeps in the folio is unknown, so
- * only a clean folio that it parts from can go. Whoever can write folios back
- * has reason to bring a method, and is named once; until it does, those who can
- * wait write its folios out, see mm/migrate_writeout.c.
+ * For a mapping without a migrate_folio method. Its private data is unknown, so
+ * a folio can be moved only if it is clean and filemap_release_folio() drops
+ * the private data. The first mapping of that kind that has a writepages method
+ * is logged, because it should have a migrate_folio method as well. A dirty
+ * folio may be written out and tried again, see mm/migrate_writeout.c.
  */
 static int migrate_fallback(struct address_space *mapping, struct folio *dst,
 			    struct folio *src, enum migrate_mode mode)
@@ -547,11 +559,11 @@ static int migrate_fallback(struct address_space *mapping, struct folio *dst,
 	if (filemap_release_folio(src, GFP_KERNEL))
 		return migrate_folio(mapping, dst, src, mode);
 
-	/* Only who may wait for long has something to gain from a retry. */
+	/* The tries of the other modes would be over too soon to succeed. */
 	return mode == MIGRATE_SYNC ? -EAGAIN : -EBUSY;
 }
 
-/* Anonymous memory without a swap entry is the only kind without a mapping. */
+/* @mapping is NULL for a truncated folio, and for anonymous memory without swap cache. */
 static int migrate_by_mapping(struct address_space *mapping, struct folio *dst,
 			      struct folio *src, enum migrate_mode mode)
 {
@@ -565,21 +577,22 @@ static int migrate_by_mapping(struct address_space *mapping, struct folio *dst,
 }
 
 /**
- * migrate_folio_switch() - Copy a folio and let the copy replace it.
+ * migrate_folio_switch() - Copy a folio and replace it by the copy.
  * @src: The folio to move.
  * @dst: The folio to move to.
- * @mode: How long the owner of the mapping may wait.
+ * @mode: What the migrate_folio method of the mapping may wait for.
  *
- * Asks the swap cache, the file system or nobody, depending on what @src is.
- * Nothing of the engine's may be left in @dst->migrate_info: the field is the
- * one for private data and for the swap entry.
+ * Calls the migrate_folio method of the mapping if there is one.
+ * @dst->migrate_info must be cleared before, as it shares its storage with the
+ * private data and the swap entry.
  *
- * Context: Both folios locked, @src unmapped and not under writeback. May sleep.
+ * Context: Both folios are locked, and @src is unmapped and not under
+ * writeback. May sleep.
  *
- * Return: 0, and @dst has all that @src had. -EAGAIN if @src is held by somebody
- * who may let go of it, or has been mapped again. Any other error is one that does
- * not go away by trying again. After an error @src is where it was; its owner may
- * have dropped its private data, and @dst may have been written to.
+ * Return: 0 if @dst has replaced @src, -EAGAIN if @src has unexpected
+ * references or has been mapped again, or another error if a retry is of no
+ * use. After an error @src is still in its place, but the file system may have
+ * dropped its private data, and the contents of @dst may have changed.
  */
 int migrate_folio_switch(struct folio *src, struct folio *dst,
 			 enum migrate_mode mode)
@@ -597,7 +610,11 @@ int migrate_folio_switch(struct folio *src, struct folio *dst,
 	if (err)
 		return err;
 
-	/* A file folio must not be freed with it, an anonymous one stays so. */
+	/*
+	 * Freeing a file folio that has a mapping is a bug. An anonymous folio
+	 * keeps its mapping, because freeing needs to know that it is
+	 * anonymous.
+	 */
 	if (!folio_test_anon(src))
 		src->mapping = NULL;
 
