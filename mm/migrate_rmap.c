@@ -12,87 +12,91 @@
  */
 
 /*
- * How page tables let go of a folio and take the new one.
+ * Replace the page table entries that map a folio by migration entries, and
+ * migration entries by entries that map a folio.
  *
  * Runs
  * ----
- * A large folio is usually mapped by neighbouring entries of one page table.
- * Taking them one by one means an atomic operation on the mapcount, one on the
- * references, a note for the TLB flush and a step of the page table walk for
- * each of them, and it has a lasting effect: between the first page and the
- * last one the rmap sees an anonymous folio that is mapped in part, and queues
- * it to be split. So this file works on runs.
+ * A large folio is usually mapped by consecutive entries of one page table. If
+ * they were unmapped one by one, each would need an atomic operation on the
+ * mapcount, another one on the reference count, a pending TLB flush, and a step
+ * of the page table walk. Also, rmap would see an anonymous folio as partially
+ * mapped after the first entry, and queue it for a deferred split. So this file
+ * works on runs.
  *
- * A run is a number of neighbouring entries in one page table and one VMA that
- * map neighbouring pages of the folio. Nothing else about them has to agree:
- * every entry is read, compared and written by itself, and its young, dirty,
- * write, exclusive, soft-dirty and userfaultfd state comes back as it was. What
- * is paid once a run is everything around the entries: the flush, the
- * references, the rmap, the counters of the mm. As long as all of them agree,
- * the first one says what the others are, and is translated for all.
+ * A run consists of consecutive entries in one page table and one VMA that map
+ * consecutive pages of the folio. The entries may differ otherwise: each one is
+ * read, compared and written, and its young, dirty, write, exclusive,
+ * soft-dirty and userfaultfd state is preserved. The TLB flush, the references,
+ * the rmap and the counters of the mm are updated once for a run. While all
+ * entries are alike, only the first one is converted, and the others are
+ * derived from it.
  *
  * page_vma_mapped_walk() finds the first entry of a run and takes the locks.
- * The run is followed from there, and the walk goes on behind it.
+ * After a run, the walk continues behind its last entry.
  *
- * Unmapping a run, under the page table lock:
+ * A run is unmapped under the page table lock:
  *
- *  1. For every entry, flush the cache, clear the entry, and keep the old value;
- *     or the first one for all. Where the architecture has a ptep_clear_flush()
- *     of its own, it is what clears the entry, unless the flush is left to the
- *     caller.
- *  2. Let the architecture save what it keeps beside the entries. Ask whether the
- *     folio may be pinned, and if it is not, take the exclusive marks off. These
- *     are the steps that can fail. They fail for the run as a whole, which then
- *     gets its old values back. What the architecture has saved by then for a
- *     part of the run stays saved, as nothing in mm/ takes it back.
+ *  1. For each entry, flush the cache, clear the entry, and save the old value.
+ *     If the architecture has its own ptep_clear_flush() and the flush is not left
+ *     to the caller, the entry is cleared by ptep_clear_flush().
+ *  2. Call arch_unmap_one() where the architecture has it. Check whether the folio
+ *     may be pinned; if it is not, clear PG_anon_exclusive. Only this step can
+ *     fail. If it does, the old values of all entries are restored. What
+ *     arch_unmap_one() has saved for a part of the run is not undone, because
+ *     there is no function for that.
  *  3. Write the migration entries.
- *  4. Flush the TLB if step 1 has not done so, or note that a flush is due. The
- *     entries are in place by then: somebody who faults finds an entry to wait
- *     for, and not a hole through which to take a reference to the folio.
+ *  4. Flush the TLB if step 1 has not done so, or leave the flush to the caller.
+ *     As the migration entries have been written by then, a fault waits for them
+ *     and cannot find an empty entry.
  *
- * The contents are copied only after the flush. With %TTU_BATCH_FLUSH or
- * %TTU_BATCH_LOCAL it is the caller who has to see to that.
+ * The contents must not be copied before the flush. With %TTU_BATCH_FLUSH or
+ * %TTU_BATCH_LOCAL the caller has to ensure that.
  *
- * Mappings owed to the rmap
- * -------------------------
- * One folio can be mapped by several runs even though all of it is mapped: it
- * lies across two page tables, mprotect() has cut the VMA through the middle of
- * it, or it is larger than what is handled at once. The rmap would see a
- * partially mapped folio between one piece and the next. So a piece is not
- * reported yet, but owed (&struct migrate_debt), until the neighbouring pieces
- * of the same mm have arrived and the whole can be reported at once. There is
- * room for a few pieces only. If more of them turn up, all are paid early, and
- * the rmap may mark the folio as partially mapped.
+ * Pending removals
+ * ----------------
+ * A folio that is fully mapped may be mapped by several runs in one mm: because
+ * it crosses a page table, because mprotect() has split its VMA, or because it
+ * has more than MIGRATE_RUN_MAX pages. If each run were removed from rmap
+ * alone, rmap would see a partially mapped folio in between. So the removal of
+ * a run stays pending (&struct migrate_debt) until the adjacent runs of the
+ * same mm have been unmapped, and all of them can be removed at once. Only
+ * MIGRATE_PIECES_MAX pieces of the folio can be pending. If there are more, all
+ * pieces are removed early, and rmap may mark the folio as partially mapped.
  *
- * After fork() one mm may map the whole folio and another one some pages of it
- * only. A part that remains when the whole is gone looks the same, so one
- * mapping of the whole is owed to the end, and the pieces are paid before it.
+ * After fork(), one mm may map the whole folio while another one maps a part of
+ * it. If the mapping of the whole were removed first, rmap would see a
+ * partially mapped folio, too. So the first removal of the whole folio stays
+ * pending to the end, and the parts are removed before it.
  *
- * While a mapping is owed, mapcount and references of the folio are too high,
- * which is the safe direction. The VMA and the mm of the debt stay, because
- * exit_mmap() and everything else that frees or moves a VMA needs the rmap lock
- * for writing, and that is held for reading until all debts are paid.
+ * While a removal is pending, the mapcount and the reference count of the folio
+ * are higher than they should be, so it can be neither freed nor moved. The VMA
+ * of a pending removal and its mm cannot be freed, because that needs the rmap
+ * lock for writing, and it is held for reading until nothing is pending.
  *
- * A debt is paid under the lock of the last page table, of another one, or of
- * none, while the rmap asks for that of the entries. It does so for the sake of
- * those who look at the entries and the mapcount together, and they are used to
- * both being off for a while: fork() raises the mapcount before it writes an
- * entry, and zapping lowers it afterwards. The counters themselves are atomic, or
- * protected by the mm_id lock of the folio. mlock reads the flags of the VMA while
- * mlock_fixup() may change them, and corrects the folio when it gets to its
- * entry; where the entry is one for migration, restoring reads the flags again.
- * What is paid late is a large folio, which no CPU keeps in its mlock batch, so it
- * does not matter on which one mlock_drain_local() is called.
+ * folio_remove_rmap_ptes() is specified to be called under the lock of the page
+ * table that mapped the pages. A pending removal may be done under the lock of
+ * another page table, or under none. That is safe, for these reasons:
+ *
+ *  - A task that compares entries with the mapcount must cope with a difference
+ *    in any case: fork() increments the mapcount before it writes an entry, and
+ *    unmapping decrements it after it has cleared the entry.
+ *  - The counters are atomic, or protected by the mm_id lock of the folio.
+ *  - mlock_fixup() may change the flags of the VMA while rmap reads them. It
+ *    corrects the folio when it finds the entry. If that is a migration entry, the
+ *    flags are read again when it is restored.
+ *  - Only the removal of a large folio can be pending. Large folios are not kept
+ *    in a per-CPU mlock batch, so mlock_drain_local() may run on any CPU.
  *
  * Locks
  * -----
- * folio lock of the source, in restoring of the target too
+ * folio lock of the source; when restoring, of the target as well
  *   anon_vma or i_mmap lock, for reading; for writing with hugetlb files
  *     page table lock
  *
- * Migration entries belong to the holder of the folio lock of the source. They
- * may be copied by fork(), moved by mremap() and dropped by munmap() in the
- * meantime, but nobody else puts something usable in their place.
+ * The folio lock of the source protects its migration entries from being
+ * replaced by present entries. fork() may still copy them, mremap() may move
+ * them, and munmap() may remove them.
  */
 
 #include <linux/mm.h>
@@ -114,25 +118,25 @@
 #include "internal.h"
 
 /*
- * Entries unmapped at once. The old values are kept on the stack, and the bits
- * of one u64 tell which of them are special. Restoring keeps nothing, and has no
- * such limit. A block that arm64 folds with pages of 16K is four times as long:
- * there the first run unfolds it.
+ * Number of entries in a run that is unmapped. The old values are saved on the
+ * stack, and a u64 has one bit for each entry. Runs that are restored have no
+ * such limit. On arm64 with 16K pages, a contpte block is four times as long:
+ * the first run unfolds it.
  */
 #define MIGRATE_RUN_MAX		32
 
 /*
- * Pieces that can be owed at the same time. They arrive in the order of their
- * addresses, so each mm needs one for every gap between them, and one more. If
- * there are more, those that are owed are paid early, see migrate_add_piece().
+ * Number of pieces that can be pending at the same time. The pieces of an mm
+ * are unmapped in ascending order, so it needs one for each gap between them,
+ * and one more. migrate_add_piece() removes all of them if there are more.
  */
 #define MIGRATE_PIECES_MAX	4
 
 /*
- * An architecture that has a ptep_clear_flush() of its own does more in it than
- * clear an entry and flush_tlb_page(): on s390 nothing but this flushes a single
- * entry, parisc flushes the cache again after the entry is gone, and alpha needs
- * a stronger flush for memory that moves.
+ * An architecture with its own ptep_clear_flush() does more there than clearing
+ * the entry and calling flush_tlb_page(): on s390 only this function flushes a
+ * single entry, parisc flushes the cache again after the entry has been
+ * cleared, and alpha needs a stronger flush for memory that is moved.
  */
 #ifdef __HAVE_ARCH_PTEP_CLEAR_FLUSH
 #define MIGRATE_CLEAR_FLUSHES	true
@@ -141,8 +145,8 @@
 #endif
 
 /*
- * May the flush wait for the batch if no CPU but this one needs it? There is more
- * to be lost than to be gained where the architecture does not say so.
+ * Returns whether a flush that only this CPU needs may be deferred. That is
+ * slower than to flush at once, unless the architecture says otherwise.
  */
 #ifndef arch_tlbbatch_may_defer_local
 static inline bool arch_tlbbatch_may_defer_local(struct mm_struct *mm)
@@ -152,13 +156,13 @@ static inline bool arch_tlbbatch_may_defer_local(struct mm_struct *mm)
 #endif
 
 /**
- * struct migrate_debt - mappings that the rmap has not been told about
- * @vma: A VMA of the mm that had the mappings; a mlocked one, if there is one.
- * @first: The first page within the folio that is concerned.
+ * struct migrate_debt - mappings whose removal from the rmap is pending
+ * @vma: A VMA of the mm that mapped the pages; a mlocked one, if there is one.
+ * @first: Index of the first page within the folio.
  * @nr: The number of pages.
  *
- * The entries in the page tables are gone already. The references and the
- * mapcounts that belong to them are not.
+ * The page table entries have been replaced, but the references and the
+ * mapcounts that belong to them have not been dropped.
  */
 struct migrate_debt {
 	struct vm_area_struct *vma;
@@ -169,13 +173,13 @@ struct migrate_debt {
 /**
  * struct migrate_unmap - one call of try_to_migrate()
  * @folio: The folio.
- * @flags: What the caller asked for.
- * @whole: A mapping of the whole folio that is owed; with no pages if there is
- *	none.
+ * @flags: The flags that the caller passed.
+ * @whole: Pending removal of a mapping of the whole folio; its number of pages is
+ *	0 if there is none.
  * @nr_pieces: The number of elements in use of @piece.
- * @piece: Mappings of parts of the folio that are owed.
+ * @piece: Pending removals of mappings of parts of the folio.
  *
- * The rmap lock protects all of it.
+ * The rmap lock protects the VMAs of the pending removals.
  */
 struct migrate_unmap {
 	struct folio *folio;
@@ -186,9 +190,9 @@ struct migrate_unmap {
 };
 
 /**
- * struct migrate_series - entries for consecutive pages that are alike otherwise
+ * struct migrate_series - entries that differ only in the page they refer to
  * @first: The value for the first page.
- * @step: What is added to it from each page to the next.
+ * @step: The difference between the values for two consecutive pages.
  */
 struct migrate_series {
 	u64 first;
@@ -198,26 +202,26 @@ struct migrate_series {
 /**
  * struct migrate_ptes - a run of entries that is being unmapped
  * @folio: The folio.
- * @vma: Where it is mapped.
+ * @vma: The VMA that maps it.
  * @addr: The address of the first entry.
  * @ptep: The first entry.
  * @page: The page that it maps.
  * @nr: The number of entries, and of pages.
  * @defer: The flush is left to the caller.
- * @flush: A value out of the run that the TLB may know, with the dirty bit set
- *	if any of them is dirty. A hint for NUMA balancing only if there is nothing
- *	else, see migrate_run_note(). Valid if @may_be_cached.
- * @may_be_cached: Some value of the run may be in the TLB.
- * @dirty: Some value of the run is dirty.
- * @alike: The values differ in nothing but the page, so @series says them all.
- * @series: The values there would be if all were like the first one.
- * @exclusive: The pages that are exclusive to this mm.
- * @poisoned: The pages that are poisoned.
- * @unused: The pages whose contents nobody needs.
- * @old: The values of the entries before they were cleared, unless they are @alike.
+ * @flush: One old value that a TLB may cache, with the dirty bit set if any old
+ *	value is dirty. It is a NUMA hint only if there is no other, see
+ *	migrate_run_note(). Valid if @may_be_cached.
+ * @may_be_cached: A TLB may cache at least one old value.
+ * @dirty: At least one old value is dirty.
+ * @alike: The old values differ only in the page, so @series describes them all.
+ * @series: The old values, if all of them are like the first one.
+ * @exclusive: Bit mask of the pages that had PG_anon_exclusive.
+ * @poisoned: Bit mask of the pages that are poisoned.
+ * @unused: Bit mask of the pages whose contents are not needed.
+ * @old: The old values, if they are not @alike.
  *
- * A page is in one of @exclusive, @poisoned and @unused at most. Protected by the
- * page table lock.
+ * A page is in at most one of @exclusive, @poisoned and @unused. The page table
+ * lock is held as long as the struct exists.
  */
 struct migrate_ptes {
 	struct folio *folio;
@@ -239,8 +243,9 @@ struct migrate_ptes {
 };
 
 /*
- * The number of entries that there can be from @addr on, where page @first is, up
- * to the end of the folio, of its part in the VMA (@end), or of the page table.
+ * Maximum number of entries of a run that starts at @addr with page @first: a
+ * run ends with the folio, with its part in the VMA (@end), or with the page
+ * table.
  */
 static unsigned int migrate_run_limit(struct folio *folio, unsigned long first,
 				      unsigned long addr, unsigned long end)
@@ -250,8 +255,8 @@ static unsigned int migrate_run_limit(struct folio *folio, unsigned long first,
 }
 
 /*
- * The migration entry for @page, which was mapped by @old. What mapped it may
- * have been a device-private or a device-exclusive entry.
+ * Returns the migration entry for @page, which was mapped by @old. That may be
+ * a present, a device-private or a device-exclusive entry.
  */
 static __always_inline swp_entry_t migrate_encode(struct page *page, pte_t old,
 						  bool exclusive)
@@ -280,7 +285,7 @@ static __always_inline swp_entry_t migrate_encode(struct page *page, pte_t old,
 	return entry;
 }
 
-/* @entry as a PTE, with the marks of @old that have bits of their own. */
+/* Returns @entry as a PTE, with the soft-dirty and userfaultfd bits of @old. */
 static __always_inline pte_t migrate_entry_pte(swp_entry_t entry, pte_t old)
 {
 	const bool present = pte_present(old);
@@ -299,7 +304,7 @@ static __always_inline pte_t migrate_series_pte(const struct migrate_series *ser
 	return __pte(series->first + i * series->step);
 }
 
-/* The series of present entries that begins with @pte. */
+/* Returns the series of present entries that begins with @pte. */
 static __always_inline struct migrate_series migrate_series_present(pte_t pte)
 {
 	const u64 first = pte_val(pte);
@@ -310,18 +315,18 @@ static __always_inline struct migrate_series migrate_series_present(pte_t pte)
 	};
 }
 
-/* What swap offset @offset makes of a PTE. */
+/* Returns the value of a PTE that contains the swap offset @offset. */
 static __always_inline u64 migrate_offset_bits(pgoff_t offset)
 {
 	return pte_val(softleaf_to_pte(swp_entry(0, offset)));
 }
 
 /*
- * The series of @nr migration entries that begins with @entry, which is @first as
- * a PTE. Nothing but the offset changes, so the step is a constant to the
- * compiler. How an offset is laid out is up to the architecture: where it is in
- * two pieces, a carry between them would make the steps uneven. Then the last
- * entry is not where it should be, and there is no such series.
+ * Compute the series of @nr migration entries that begins with @entry, which is
+ * @first as a PTE. Only the offset changes, so the step is a compile-time
+ * constant. An architecture may store the offset in two parts of the PTE. If
+ * there is a carry between them, the steps are not equal: the value computed
+ * for the last entry is wrong then, and this returns false.
  */
 static __always_inline bool migrate_series_init(struct migrate_series *series,
 						swp_entry_t entry, pte_t first,
@@ -336,8 +341,8 @@ static __always_inline bool migrate_series_init(struct migrate_series *series,
 }
 
 /*
- * Tell the rmap about mappings that are gone, and give up their references.
- * Somebody else holds one more reference, so the folio stays.
+ * Remove mappings from the rmap, and drop their references. The caller of
+ * try_to_migrate() holds a reference, so the folio is not freed here.
  */
 static __always_inline void migrate_drop_mappings(struct folio *folio,
 						  const struct migrate_debt *debt)
@@ -355,7 +360,7 @@ static void migrate_pay_pieces(struct migrate_unmap *mu)
 		migrate_drop_mappings(mu->folio, &mu->piece[--mu->nr_pieces]);
 }
 
-/* The pieces come first: they do not matter while the whole is mapped. */
+/* The pieces must be first: rmap ignores them while the whole folio is mapped. */
 static void migrate_pay_debts(struct migrate_unmap *mu)
 {
 	migrate_pay_pieces(mu);
@@ -366,7 +371,7 @@ static void migrate_pay_debts(struct migrate_unmap *mu)
 	mu->whole.nr = 0;
 }
 
-/* Add the pages of @new to the piece that they continue, or to an empty one. */
+/* Append @new to the piece of the same mm that it continues, or to a new piece. */
 static struct migrate_debt *migrate_add_piece(struct migrate_unmap *mu,
 					      const struct migrate_debt *new)
 {
@@ -389,7 +394,7 @@ static struct migrate_debt *migrate_add_piece(struct migrate_unmap *mu,
 	return piece;
 }
 
-/* One mapping of the whole folio is enough to be kept to the end. */
+/* Keep the removal of one mapping of the whole folio pending. */
 static void migrate_add_whole(struct migrate_unmap *mu, const struct migrate_debt *whole)
 {
 	if (mu->whole.nr)
@@ -398,7 +403,7 @@ static void migrate_add_whole(struct migrate_unmap *mu, const struct migrate_deb
 		mu->whole = *whole;
 }
 
-/* Is nothing left that maps the folio? */
+/* Are the removals of all mappings of the folio pending? */
 static bool migrate_owes_all(const struct migrate_unmap *mu)
 {
 	unsigned long nr = mu->whole.nr;
@@ -409,13 +414,13 @@ static bool migrate_owes_all(const struct migrate_unmap *mu)
 	return nr == folio_mapcount(mu->folio);
 }
 
-/* The page tables do not map the pages of @new any more. */
+/* Remove the mappings @new from the rmap, now or later. */
 static void migrate_owe(struct migrate_unmap *mu, const struct migrate_debt *new)
 {
 	struct migrate_debt *piece;
 	unsigned long nr_pages;
 
-	/* Nothing else maps the folio, so nothing is owed either. */
+	/* Nothing else maps the folio, so nothing can be pending. */
 	if (likely(new->nr == folio_mapcount(mu->folio))) {
 		migrate_drop_mappings(mu->folio, new);
 		return;
@@ -437,12 +442,12 @@ static void migrate_owe(struct migrate_unmap *mu, const struct migrate_debt *new
 }
 
 /*
- * Keep in mind what the flush and the folio have to know about one old value.
+ * Record from one old value what the TLB flush and the folio need.
  *
- * A hint for NUMA balancing is accessible as long as any flush of its mm is
- * pending, and that one may end before set_tlb_ubc_flush_pending() asks again. By
- * then the hint has been flushed, but not the entries next to it: one of these is
- * kept instead.
+ * For a NUMA hint, pte_accessible() is true only while a flush of the mm is
+ * pending. That flush may complete before set_tlb_ubc_flush_pending() calls
+ * pte_accessible() again, which would then skip the flush for the other entries
+ * of the run as well. So record another entry than a hint if there is one.
  */
 static __always_inline void migrate_run_note(struct migrate_ptes *run, pte_t pte)
 {
@@ -454,13 +459,13 @@ static __always_inline void migrate_run_note(struct migrate_ptes *run, pte_t pte
 	run->dirty |= pte_dirty(pte);
 }
 
-/* What entry @i of @run was before it was cleared. */
+/* Returns the value of entry @i of @run before it was cleared. */
 static __always_inline pte_t migrate_run_old(const struct migrate_ptes *run, unsigned int i)
 {
 	return likely(run->alike) ? migrate_series_pte(&run->series, i) : run->old[i];
 }
 
-/* Is the flush for @run left to the caller? Not where there is no such thing. */
+/* Is the flush for @run left to the caller? */
 static __always_inline bool migrate_run_is_deferred(const struct migrate_ptes *run)
 {
 	return IS_ENABLED(CONFIG_ARCH_WANT_BATCHED_UNMAP_TLB_FLUSH) && run->defer;
@@ -473,9 +478,9 @@ static __always_inline bool migrate_run_is_flushed(const struct migrate_ptes *ru
 }
 
 /*
- * Clear the entry at @ptep, whose value is @pte. A cache that is looked up by
- * virtual addresses has to be flushed while there is a translation, and close to
- * clearing the entry: what others write in between is lost to the copy.
+ * Clear the entry at @ptep, whose value is @pte. A virtually indexed cache must
+ * be flushed while the translation exists, and immediately before the entry is
+ * cleared: the copy would miss what is written to the cache in between.
  */
 static __always_inline pte_t migrate_run_clear_one(const struct migrate_ptes *run,
 						   unsigned long addr, pte_t *ptep,
@@ -488,9 +493,10 @@ static __always_inline pte_t migrate_run_clear_one(const struct migrate_ptes *ru
 }
 
 /*
- * Clear the entries from @nr on that the hint of the architecture takes together
- * with the one there, whose value is @pte: they share their bits, so that the
- * merged value stands for each of them. Returns how many, and that value.
+ * Clear entry @nr, whose value is @pte, and those that pte_batch_hint() says
+ * belong to the same block. The young and dirty bits of a block are merged, and
+ * hold for each of its entries. Returns the number of entries, and the merged
+ * value in @pte.
  */
 static __always_inline unsigned int migrate_run_take(struct migrate_ptes *run, unsigned int nr,
 						     unsigned int max, pte_t *pte)
@@ -510,10 +516,11 @@ static __always_inline unsigned int migrate_run_take(struct migrate_ptes *run, u
 }
 
 /*
- * Clear single entries from @nr on up to the first one that is not as expected,
- * of which nothing more is to be known than this. Returns where that is. With
- * @odd it is cleared too, as the CPU set a bit at the last moment, and its value
- * is kept.
+ * Clear entries from @nr on while they have the value that follows from the
+ * first one of @run, and do not belong to a larger block. Returns the index of
+ * the first other entry. If that entry changed between reading and clearing it,
+ * because the CPU set a bit, it has been cleared: @odd is set and its value is
+ * in @run->old.
  */
 static __always_inline unsigned int migrate_run_clear_alike(struct migrate_ptes *run,
 							    unsigned int nr, unsigned int max,
@@ -539,7 +546,7 @@ static __always_inline unsigned int migrate_run_clear_alike(struct migrate_ptes 
 	return ptep - run->ptep;
 }
 
-/* Keep the value of the @nr entries of @run from @first on, the first being @pte. */
+/* Save the old values of @nr entries of @run from @first on. @pte is the first one. */
 static __always_inline void migrate_run_keep(struct migrate_ptes *run, unsigned int first,
 					     unsigned int nr, pte_t pte)
 {
@@ -554,8 +561,9 @@ static __always_inline void migrate_run_keep(struct migrate_ptes *run, unsigned 
 }
 
 /*
- * Clear the entries from @nr on one after another, of which there are @max at
- * most, up to the first one that does not map the next page. Returns where that is.
+ * Clear the entries from @nr up to @max that map the next pages of the folio,
+ * and save their values. Returns the index of the first entry that was not
+ * cleared.
  */
 static __always_inline unsigned int migrate_run_clear_rest(struct migrate_ptes *run,
 							   unsigned int nr, unsigned int max)
@@ -575,10 +583,10 @@ static __always_inline unsigned int migrate_run_clear_rest(struct migrate_ptes *
 }
 
 /*
- * Clear the entries from the first one of @run on, up to the first one that does
- * not map the next page, and @max at most. One that is as expected tells nothing
- * that the first one has not told. The CPU may set a bit just before an entry is
- * cleared, so it is the old value that counts.
+ * Clear at most @max entries that map consecutive pages, beginning with the
+ * first one of @run. The values are saved only if one of them differs from what
+ * follows from the first one. The value that clearing returns is decisive,
+ * because the CPU may set a bit just before.
  */
 static __always_inline void migrate_run_clear(struct migrate_ptes *run, pte_t pte,
 					      unsigned int max)
@@ -613,7 +621,7 @@ static __always_inline void migrate_run_clear_softleaf(struct migrate_ptes *run,
 	run->nr = 1;
 }
 
-/* Let the architecture save what it keeps beside the entries that come back. */
+/* Call arch_unmap_one() for the entries that will be migration entries. */
 static __always_inline bool migrate_run_unmap_arch(struct migrate_ptes *run)
 {
 #ifdef __HAVE_ARCH_UNMAP_ONE
@@ -631,7 +639,7 @@ static __always_inline bool migrate_run_unmap_arch(struct migrate_ptes *run)
 	return true;
 }
 
-/* Find the pages of @run whose contents nobody needs, where there can be any. */
+/* Find the pages of @run whose contents are not needed. */
 static __always_inline void migrate_run_find_unused(struct migrate_ptes *run)
 {
 	unsigned int i;
@@ -650,7 +658,7 @@ static __always_inline bool migrate_flags_are(const struct page *page, unsigned 
 	return (READ_ONCE(page->flags.f) & mask) == flags;
 }
 
-/* How many of @nr pages from @page on have no flag of @mask? */
+/* Returns how many of @nr pages from @page on have no flag of @mask. */
 static __always_inline unsigned int migrate_count_plain(struct page *page, unsigned int nr,
 							unsigned long mask)
 {
@@ -662,8 +670,9 @@ static __always_inline unsigned int migrate_count_plain(struct page *page, unsig
 }
 
 /*
- * Take the exclusive marks off @nr pages from @page on, up to the first one that
- * has none or is poisoned. Returns how many had one.
+ * Clear PG_anon_exclusive of at most @nr pages from @page on, up to the first
+ * one that does not have it or is poisoned. Returns the number of cleared
+ * flags.
  */
 static __always_inline unsigned int migrate_take_marks(struct page *page, unsigned int nr)
 {
@@ -676,14 +685,15 @@ static __always_inline unsigned int migrate_take_marks(struct page *page, unsign
 }
 
 /*
- * Sort the pages of @run by what happens to their entries, and take the exclusive
- * marks off them, unless the folio may be pinned. Whether it is does not depend
- * on the page, and all entries are clear by now: so the first page with a mark
- * asks, with the barriers that this takes against GUP-fast, and the answer holds
- * for the others. They need one more barrier between their marks and the entries
- * that follow.
+ * Find out which pages of @run are poisoned, unused or exclusive, and clear
+ * PG_anon_exclusive. Returns false if the folio may be pinned.
  *
- * Neighbours are of one sort most often, and are dealt with together.
+ * Pins belong to the folio, and all entries of the run have been cleared. So
+ * folio_try_share_anon_rmap_pte(), with its barriers against GUP-fast, is
+ * called for the first exclusive page only. For the others, one more barrier
+ * orders clearing the flag before writing the migration entries.
+ *
+ * Adjacent pages are usually alike, so they are handled together.
  */
 static __always_inline bool migrate_run_sort(struct migrate_ptes *run)
 {
@@ -725,7 +735,7 @@ static __always_inline bool migrate_run_sort(struct migrate_ptes *run)
 	return true;
 }
 
-/* Put the old values of @run back. */
+/* Restore the old values of @run. */
 static void migrate_run_undo(struct migrate_ptes *run)
 {
 	unsigned int i;
@@ -735,7 +745,7 @@ static void migrate_run_undo(struct migrate_ptes *run)
 			   run->ptep + i, migrate_run_old(run, i));
 }
 
-/* The migration entries of @run, if they differ in nothing but the page. */
+/* Compute the migration entries of @run if they differ only in the page. */
 static __always_inline bool migrate_run_series(const struct migrate_ptes *run,
 					       struct migrate_series *series)
 {
@@ -751,7 +761,7 @@ static __always_inline bool migrate_run_series(const struct migrate_ptes *run,
 	return migrate_series_init(series, first, migrate_entry_pte(first, old), run->nr);
 }
 
-/* Write the migration entries of a run in which each page needs its own look. */
+/* Write the migration entries of a run whose entries are not alike. */
 static __always_inline void migrate_run_install_mixed(struct migrate_ptes *run)
 {
 	const u64 skip = run->poisoned | run->unused;
@@ -771,7 +781,7 @@ static __always_inline void migrate_run_install_mixed(struct migrate_ptes *run)
 	}
 }
 
-/* Write the migration entries of @run. Most often counting up is enough. */
+/* Write the migration entries of @run. */
 static __always_inline void migrate_run_install(struct migrate_ptes *run)
 {
 	struct migrate_series series;
@@ -794,10 +804,10 @@ static __always_inline void migrate_run_install(struct migrate_ptes *run)
 }
 
 /*
- * The mappings of @run that do not come back: pages that are poisoned leave an
- * entry that says so. Pages that a guest does not need leave nothing, and fault
- * in as zero pages if they are needed after all. With userfaultfd that would be
- * a fault its user does not expect, so there they are kept.
+ * Account for the pages of @run that do not get a migration entry. A poisoned
+ * page gets a hwpoison entry. A page that a guest does not use (s390) gets an
+ * empty entry, and is zero if it is accessed again. migrate_run_find_unused()
+ * excludes VMAs with userfaultfd, where this would raise an unexpected fault.
  */
 static __always_inline void migrate_run_discard(struct migrate_ptes *run)
 {
@@ -833,10 +843,9 @@ static __always_inline bool migrate_may_defer(struct mm_struct *mm, enum ttu_fla
 }
 
 /*
- * Nobody may reach the old pages through the TLB when the contents are copied, or
- * when others take the place of the entries. flush_tlb_page() will not do where
- * MIGRATE_CLEAR_FLUSHES, and a deferred flush is to be made up for here: s390 has
- * none.
+ * Flush the TLBs, so that no CPU can access the old pages while they are copied,
+ * or after other entries have been written. flush_tlb_page() does nothing on
+ * s390, so it is not used where MIGRATE_CLEAR_FLUSHES is true.
  */
 static __always_inline void migrate_run_flush_now(struct migrate_ptes *run)
 {
@@ -849,9 +858,9 @@ static __always_inline void migrate_run_flush_now(struct migrate_ptes *run)
 }
 
 /*
- * Flush, or leave it to the caller. A clean entry cannot become dirty until then:
- * the architecture has to look at the page table for that, and finds the migration
- * entry.
+ * Flush the TLBs, or leave that to the caller. Until the flush, a CPU cannot
+ * make a clean page dirty by a cached translation: it has to read the page
+ * table for that, and finds the migration entry.
  */
 static __always_inline void migrate_run_flush(struct migrate_ptes *run)
 {
@@ -862,7 +871,7 @@ static __always_inline void migrate_run_flush(struct migrate_ptes *run)
 					  run->addr + run->nr * PAGE_SIZE);
 }
 
-/* An anonymous folio out of the swap cache has no mapping that wants to know. */
+/* An anonymous folio outside the swap cache has no mapping for folio_mark_dirty(). */
 static __always_inline void migrate_mark_dirty(struct folio *folio)
 {
 	if (folio_test_anon(folio) && !folio_test_swapcache(folio))
@@ -871,11 +880,11 @@ static __always_inline void migrate_mark_dirty(struct folio *folio)
 		folio_mark_dirty(folio);
 }
 
-/* Replace the entries of @run, or none of them. */
+/* Replace all entries of @run, or none. */
 static __always_inline bool migrate_run_replace(struct migrate_ptes *run)
 {
 	if (unlikely(!migrate_run_unmap_arch(run) || !migrate_run_sort(run))) {
-		/* arm64: single entries must not meet the block in a TLB. */
+		/* arm64: the TLB must not cache a block that is written in parts. */
 		migrate_run_flush_now(run);
 		migrate_run_undo(run);
 		return false;
@@ -890,8 +899,9 @@ static __always_inline bool migrate_run_replace(struct migrate_ptes *run)
 }
 
 /*
- * Unmap the run that begins with @page where @pvmw stands, of @max entries at
- * most. Returns how many it has, 0 if they cannot be replaced.
+ * Unmap the run of at most @max entries that begins with @page at the position
+ * of
+ * @pvmw. Returns the number of entries, or 0 if they cannot be replaced.
  */
 static __always_inline unsigned int migrate_unmap_run(struct migrate_unmap *mu,
 						      struct page_vma_mapped_walk *pvmw,
@@ -922,8 +932,8 @@ static __always_inline unsigned int migrate_unmap_run(struct migrate_unmap *mu,
 }
 
 /*
- * A small folio: the same with one entry, which the compiler makes much shorter.
- * Most folios are small, and most of them are mapped once.
+ * Unmap a small folio. As the number of entries is a constant, the compiler
+ * removes most of the code for runs from this common case.
  */
 static bool migrate_unmap_small(struct migrate_unmap *mu, struct page_vma_mapped_walk *pvmw)
 {
@@ -936,8 +946,8 @@ static bool migrate_unmap_small(struct migrate_unmap *mu, struct page_vma_mapped
 }
 
 /*
- * A large folio: unmap the run that begins where @pvmw stands, and move @pvmw to
- * its last entry. @end is where the folio ends in this VMA.
+ * Unmap the run of a large folio that begins at the position of @pvmw, and move
+ * @pvmw to its last entry. @end is the end of the folio in this VMA.
  */
 static bool migrate_unmap_large(struct migrate_unmap *mu, struct page_vma_mapped_walk *pvmw,
 				unsigned long end)
@@ -981,10 +991,11 @@ static bool migrate_unmap_pmd(struct folio *folio, struct page_vma_mapped_walk *
 }
 
 /*
- * Map @dst where @pvmw has found a huge entry for the source. Whoever splits a
- * folio that is mapped nowhere has to divide all its entries. One that has been
- * missed must not map more than there is of @dst, and nobody may be left to wait
- * for it for ever: divide it now, and let the walk find the piece for @dst.
+ * Map @dst at the PMD migration entry that @pvmw has found for the source. If
+ * the folio has been split, its PMD entries should have been split, too. If one
+ * was not, it must not map more than @dst, and must not remain, as a fault
+ * would wait for it forever. So split it now, and let the walk find the PTE for
+ * @dst.
  */
 static void migrate_restore_pmd(struct folio *dst, struct page_vma_mapped_walk *pvmw)
 {
@@ -1021,7 +1032,10 @@ static bool migrate_unmap_found(struct migrate_unmap *mu, struct page_vma_mapped
 		return migrate_unmap_small(mu, pvmw);
 	}
 
-	/* Beside a PMD that goes, what is owed looks like a part that stays. */
+	/*
+	 * Without the PMD mapping, rmap would take the pending pieces for parts
+	 * that remain mapped.
+	 */
 	migrate_pay_debts(mu);
 	return migrate_unmap_pmd(mu->folio, pvmw);
 }
@@ -1035,7 +1049,7 @@ static bool migrate_unmap_walk(struct migrate_unmap *mu, struct page_vma_mapped_
 
 	while (page_vma_mapped_walk(pvmw)) {
 		if (!pvmw->pte && split) {
-			/* It may be mapped by PTEs then, being pinned: look again. */
+			/* Present PTEs remain if the folio is pinned: walk again. */
 			migrate_pay_debts(mu);
 			split_huge_pmd_locked(pvmw->vma, pvmw->address, pvmw->pmd,
 					      /* freeze = */ true);
@@ -1054,11 +1068,12 @@ static bool migrate_unmap_walk(struct migrate_unmap *mu, struct page_vma_mapped_
 }
 
 /*
- * An &rmap_walk_control.rmap_one: replace what maps @folio in @vma. The walk goes
- * on for as long as that works out and something else maps @folio.
+ * An &rmap_walk_control.rmap_one: replace the entries that map @folio in @vma.
+ * The walk continues if that has succeeded and @folio is still mapped.
  *
- * exec() moves its temporary stack: the VMA under the anon_vma lock, the page
- * tables without it. Migration entries there might not be found again.
+ * exec() moves its temporary stack. It changes the VMA under the anon_vma lock,
+ * but moves the page tables without it, so the rmap might not find migration
+ * entries there.
  */
 static bool migrate_unmap_vma(struct folio *folio, struct vm_area_struct *vma,
 			      unsigned long addr, void *arg)
@@ -1078,17 +1093,17 @@ static bool migrate_unmap_vma(struct folio *folio, struct vm_area_struct *vma,
 	ok = migrate_unmap_walk(mu, &pvmw, range.end);
 	mmu_notifier_invalidate_range_end(&range);
 
-	/* Only anonymous folios get split for being mapped in part. */
+	/* Only anonymous folios are queued for a split when partially mapped. */
 	if (!folio_test_anon(folio))
 		migrate_pay_debts(mu);
 	return ok && folio_mapped(folio);
 }
 
 /**
- * enum migrate_unshare - what became of a page table that several mms share
- * @MIGRATE_UNSHARE_NONE: It was not shared, and maps the folio.
- * @MIGRATE_UNSHARE_GONE: This mm does not use it any more.
- * @MIGRATE_UNSHARE_BUSY: The lock could not be had.
+ * enum migrate_unshare - result of unsharing a page table of a hugetlb file
+ * @MIGRATE_UNSHARE_NONE: It was not shared, and still maps the folio.
+ * @MIGRATE_UNSHARE_GONE: It was shared, and this mm does not use it any more.
+ * @MIGRATE_UNSHARE_BUSY: The lock of the VMA is contended.
  */
 enum migrate_unshare {
 	MIGRATE_UNSHARE_NONE,
@@ -1097,9 +1112,10 @@ enum migrate_unshare {
 };
 
 /*
- * A page table of a hugetlb file may be shared. Whoever lets go of it holds the
- * i_mmap lock for writing, as the caller does, and the lock of the VMA. That one
- * comes before the i_mmap lock, so it can only be tried.
+ * A page table of a hugetlb file may be shared by several mms. Unsharing it
+ * needs the i_mmap lock for writing, which the caller holds, and the hugetlb
+ * lock of the VMA. The latter is taken before the i_mmap lock elsewhere, so it
+ * is only tried.
  */
 static enum migrate_unshare migrate_hugetlb_unshare(struct folio *folio,
 						    struct page_vma_mapped_walk *pvmw)
@@ -1122,7 +1138,7 @@ static enum migrate_unshare migrate_hugetlb_unshare(struct folio *folio,
 	return gone ? MIGRATE_UNSHARE_GONE : MIGRATE_UNSHARE_NONE;
 }
 
-/* Replace the one entry that maps a hugetlb folio. */
+/* Replace the entry that maps a hugetlb folio. */
 static bool migrate_hugetlb_replace(struct folio *folio, struct page_vma_mapped_walk *pvmw)
 {
 	struct vm_area_struct *vma = pvmw->vma;
@@ -1158,7 +1174,7 @@ static bool migrate_hugetlb_replace(struct folio *folio, struct page_vma_mapped_
 	return true;
 }
 
-/* An &rmap_walk_control.rmap_one for hugetlb, which has one entry a VMA. */
+/* An &rmap_walk_control.rmap_one for hugetlb: a VMA has one entry for the folio. */
 static bool migrate_unmap_hugetlb(struct folio *folio, struct vm_area_struct *vma,
 				  unsigned long addr, void *arg)
 {
@@ -1178,7 +1194,7 @@ static bool migrate_unmap_hugetlb(struct folio *folio, struct vm_area_struct *vm
 	mmu_notifier_invalidate_range_start(&range);
 
 	if (page_vma_mapped_walk(&pvmw)) {
-		/* Losing a shared table unmaps all that it covers. */
+		/* Unsharing a page table unmaps all that it maps. */
 		flush_cache_range(vma, range.start, range.end);
 		unshare = migrate_hugetlb_unshare(folio, &pvmw);
 		if (unshare == MIGRATE_UNSHARE_NONE)
@@ -1192,7 +1208,7 @@ static bool migrate_unmap_hugetlb(struct folio *folio, struct vm_area_struct *vm
 	return ok && folio_mapped(folio);
 }
 
-/* Walk, and pay what is owed while the lock that protects the debts is held. */
+/* The anon_vma lock protects the VMAs of the pending removals, so hold it for both. */
 static void migrate_unmap_anon_large(struct folio *folio, struct rmap_walk_control *rwc)
 {
 	struct migrate_unmap *mu = rwc->arg;
@@ -1211,26 +1227,26 @@ static void migrate_unmap_anon_large(struct folio *folio, struct rmap_walk_contr
 }
 
 /**
- * try_to_migrate() - replace what maps a folio by migration entries
+ * try_to_migrate() - replace the mappings of a folio by migration entries
  * @folio: The folio.
  * @flags: %TTU_RMAP_LOCKED, the caller holds the rmap lock;
  *	%TTU_SPLIT_HUGE_PMD, split a PMD that maps the folio;
- *	%TTU_SYNC, wait for those who are zapping the folio right now, so that
- *	folio_mapped() can be relied on afterwards;
- *	%TTU_BATCH_FLUSH, the caller is going to flush by try_to_unmap_flush();
- *	%TTU_BATCH_LOCAL, likewise, even if only this CPU needs a flush and the
- *	architecture has a cheap way for that.
+ *	%TTU_SYNC, wait for a concurrent unmap of the folio, so that folio_mapped()
+ *	is reliable afterwards;
+ *	%TTU_BATCH_FLUSH, the caller will call try_to_unmap_flush();
+ *	%TTU_BATCH_LOCAL, likewise, even if only this CPU needs a flush, where the
+ *	architecture allows it.
  *	No other flag is allowed.
  *
- * The folio may remain mapped, wholly or in part: because it is pinned, because
- * a lock could not be had, or because the VMA does not allow it. The caller
- * looks at folio_mapped(), and calls remove_migration_ptes() to go back.
+ * The folio may remain mapped, completely or in part: because it is pinned,
+ * because a lock is contended, or because the VMA does not allow it. The caller
+ * must check folio_mapped(), and may call remove_migration_ptes() to undo.
  *
- * A large folio that was mapped as a whole is not marked as partially mapped on
- * the way, unless other mms map it in more pieces than can be kept in mind.
+ * A large folio that was mapped as a whole is usually not marked as partially
+ * mapped. It may be if other mms map it in more than MIGRATE_PIECES_MAX pieces.
  *
  * Context: Takes the rmap lock unless %TTU_RMAP_LOCKED is given, may sleep. The
- * folio is locked, and the caller has a reference to it.
+ * folio is locked, and the caller holds a reference to it.
  */
 void try_to_migrate(struct folio *folio, enum ttu_flags flags)
 {
@@ -1247,7 +1263,7 @@ void try_to_migrate(struct folio *folio, enum ttu_flags flags)
 				   TTU_BATCH_LOCAL)))
 		return;
 
-	/* Of the memory of devices, only two kinds have struct folio in full. */
+	/* Other ZONE_DEVICE memory, such as that of DAX, cannot be migrated. */
 	if (folio_is_zone_device(folio) && !folio_is_device_private(folio) &&
 	    !folio_is_device_coherent(folio))
 		return;
@@ -1269,8 +1285,8 @@ void try_to_migrate(struct folio *folio, enum ttu_flags flags)
 
 /**
  * struct migrate_restore - one call of remove_migration_ptes()
- * @src: The folio that the entries are about.
- * @zeropage: Map the zero page instead of pages that hold nothing but zeroes.
+ * @src: The folio that the migration entries refer to.
+ * @zeropage: Map the zero page in place of pages that contain only zeroes.
  */
 struct migrate_restore {
 	struct folio *src;
@@ -1278,8 +1294,8 @@ struct migrate_restore {
 };
 
 /*
- * An access to a VMA that userfaultfd protects from reading as well traps, and
- * the mark alone does not make it trap.
+ * If userfaultfd protects the VMA against reading as well, the entry must be
+ * PROT_NONE, because the userfaultfd bit alone does not cause a fault.
  */
 static pte_t migrate_restore_uffd(struct vm_area_struct *vma, pte_t pte)
 {
@@ -1289,7 +1305,7 @@ static pte_t migrate_restore_uffd(struct vm_area_struct *vma, pte_t pte)
 	return pte;
 }
 
-/* The entry that maps @page where @old, which says @entry, stood for it. */
+/* Returns the entry for @page in place of the migration entry @old, or @entry. */
 static __always_inline pte_t migrate_decode(struct vm_area_struct *vma, struct folio *dst,
 					    struct page *page, softleaf_t entry, pte_t old)
 {
@@ -1308,7 +1324,7 @@ static __always_inline pte_t migrate_decode(struct vm_area_struct *vma, struct f
 	return pte;
 }
 
-/* Likewise for memory of a device that the CPU cannot reach. */
+/* Likewise for device-private memory. */
 static pte_t migrate_decode_device(struct page *page, softleaf_t entry, pte_t old)
 {
 	const unsigned long pfn = page_to_pfn(page);
@@ -1328,8 +1344,8 @@ static pte_t migrate_decode_device(struct page *page, softleaf_t entry, pte_t ol
 }
 
 /*
- * The number of entries from @ptep on, @max at most, that differ in nothing but
- * the page. The value there is @first, which says @entry.
+ * Returns the number of entries from @ptep on, at most @max, that differ only
+ * in the page. The first one is @first as a PTE and @entry as a softleaf entry.
  */
 static __always_inline unsigned int migrate_count_alike(pte_t *ptep, softleaf_t entry,
 							pte_t first, unsigned int max)
@@ -1358,12 +1374,13 @@ static bool migrate_entry_is_for(pte_t pte, unsigned long pfn)
 
 #ifdef pte_batch_hint
 /*
- * Write @nr present entries in a way that lets the architecture fold every aligned
- * block that is complete now. set_ptes() folds the blocks that it writes from
- * begin to end. Of a block that an earlier call has begun, set_pte_at() of the
- * last entry does it. How large blocks are is not known here, so every place
- * where one may end that was begun before is taken for such an end. @begins: There
- * is no such block, as nothing of the folio comes before.
+ * Write @nr present entries so that the architecture folds every aligned block
+ * that is complete. set_ptes() folds the blocks that it writes completely. If
+ * an earlier call has written the beginning of a block, set_pte_at() of its
+ * last entry folds it. The size of a block is not known here, so the entry
+ * before each address where a block could begin is written by set_pte_at().
+ * @begins: @pte maps the first page of the folio, so no block has been begun
+ * before.
  */
 static void migrate_set_ptes(struct mm_struct *mm, unsigned long addr, pte_t *ptep,
 			     pte_t pte, unsigned int nr, bool begins)
@@ -1394,7 +1411,7 @@ static __always_inline void migrate_set_ptes(struct mm_struct *mm, unsigned long
 }
 #endif
 
-/* Of the pages of a large folio, only the first one has its order. */
+/* compound_order() is 0 for all pages of a large folio but the first. */
 static void migrate_trace_restored(unsigned long addr, struct page *page, pte_t pte,
 				   unsigned int nr)
 {
@@ -1407,9 +1424,9 @@ static void migrate_trace_restored(unsigned long addr, struct page *page, pte_t 
 }
 
 /*
- * Map @nr pages of @dst from @page on in place of as many entries that are alike,
- * the first of which is @old and says @entry. References and rmap know about it
- * already.
+ * Map @nr pages of @dst from @page on in place of @nr migration entries that
+ * differ only in the page. The first of them is @old as a PTE and @entry as a
+ * softleaf entry. The references and the rmap have been updated before.
  */
 static __always_inline void migrate_restore_alike(struct folio *dst,
 						  struct page_vma_mapped_walk *pvmw,
@@ -1434,11 +1451,11 @@ static __always_inline void migrate_restore_alike(struct folio *dst,
 	if (trace_remove_migration_pte_enabled())
 		migrate_trace_restored(pvmw->address, page, pte, nr);
 
-	/* Nothing was there before that a TLB could know. */
+	/* No flush: TLBs do not cache migration entries. */
 	update_mmu_cache_range(NULL, vma, pvmw->address, pvmw->pte, nr);
 }
 
-/* References and rmap for @nr pages of @dst that are about to be mapped. */
+/* Add references and rmap for @nr pages of @dst that will be mapped. */
 static __always_inline void migrate_add_mappings(struct folio *dst,
 						 struct page_vma_mapped_walk *pvmw,
 						 struct page *page, unsigned int nr)
@@ -1452,8 +1469,9 @@ static __always_inline void migrate_add_mappings(struct folio *dst,
 }
 
 /*
- * Map a small folio where @pvmw stands. A mlocked one is in the batch of this CPU
- * now, which is the one at hand for as long as the page table is locked.
+ * Map a small folio at the position of @pvmw. In a locked VMA, this adds the
+ * folio to the mlock batch of this CPU. The page table lock is held until that
+ * batch is drained, so the task cannot move to another CPU before.
  */
 static void migrate_restore_small(struct folio *dst, struct page_vma_mapped_walk *pvmw)
 {
@@ -1466,8 +1484,8 @@ static void migrate_restore_small(struct folio *dst, struct page_vma_mapped_walk
 }
 
 /*
- * Map the run of pages of a large folio whose entries begin where @pvmw stands,
- * and move @pvmw to the last one of them.
+ * Map the pages of a large folio at the run of migration entries that begins at
+ * the position of @pvmw, and move @pvmw to the last entry of the run.
  */
 static void migrate_restore_large(struct folio *dst, struct page_vma_mapped_walk *pvmw,
 				  unsigned long end)
@@ -1478,7 +1496,7 @@ static void migrate_restore_large(struct folio *dst, struct page_vma_mapped_walk
 	struct page *page = folio_page(dst, pfn - pvmw->pfn);
 	unsigned int max = 1, alike, nr;
 
-	/* set_ptes() writes several entries only if they are present ones. */
+	/* set_ptes() can write several entries only if they are present. */
 	if (!folio_is_device_private(dst))
 		max = migrate_run_limit(dst, pfn - pvmw->pfn, pvmw->address, end);
 
@@ -1504,8 +1522,9 @@ static void migrate_restore_large(struct folio *dst, struct page_vma_mapped_walk
 }
 
 /*
- * A piece of a split folio that nobody wrote to need not stay: map the zero page
- * where @pvmw stands. The reference and the rmap of the piece are gone already.
+ * A page of a split folio that contains only zeroes is not needed: map the zero
+ * page at the position of @pvmw. The reference and the rmap of the page were
+ * dropped when it was unmapped.
  */
 static bool migrate_restore_zeropage(struct folio *folio, struct page_vma_mapped_walk *pvmw)
 {
@@ -1519,7 +1538,7 @@ static bool migrate_restore_zeropage(struct folio *folio, struct page_vma_mapped
 	if (folio_test_hwpoison(folio) || folio_test_mlocked(folio) ||
 	    vma->vm_flags & VM_LOCKED || mm_forbids_zeropage(mm))
 		return false;
-	/* Unmapped and flushed: the contents do not change any more. */
+	/* The folio has been unmapped and flushed, so its contents do not change. */
 	if (!pages_identical(&folio->page, ZERO_PAGE(0)))
 		return false;
 
@@ -1547,7 +1566,7 @@ static void migrate_restore_found(struct folio *dst, struct page_vma_mapped_walk
 		migrate_restore_small(dst, pvmw);
 }
 
-/* An &rmap_walk_control.rmap_one: map @dst where entries for the source are. */
+/* An &rmap_walk_control.rmap_one: map @dst at the migration entries of the source. */
 static bool migrate_restore_vma(struct folio *dst, struct vm_area_struct *vma,
 				unsigned long addr, void *arg)
 {
@@ -1555,7 +1574,7 @@ static bool migrate_restore_vma(struct folio *dst, struct vm_area_struct *vma,
 	DEFINE_FOLIO_VMA_WALK(pvmw, dst, vma, addr, PVMW_SYNC | PVMW_MIGRATION);
 	const unsigned long end = vma_address_end(&pvmw);
 
-	/* The place is that of the target, the entries are those of the source. */
+	/* The rmap is that of the target, the entries refer to the source. */
 	pvmw.pfn = folio_pfn(mr->src);
 	while (page_vma_mapped_walk(&pvmw)) {
 		migrate_restore_found(dst, &pvmw, mr, end);
@@ -1609,19 +1628,18 @@ static bool migrate_restore_hugetlb(struct folio *dst, struct vm_area_struct *vm
 #endif
 
 /**
- * remove_migration_ptes() - map a folio where migration entries are
- * @src: The folio that the migration entries are about.
- * @dst: The folio to be mapped, of the same size, and in the place of @src as
- *	far as its mapping is concerned. @src itself in order to go back.
+ * remove_migration_ptes() - replace migration entries by mappings of a folio
+ * @src: The folio that the migration entries refer to.
+ * @dst: The folio to be mapped. It has the size of @src, and has replaced @src in
+ *	its mapping; or it is @src, to undo try_to_migrate().
  * @flags: %TTU_RMAP_LOCKED, the caller holds the rmap lock;
- *	%TTU_USE_SHARED_ZEROPAGE, map the zero page where a page holds only
- *	zeroes, which @dst being @src is the condition for.
+ *	%TTU_USE_SHARED_ZEROPAGE, map the zero page in place of a page that contains
+ *	only zeroes. This is allowed only if @dst is @src.
  *
- * Those who wait for the entries wake up when @src gets unlocked, and find what
- * has been mapped here.
+ * Tasks that wait for the migration entries are woken when @src is unlocked.
  *
- * Context: Takes the rmap lock unless %TTU_RMAP_LOCKED is given, may sleep. Both
- * folios are locked, and the caller has references to both.
+ * Context: Takes the rmap lock unless %TTU_RMAP_LOCKED is given, may sleep.
+ * Both folios are locked, and the caller holds references to both.
  */
 void remove_migration_ptes(struct folio *src, struct folio *dst, enum ttu_flags flags)
 {
@@ -1644,11 +1662,12 @@ void remove_migration_ptes(struct folio *src, struct folio *dst, enum ttu_flags 
 }
 
 /*
- * Wait for the folio of a migration entry, or go if @entry is none. Releases @ptl.
+ * Wait for the folio of a migration entry. Return at once if @entry is not a
+ * migration entry. Releases @ptl.
  *
- * The waiter is in the queue of the folio lock before @ptl is released, and the
- * entry cannot be removed before that: so neither can the folio be unlocked
- * unnoticed nor its memory be gone.
+ * The task is added to the wait queue of the folio lock before @ptl is
+ * released, and the entry cannot be removed without @ptl. So the folio is not
+ * freed until the task is on the queue, and the wakeup is not missed.
  */
 static void migrate_wait_entry(softleaf_t entry, spinlock_t *ptl)
 	__releases(ptl)
@@ -1661,12 +1680,12 @@ static void migrate_wait_entry(softleaf_t entry, spinlock_t *ptl)
 
 /**
  * migration_entry_wait() - wait until the migration of a page has ended
- * @mm: Whose page table it is.
+ * @mm: The mm that the page table belongs to.
  * @pmd: The entry that refers to the page table.
  * @address: The address that faulted.
  *
- * Returns at once if the page table holds no migration entry for @address. The
- * caller has to look again in any case.
+ * Returns at once if the page table has no migration entry for @address. The
+ * caller must read the entry again in any case.
  *
  * Context: Takes and releases the page table lock, sleeps.
  */
@@ -1680,7 +1699,7 @@ void migration_entry_wait(struct mm_struct *mm, pmd_t *pmd, unsigned long addres
 	if (!ptep)
 		return;
 
-	/* Without the map, as the wait may take long; the lock is kept. */
+	/* A task must not sleep with a mapped page table; the lock is kept. */
 	entry = softleaf_from_pte(ptep_get(ptep));
 	pte_unmap(ptep);
 	migrate_wait_entry(entry, ptl);
@@ -1691,11 +1710,11 @@ void migration_entry_wait(struct mm_struct *mm, pmd_t *pmd, unsigned long addres
  * migration_entry_wait_huge() - wait until the migration of a hugetlb page has ended
  * @vma: The VMA.
  * @addr: The address that faulted.
- * @ptep: Its entry.
+ * @ptep: The entry for @addr.
  *
- * Context: The caller holds the hugetlb lock of @vma for reading, which keeps
- * the page table in existence. It is released here, before sleeping: from then
- * on the page table lock does, and after that nobody looks at the table again.
+ * Context: The caller holds the hugetlb lock of @vma for reading. This function
+ * releases it and sleeps. The page table cannot be freed while the hugetlb lock
+ * or the page table lock is held, and is not accessed after that.
  */
 void migration_entry_wait_huge(struct vm_area_struct *vma, unsigned long addr, pte_t *ptep)
 {
@@ -1719,8 +1738,10 @@ void migration_entry_wait_huge(struct vm_area_struct *vma, unsigned long addr, p
 #ifdef CONFIG_ARCH_HAS_PMD_SOFTLEAVES
 /**
  * pmd_migration_entry_wait() - wait until the migration of a PMD mapped folio has ended
- * @mm: Whose page table it is.
+ * @mm: The mm that the page table belongs to.
  * @pmd: The entry.
+ *
+ * Returns at once if the entry is not a migration entry.
  *
  * Context: Takes and releases the lock of the PMD, sleeps.
  */
