@@ -1404,15 +1404,15 @@ int migrate_folios(const struct migrate_control *mc, struct list_head *from,
  * @get_new_folio: Allocates a target. It is called at most once for every
  *	attempt, and the call does not hold the lock of the source then. The
  *	target must not be on a list, and its &folio.private and &folio.index
- *	must be unused (hugetlb targets keep their &folio.private). Small targets
- *	may come from alloc_pages_bulk() if the callback is
+ *	must be unused (hugetlb targets keep their &folio.private). Small
+ *	targets may come from alloc_pages_bulk() if the callback is
  *	alloc_migration_target().
  * @put_new_folio: Called for every target that was not used, or NULL for
  *	folio_put().
  * @private: Passed to both callbacks.
  * @mode: What the call may wait for.
- * @reason: Why the caller migrates, for tracepoints and page owner. Some reasons
- *	also change what is done, see &enum migrate_reason.
+ * @reason: Why the caller migrates, for tracepoints and page owner. Some
+ *	reasons also change what is done, see &enum migrate_reason.
  * @ret_succeeded: If not NULL, always set to the number of base pages that were
  *	migrated.
  *

@@ -57,8 +57,8 @@ struct page;
  *	&migrate_run.split.
  * @MIGRATE_RETRY: The obstacle is probably temporary. The folio is retried if
  *	there are tries left.
- * @MIGRATE_NOMEM: No target could be allocated. No other folio is unmapped after
- *	that, because the allocation would fail for it as well.
+ * @MIGRATE_NOMEM: No target could be allocated. No other folio is unmapped
+ *	after that, because the allocation would fail for it as well.
  * @MIGRATE_FAILED: The folio is not retried in this batch.
  */
 enum migrate_outcome {

@@ -174,8 +174,8 @@ struct migrate_debt {
  * struct migrate_unmap - one call of try_to_migrate()
  * @folio: The folio.
  * @flags: The flags that the caller passed.
- * @whole: Pending removal of a mapping of the whole folio; its number of pages is
- *	0 if there is none.
+ * @whole: Pending removal of a mapping of the whole folio; its number of pages
+ *	is 0 if there is none.
  * @nr_pieces: The number of elements in use of @piece.
  * @piece: Pending removals of mappings of parts of the folio.
  *
@@ -213,7 +213,8 @@ struct migrate_series {
  *	migrate_run_note(). Valid if @may_be_cached.
  * @may_be_cached: A TLB may cache at least one old value.
  * @dirty: At least one old value is dirty.
- * @alike: The old values differ only in the page, so @series describes them all.
+ * @alike: The old values differ only in the page, so @series describes them
+ *	all.
  * @series: The old values, if all of them are like the first one.
  * @exclusive: Bit mask of the pages that had PG_anon_exclusive.
  * @poisoned: Bit mask of the pages that are poisoned.
@@ -843,9 +844,9 @@ static __always_inline bool migrate_may_defer(struct mm_struct *mm, enum ttu_fla
 }
 
 /*
- * Flush the TLBs, so that no CPU can access the old pages while they are copied,
- * or after other entries have been written. flush_tlb_page() does nothing on
- * s390, so it is not used where MIGRATE_CLEAR_FLUSHES is true.
+ * Flush the TLBs, so that no CPU can access the old pages while they are
+ * copied, or after other entries have been written. flush_tlb_page() does
+ * nothing on s390, so it is not used where MIGRATE_CLEAR_FLUSHES is true.
  */
 static __always_inline void migrate_run_flush_now(struct migrate_ptes *run)
 {
@@ -1630,8 +1631,8 @@ static bool migrate_restore_hugetlb(struct folio *dst, struct vm_area_struct *vm
 /**
  * remove_migration_ptes() - replace migration entries by mappings of a folio
  * @src: The folio that the migration entries refer to.
- * @dst: The folio to be mapped. It has the size of @src, and has replaced @src in
- *	its mapping; or it is @src, to undo try_to_migrate().
+ * @dst: The folio to be mapped. It has the size of @src, and has replaced @src
+ *	in its mapping; or it is @src, to undo try_to_migrate().
  * @flags: %TTU_RMAP_LOCKED, the caller holds the rmap lock;
  *	%TTU_USE_SHARED_ZEROPAGE, map the zero page in place of a page that contains
  *	only zeroes. This is allowed only if @dst is @src.

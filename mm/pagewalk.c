@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Page table walks: what is mapped where?
+ * Page table walks.
  *
- * The first half of this file visits ranges: walk_page_range() and the other
- * walkers check their arguments and locks, set up a struct mm_walk, and leave
- * the rest to walk_vma_range(), or to walk_pgds() where there are no VMAs.
+ * The first part of this file walks ranges.  walk_page_range() and the other
+ * walkers check their arguments and locks, and initialise a struct mm_walk.
+ * Then they call walk_vma_range(), or walk_pgds() for walks without VMAs.
  *
- * What happens at one entry of a table is the same at every level, and is
- * written down once, in visit_entry().  It is a template: the level in its
- * struct walk_pos is a compile-time constant, so that the small functions
- * above it, which say what is different about a level, melt away.
+ * visit_entry() handles one entry of a table of any level.  The level in its
+ * struct walk_pos is a compile-time constant, so that the compiler reduces the
+ * switch statements of the functions that it calls to one case.
  *
- * The second half looks up single entries: folio_walk_start().
+ * The second part looks up single entries: folio_walk_start().
  */
 #include <linux/pagewalk.h>
 #include <linux/highmem.h>
@@ -24,8 +23,8 @@
 #include "internal.h"
 
 /**
- * struct walk_pos - a place in the page tables above the PTEs
- * @level: which kind of entry
+ * struct walk_pos - pointer to an entry above the PTEs
+ * @level: the level of the entry
  * @pgd: the entry, at PGTABLE_LEVEL_PGD
  * @p4d: the entry, at PGTABLE_LEVEL_P4D
  * @pud: the entry, at PGTABLE_LEVEL_PUD
@@ -61,8 +60,8 @@ static inline bool pmd_is_table(pmd_t pmd)
 }
 
 /*
- * The same for page tables of users, of which it is known without a look if the
- * kernel supports no huge pages.  Its own page tables have huge entries even so.
+ * The same for page tables of user memory.  They have no huge entries without
+ * CONFIG_PGTABLE_HAS_HUGE_LEAVES, while page tables of the kernel may have.
  */
 static inline bool user_pud_is_table(pud_t pud)
 {
@@ -74,7 +73,7 @@ static inline bool user_pmd_is_table(pmd_t pmd)
 	return !IS_ENABLED(CONFIG_PGTABLE_HAS_HUGE_LEAVES) || pmd_is_table(pmd);
 }
 
-/* How many entries a table of this level has; one means the level is folded. */
+/* Number of entries in a table of this level; 1 if the level is folded. */
 static __always_inline unsigned long entries_per_table(enum pgtable_level level)
 {
 	switch (level) {
@@ -90,8 +89,8 @@ static __always_inline unsigned long entries_per_table(enum pgtable_level level)
 }
 
 /*
- * The depth of an empty entry as ->pte_hole() knows it: the entry of a folded
- * level is in truth one of the level above.
+ * The depth of an empty entry for ->pte_hole().  An entry of a folded level has
+ * the depth of the level above.
  */
 static __always_inline int hole_depth(enum pgtable_level level)
 {
@@ -100,7 +99,7 @@ static __always_inline int hole_depth(enum pgtable_level level)
 	return PGTABLE_LEVEL_PGD - level;
 }
 
-/* Where the range of this entry ends, or @end if that comes first. */
+/* The end of the range of this entry, or @end if that is lower. */
 static __always_inline unsigned long
 entry_end(enum pgtable_level level, unsigned long addr, unsigned long end)
 {
@@ -136,8 +135,8 @@ static __always_inline struct walk_pos next_entry(struct walk_pos pos)
 }
 
 /*
- * Huge pages live in PUDs and PMDs, whose contents may look odd and change at
- * any time; what looks odd in the levels above them is broken.
+ * PUDs and PMDs may contain huge pages and non-present entries, and may change
+ * at any time.  At the levels above, any entry that is not a table is corrupt.
  */
 static __always_inline bool entry_is_empty(struct walk_pos pos)
 {
@@ -153,7 +152,7 @@ static __always_inline bool entry_is_empty(struct walk_pos pos)
 	}
 }
 
-/* Let an empty entry point to a new table.  Losing a race for it is fine. */
+/* Allocate a table for an empty entry, unless another task has done so. */
 static __always_inline int fill_entry(struct walk_pos pos, unsigned long addr,
 				      struct mm_struct *mm)
 {
@@ -191,10 +190,11 @@ static __always_inline int show_entry(struct walk_pos pos, unsigned long addr,
 }
 
 /*
- * Make sure that there is a table of PMDs to go to.  Once a PUD points to one
- * it stays that way, but whatever has been split may be faulted in huge again
- * before we look, which makes it an entry to begin anew with.  So does one that
- * somebody has emptied, for those who would have filled it.
+ * Make sure that the PUD points to a table of PMDs, and split a huge PUD if
+ * necessary.  A table of PMDs is not removed during the walk.  A huge PUD that
+ * has been split is empty, and may be huge again after another fault: visit it
+ * again then.  Also visit an entry again that has become empty if
+ * ->install_pte() has to fill it.
  */
 static bool open_pud(pud_t *pud, unsigned long addr, struct mm_walk *walk)
 {
@@ -205,7 +205,7 @@ static bool open_pud(pud_t *pud, unsigned long addr, struct mm_walk *walk)
 		return true;
 	if (walk->no_vma)
 		return false;
-	/* For those who only install, nothing is missing in a huge page. */
+	/* There is only ->install_pte(), and a huge page has no empty entries. */
 	if (!ops->pmd_entry && !ops->pte_entry) {
 		if (pud_none(entry))
 			walk->action = ACTION_AGAIN;
@@ -220,8 +220,8 @@ static bool open_pud(pud_t *pud, unsigned long addr, struct mm_walk *walk)
 }
 
 /*
- * Make sure that there may be a table of PTEs to go to.  Nothing keeps it
- * there: walk_ptes() finds out whether it still is.
+ * Split a huge PMD if necessary.  The table of PTEs may be removed at any time,
+ * so walk_ptes() checks whether it exists.
  */
 static bool open_pmd(pmd_t *pmd, unsigned long addr, struct mm_walk *walk)
 {
@@ -241,7 +241,7 @@ static bool open_pmd(pmd_t *pmd, unsigned long addr, struct mm_walk *walk)
 	return true;
 }
 
-/* Is there a reason to go below this entry, and a table to go to? */
+/* Returns whether to walk the table below this entry. */
 static __always_inline bool open_entry(struct walk_pos pos, unsigned long addr,
 				       struct mm_walk *walk)
 {
@@ -274,8 +274,8 @@ static __always_inline int walk_below(struct walk_pos pos, unsigned long addr,
 }
 
 /*
- * One entry of any level, and all that is below it.  On return with 0,
- * ACTION_AGAIN in walk->action says that this was in vain.
+ * Visit one entry of any level, and all entries below it.  If this returns 0
+ * and walk->action is ACTION_AGAIN, the entry must be visited again.
  */
 static __always_inline int visit_entry(struct walk_pos pos, unsigned long addr,
 				       unsigned long next, struct mm_walk *walk)
@@ -301,7 +301,7 @@ static __always_inline int visit_entry(struct walk_pos pos, unsigned long addr,
 	return walk_below(pos, addr, next, walk);
 }
 
-/* The entries of one table from @pos on, up to @end. */
+/* Visit the entries of one table from @pos on, up to @end. */
 static __always_inline int walk_table(struct walk_pos pos, unsigned long addr,
 				      unsigned long end, struct mm_walk *walk)
 {
@@ -368,7 +368,7 @@ static int install_pte(pte_t *ptep, unsigned long addr, struct mm_walk *walk)
 		return err;
 
 	set_pte_at(walk->mm, addr, ptep, pte);
-	/* Some architectures want to hear of it even where none was present. */
+	/* Some architectures need this call even if no entry was present before. */
 	update_mmu_cache(walk->vma, addr, ptep);
 	return 0;
 }
@@ -393,7 +393,7 @@ static int install_or_show_ptes(pte_t *pte, pte_t *stop, unsigned long addr,
 static int visit_ptes(pte_t *pte, unsigned long addr, unsigned long end,
 		      struct mm_walk *walk)
 {
-	/* Counted, because @end may be the last byte of the address space. */
+	/* Count entries: @end may be the last byte of the address space. */
 	pte_t *stop = pte + DIV_ROUND_UP(end - addr, PAGE_SIZE);
 	int err;
 
@@ -408,10 +408,10 @@ static int visit_ptes(pte_t *pte, unsigned long addr, unsigned long end,
 }
 
 /*
- * Without VMAs anything may be walked: page tables of firmware, of another mm,
- * or those that espfix has set up in kernel space, which pte_offset_map() would
- * take for broken ones and clear.  So that check is for user addresses only.
- * Nor are the PTEs locked, as the lock need not exist.
+ * Without VMAs, the page tables may be those of firmware, of another mm, or of
+ * espfix on x86, which pte_offset_map() would consider corrupt and clear.  So
+ * pte_offset_map() is used for user addresses only.  The PTEs are not locked,
+ * because such a page table may not have a lock.
  */
 static int walk_ptes_unlocked(pmd_t *pmd, unsigned long addr,
 			      unsigned long end, struct mm_walk *walk)
@@ -478,12 +478,13 @@ static int walk_hugetlb_range(unsigned long addr, unsigned long end,
 }
 
 /*
- * Is this VMA to be walked?  As for ->test_walk(): 0 is yes, a positive value
- * is no, a negative value ends the walk.
+ * Decide whether this VMA is walked.  The return value is that of
+ * ->test_walk(): 0 means yes, a positive value no, and a negative value ends
+ * the walk.
  *
- * A PFN mapping need not have struct pages, which most operations look for.  So
- * without ->test_walk() saying that it knows what it is about, the mapping is
- * not walked.  Those who want each address accounted for have ->pte_hole().
+ * A PFN mapping may have no struct pages, which most operations need.  So it is
+ * walked only if there is a ->test_walk() that returns 0.  Otherwise
+ * ->pte_hole() is called for it.
  */
 static int walk_vma_test(unsigned long start, unsigned long end,
 			 struct mm_walk *walk)
@@ -559,7 +560,7 @@ static void take_or_assert_vma_lock(struct vm_area_struct *vma,
 	}
 }
 
-/* The lowest level that any operation has to do with. */
+/* The lowest level that there is an operation for. */
 static enum pgtable_level lowest_level(const struct mm_walk_ops *ops)
 {
 	if (ops->pte_entry || ops->install_pte)
@@ -583,15 +584,15 @@ static struct mm_walk init_walk(struct mm_struct *mm,
 }
 
 /*
- * What a PTE is made of is the business of the mm core.  The walkers that
- * everyone can call do not install any.
+ * Only the mm core may install PTEs, by the walkers with a name that ends in
+ * _unsafe.
  */
 static bool ops_are_safe(const struct mm_walk_ops *ops)
 {
 	return !ops->install_pte;
 }
 
-/* The part of a range that is in one VMA, walk->vma, or in none. */
+/* Walk a range in walk->vma, or between VMAs if walk->vma is NULL. */
 static int walk_mm_section(unsigned long start, unsigned long end,
 			   struct mm_walk *walk)
 {
@@ -610,17 +611,18 @@ static int walk_mm_section(unsigned long start, unsigned long end,
 
 /**
  * walk_page_range_mm_unsafe - walk_page_range() that can install PTEs
- * @mm: whose page tables
+ * @mm: the mm that the page tables belong to
  * @start: first address
- * @end: the address after the last one
- * @ops: what to do, any operation allowed
- * @private: for the operations
+ * @end: first address after the range
+ * @ops: the operations, including &mm_walk_ops.install_pte
+ * @private: passed to the operations
  *
- * For the mm core, which knows what it may put into a PTE.
+ * Only for the mm core.
  *
- * Context: Process context, @mm locked as @ops->walk_lock says.
- * Return: 0, what an operation returned to end the walk, or -EINVAL for an
- * empty range, no @mm, or an attempt to install PTEs in a hugetlb VMA.
+ * Context: Process context, with the locks held that @ops->walk_lock requires.
+ * Return: 0, the non-zero value of the operation that ended the walk, or
+ * -EINVAL for an empty range, no @mm, or &mm_walk_ops.install_pte in a hugetlb
+ * VMA.
  */
 int walk_page_range_mm_unsafe(struct mm_struct *mm, unsigned long start,
 			      unsigned long end,
@@ -648,7 +650,7 @@ int walk_page_range_mm_unsafe(struct mm_struct *mm, unsigned long start,
 		err = walk_mm_section(start, next, &walk);
 		if (err || next == end)
 			return err;
-		/* Not by walk.vma, which an operation may have changed. */
+		/* An operation may have changed walk.vma, so do not use it. */
 		if (in_vma)
 			vma = find_vma(mm, next);
 		start = next;
@@ -656,28 +658,27 @@ int walk_page_range_mm_unsafe(struct mm_struct *mm, unsigned long start,
 }
 
 /**
- * walk_page_range - visit what is mapped in a range of an address space
- * @mm: whose page tables
+ * walk_page_range - walk the page tables of a range of an address space
+ * @mm: the mm that the page tables belong to
  * @start: first address
- * @end: the address after the last one
- * @ops: what to do, without &mm_walk_ops.install_pte
- * @private: for the operations, as &mm_walk.private
+ * @end: first address after the range
+ * @ops: the operations, without &mm_walk_ops.install_pte
+ * @private: passed to the operations as &mm_walk.private
  *
- * Goes through the range in ascending order, VMA by VMA, and in each VMA
- * through the page tables from the top.  An entry is visited before what is
- * below it.  Tables in which no operation has an interest are not read, and
- * huge entries are split only for operations that look below them, unless the
- * operation for the entry itself has asked for %ACTION_CONTINUE.  See
- * &struct mm_walk_ops for each operation and what its return value does.
+ * Visits the VMAs of the range in ascending order, and the page tables of each
+ * VMA from the top level down.  An entry is visited before the table below it.
+ * Levels below the lowest one that has an operation are not read.  A huge entry
+ * is split if there is an operation for a lower level, unless the operation for
+ * the entry sets %ACTION_CONTINUE.  See &struct mm_walk_ops for the operations
+ * and their return values.
  *
- * Entries can change while they are visited, as most operations are not called
- * with a page table lock held.  A table of PTEs that disappears sends the walk
- * back to the entry it was below, which is then visited again.
+ * Most operations are called without a page table lock, so the entry may change
+ * at any time.  If a table of PTEs is removed, the PMD entry is visited again.
  *
- * Context: Process context, @mm locked as @ops->walk_lock says; the lock has to
- * be held until the walk is over.
- * Return: 0 at the end of the range, whatever non-zero value an operation has
- * returned to stop before, or -EINVAL for arguments that make no walk.
+ * Context: Process context.  The locks that @ops->walk_lock requires must be
+ * held until the walk has ended.
+ * Return: 0, the non-zero value of the operation that ended the walk, or
+ * -EINVAL if an argument is not valid.
  */
 int walk_page_range(struct mm_struct *mm, unsigned long start,
 		    unsigned long end, const struct mm_walk_ops *ops,
@@ -688,7 +689,7 @@ int walk_page_range(struct mm_struct *mm, unsigned long start,
 	return walk_page_range_mm_unsafe(mm, start, end, ops, private);
 }
 
-/* Page tables as they are, whoever may have set them up. */
+/* Walk page tables without VMAs. */
 static int walk_without_vma(struct mm_walk walk, pgd_t *pgd,
 			    unsigned long start, unsigned long end)
 {
@@ -701,18 +702,18 @@ static int walk_without_vma(struct mm_walk walk, pgd_t *pgd,
 }
 
 /**
- * walk_kernel_page_table_range_lockless - walk kernel memory that is one's own
+ * walk_kernel_page_table_range_lockless - walk page tables without a lock
  * @start: first address
- * @end: the address after the last one
- * @ops: what to do, without &mm_walk_ops.install_pte
+ * @end: first address after the range
+ * @ops: the operations, without &mm_walk_ops.install_pte
  * @pgd: top table to use instead of that of init_mm, or %NULL
- * @private: for the operations
+ * @private: passed to the operations
  *
- * walk_kernel_page_table_range() for callers that nobody can get in the way of,
- * such as the owner of a vmalloc area that changes its protection.
+ * walk_kernel_page_table_range() for callers that have exclusive access to the
+ * range, such as the owner of a vmalloc area that changes its protection.
  *
- * Context: Any, as far as the operations can do with it.  The caller has the
- * range for itself.
+ * Context: Any that the operations allow.  The caller must prevent concurrent
+ * changes of the page tables of the range.
  * Return: See walk_page_range().
  */
 int walk_kernel_page_table_range_lockless(unsigned long start,
@@ -727,18 +728,18 @@ int walk_kernel_page_table_range_lockless(unsigned long start,
 /**
  * walk_kernel_page_table_range - walk page tables of the kernel
  * @start: first address
- * @end: the address after the last one
- * @ops: what to do, without &mm_walk_ops.install_pte
+ * @end: first address after the range
+ * @ops: the operations, without &mm_walk_ops.install_pte
  * @pgd: top table to use instead of that of init_mm, or %NULL
- * @private: for the operations
+ * @private: passed to the operations
  *
- * There are no VMAs here: nothing is split, huge entries are seen by the
- * operation of their level alone, and &mm_walk_ops.pte_entry is called without
- * the PTE lock.
+ * Does not use VMAs: huge entries are not split, so only the operation for
+ * their level is called.  &mm_walk_ops.pte_entry is called without the PTE
+ * lock.
  *
- * The kernel seldom frees page tables of its own, and the mmap lock of init_mm
- * is enough to keep most of them.  But memory hot-remove does free them.  A
- * caller whose range that may concern has to see to it that it does not happen.
+ * The mmap lock of init_mm keeps most page tables of the kernel from being
+ * freed, but not those that memory hot-remove frees.  If the range may contain
+ * such memory, the caller must exclude memory hot-remove.
  *
  * Context: Process context, with the mmap lock of init_mm held.
  * Return: See walk_page_range().
@@ -753,20 +754,21 @@ int walk_kernel_page_table_range(unsigned long start, unsigned long end,
 }
 
 /**
- * walk_page_range_debug - dump any page tables of any mm
- * @mm: whose page tables; firmware and the kernel have an mm, too
+ * walk_page_range_debug - walk the page tables of any mm, for debugging
+ * @mm: the mm that the page tables belong to; may be that of the kernel or of
+ *	firmware
  * @start: first address
- * @end: the address after the last one
- * @ops: what to do, without &mm_walk_ops.install_pte
+ * @end: first address after the range
+ * @ops: the operations, without &mm_walk_ops.install_pte
  * @pgd: top table to use instead of that of @mm, or %NULL
- * @private: for the operations
+ * @private: passed to the operations
  *
- * Like walk_kernel_page_table_range(), but not only for the kernel.  Made for
- * ptdump, and for debugging only.
+ * Like walk_kernel_page_table_range(), but for any mm.  Used by ptdump.
  *
- * munmap() frees user page tables with the mmap lock downgraded, and mapping a
- * huge page in vmalloc space frees the table that it replaces.  The exclusive
- * locks keep both away, that of init_mm as well as every @mm maps the kernel.
+ * munmap() frees user page tables while it holds the mmap lock shared, and
+ * mapping a huge page in vmalloc space frees the table that it replaces.  The
+ * former is excluded by the mmap lock of @mm, the latter by that of init_mm,
+ * which is needed because every @mm maps the kernel as well.
  *
  * Context: Process context, with the mmap locks of @mm and of init_mm held
  * exclusively.
@@ -785,15 +787,15 @@ int walk_page_range_debug(struct mm_struct *mm, unsigned long start,
  * walk_page_range_vma_unsafe - walk_page_range_vma() that can install PTEs
  * @vma: the VMA
  * @start: first address
- * @end: the address after the last one
- * @ops: what to do, any operation allowed
- * @private: for the operations
+ * @end: first address after the range
+ * @ops: the operations, including &mm_walk_ops.install_pte
+ * @private: passed to the operations
  *
- * For the mm core, which knows what it may put into a PTE.
+ * Only for the mm core.
  *
- * Context: Process context, @vma locked as @ops->walk_lock says.
- * Return: See walk_page_range_mm_unsafe(); -EINVAL as well for a range that is
- * not within @vma.
+ * Context: Process context, with the locks held that @ops->walk_lock requires.
+ * Return: See walk_page_range_mm_unsafe(); -EINVAL also for a range that is not
+ * within @vma.
  */
 int walk_page_range_vma_unsafe(struct vm_area_struct *vma,
 			       unsigned long start, unsigned long end,
@@ -813,18 +815,18 @@ int walk_page_range_vma_unsafe(struct vm_area_struct *vma,
 }
 
 /**
- * walk_page_range_vma - visit what is mapped in a part of one VMA
+ * walk_page_range_vma - walk the page tables of a part of a VMA
  * @vma: the VMA
  * @start: first address
- * @end: the address after the last one
- * @ops: what to do, without &mm_walk_ops.install_pte
- * @private: for the operations
+ * @end: first address after the range
+ * @ops: the operations, without &mm_walk_ops.install_pte
+ * @private: passed to the operations
  *
- * As the caller has chosen @vma, &mm_walk_ops.test_walk is not asked, and a PFN
- * mapping is walked like any other.
+ * &mm_walk_ops.test_walk is not called, and a PFN mapping is walked like any
+ * other, because the caller has chosen @vma.
  *
- * Context: Process context, @vma locked as @ops->walk_lock says.
- * Return: See walk_page_range(); -EINVAL as well for a range that is not within
+ * Context: Process context, with the locks held that @ops->walk_lock requires.
+ * Return: See walk_page_range(); -EINVAL also for a range that is not within
  * @vma.
  */
 int walk_page_range_vma(struct vm_area_struct *vma, unsigned long start,
@@ -837,14 +839,14 @@ int walk_page_range_vma(struct vm_area_struct *vma, unsigned long start,
 }
 
 /**
- * walk_page_vma - visit what is mapped in one VMA
+ * walk_page_vma - walk the page tables of a VMA
  * @vma: the VMA
- * @ops: what to do, without &mm_walk_ops.install_pte
- * @private: for the operations
+ * @ops: the operations, without &mm_walk_ops.install_pte
+ * @private: passed to the operations
  *
- * walk_page_range_vma() from one end of @vma to the other.
+ * Like walk_page_range_vma() for the whole range of @vma.
  *
- * Context: Process context, @vma locked as @ops->walk_lock says.
+ * Context: Process context, with the locks held that @ops->walk_lock requires.
  * Return: See walk_page_range().
  */
 int walk_page_vma(struct vm_area_struct *vma, const struct mm_walk_ops *ops,
@@ -854,7 +856,7 @@ int walk_page_vma(struct vm_area_struct *vma, const struct mm_walk_ops *ops,
 				   private);
 }
 
-/* The pages @first to @last of a file, as far as walk->vma maps them. */
+/* Walk the part of walk->vma that maps the pages @first to @last of a file. */
 static int walk_mapped_section(pgoff_t first, pgoff_t last,
 			       struct mm_walk *walk)
 {
@@ -875,21 +877,22 @@ static int walk_mapped_section(pgoff_t first, pgoff_t last,
 }
 
 /**
- * walk_page_mapping - visit a range of a file wherever it is mapped
- * @mapping: the file
- * @first_index: first page
- * @nr: how many pages
- * @ops: what to do, without &mm_walk_ops.install_pte
- * @private: for the operations
+ * walk_page_mapping - walk the page tables of all mappings of a file range
+ * @mapping: the mapping of the file
+ * @first_index: index of the first page
+ * @nr: number of pages
+ * @ops: the operations, without &mm_walk_ops.install_pte
+ * @private: passed to the operations
  *
- * Walks every VMA, of any mm, that maps some of the pages; of each only the
- * part that does, though huge entries that reach beyond it are visited as well.
- * A range that reaches beyond the last index there can be ends with that.
+ * Walks every VMA of any mm that maps some of the pages.  Only the part of the
+ * VMA that maps them is walked, but a huge entry that is partly outside is
+ * visited as well.  The range ends at the last possible index if it would
+ * exceed it.
  *
- * No mmap lock can be asked for, since there are many.  That has consequences
- * for the operations: they cannot take one either, as i_mmap_rwsem is below it
- * in the lock order, and VMA flags may change under them unless they are among
- * those that never do.  &mm_walk_ops.walk_lock has no effect.
+ * i_mmap_rwsem keeps the VMAs from being freed.  The mmap locks are not held,
+ * and operations must not take one, because it comes before i_mmap_rwsem in the
+ * lock order.  So VMA flags that can be changed may change during the walk.
+ * &mm_walk_ops.walk_lock has no effect.
  *
  * Context: Process context, with @mapping->i_mmap_rwsem held.
  * Return: See walk_page_range().
@@ -921,18 +924,17 @@ int walk_page_mapping(struct address_space *mapping, pgoff_t first_index,
 }
 
 /*
- * The folio walk has one function a level.  Each reads its entry, and if that
- * is not a table, takes the lock and reads it again: now it says for certain
- * whether there is a folio.  If it has become a table in the meantime, the
- * answer is in there.
+ * The folio walk has one function for each level.  It reads the entry.  If that
+ * is not a table, it takes the lock and reads the entry again, which cannot
+ * change from then on.  If it has become a table in the meantime, the walk
+ * continues at the level below.
  */
 enum folio_walk_step {
 	FW_STEP_NOTHING,	/* no folio, and no lock held */
-	FW_STEP_FOUND,		/* fw->folio, with fw->ptl held */
-	FW_STEP_TABLE,		/* ask the level below, no lock held */
+	FW_STEP_FOUND,		/* fw->folio was found, with fw->ptl held */
+	FW_STEP_TABLE,		/* continue at the level below, no lock held */
 };
 
-/* @page is what was asked for, and is at the address asked for. */
 static enum folio_walk_step folio_walk_found(struct folio_walk *fw,
 					     struct page *page)
 {
@@ -941,7 +943,7 @@ static enum folio_walk_step folio_walk_found(struct folio_walk *fw,
 	return FW_STEP_FOUND;
 }
 
-/* The same for a zeropage, which is not to be shown. */
+/* A shared zeropage: callers must not get a pointer to it in fw->page. */
 static enum folio_walk_step folio_walk_found_zero(struct folio_walk *fw,
 						  unsigned long pfn)
 {
@@ -950,7 +952,7 @@ static enum folio_walk_step folio_walk_found_zero(struct folio_walk *fw,
 	return FW_STEP_FOUND;
 }
 
-/* The page that is @offset bytes into what is being moved away, if anything. */
+/* The page at @offset bytes of a migration entry, NULL for any other entry. */
 static struct page *moving_page(softleaf_t entry, unsigned long offset)
 {
 	if (!softleaf_is_migration(entry))
@@ -959,8 +961,9 @@ static struct page *moving_page(softleaf_t entry, unsigned long offset)
 }
 
 /*
- * hugetlb writes its entries in one way at all levels. If several make up one huge
- * page, it depends on the architecture to which page of it each of them refers.
+ * The entries of hugetlb have the format of a PTE at all levels.  If one huge
+ * page is mapped by several entries, the architecture decides which page of it
+ * each migration entry refers to, so compute the page from the address.
  */
 static struct page *moving_hugetlb_page(struct vm_area_struct *vma,
 					void *entryp, unsigned long addr)
@@ -1071,7 +1074,7 @@ static struct page *folio_walk_pte_page(struct folio_walk *fw,
 	return moving_page(softleaf_from_pte(fw->pte), 0);
 }
 
-/* There is no level below; FW_STEP_TABLE says that the table has gone. */
+/* There is no level below: FW_STEP_TABLE means that the page table was removed. */
 static enum folio_walk_step folio_walk_pte(struct folio_walk *fw,
 					   struct vm_area_struct *vma,
 					   pmd_t *pmdp, unsigned long addr)
@@ -1119,7 +1122,7 @@ static enum folio_walk_step folio_walk_tables(struct folio_walk *fw,
 	if (step != FW_STEP_TABLE)
 		return step;
 
-	/* A table of PMDs stays; a table of PTEs may become a huge page. */
+	/* A table of PMDs is not removed, but a table of PTEs may be. */
 	pmd = pmd_offset(pud, addr);
 	do {
 		step = folio_walk_pmd(fw, vma, pmd, addr);
@@ -1131,36 +1134,34 @@ static enum folio_walk_step folio_walk_tables(struct folio_walk *fw,
 
 /**
  * folio_walk_start - look up the folio that is mapped at an address
- * @fw: to be filled
+ * @fw: receives the result
  * @vma: the VMA
  * @addr: an address in @vma
- * @flags: %FW_ZEROPAGE, %FW_MIGRATION, or 0
+ * @flags: %FW_ZEROPAGE, %FW_MIGRATION, both, or 0
  *
- * Finds the page table entry for @addr, of whatever level, and returns with
- * its lock held, so that it stays as it is until folio_walk_end().  That may be
- * one of several entries that map the folio, and may map more of it than the
- * page at @addr, which is in @fw->page.
+ * Finds the page table entry for @addr at any level, and returns with its lock
+ * held, so that it does not change before folio_walk_end().  The folio may be
+ * mapped by other entries as well.  The entry may map more than the page at
+ * @addr, which is @fw->page.
  *
- * Only what vm_normal_page() takes for a page is found.  @flags can add the
- * shared zeropages, for which @fw->page is %NULL, and folios that are being
- * migrated: then the entry is not present, and nothing but that entry is held
- * still.  See the warning at %FW_MIGRATION.
+ * Only folios are found for which vm_normal_page() returns a page.
+ * %FW_ZEROPAGE adds the shared zeropages, for which @fw->page is %NULL.
+ * %FW_MIGRATION adds folios of migration entries.  These may be split or
+ * replaced although the entry is locked, see %FW_MIGRATION.
  *
- * This is no substitute for get_user_pages(): the entry says nothing about what
- * its user may do with the page, and there is no protection against being
- * copied-on-write.  Take a reference for a short time, if one at all, and never
- * for DMA or in order to write to the page.
+ * This does not replace get_user_pages(): access rights are not checked, and
+ * the folio is not protected against copy-on-write.  A reference may be taken
+ * for a short time only, and never for DMA or in order to write to the page.
  *
- * Leave the entry alone if you can.  In a hugetlb VMA changing it needs more
- * than this function gives: the table may be shared with others, a huge page
- * may be made of several entries that must change together, and @fw may point
- * to any one of those.
+ * The entry should not be changed.  In a hugetlb VMA it must not be: the page
+ * table may be shared with other mms, and a huge page may be mapped by several
+ * entries that must be changed together, of which @fw refers to one only.
  *
- * Context: The mmap lock of the mm is held.  May sleep before it returns, for
- * the hugetlb VMA lock, which then is held until folio_walk_end().  The caller
- * is in atomic context from a success to folio_walk_end().
- * Return: The folio, or %NULL if there is none or none of the kind asked for.
- * There is nothing to end after %NULL.
+ * Context: The mmap lock of the mm is held.  May sleep for the hugetlb VMA
+ * lock, which is held until folio_walk_end() as well.  The caller must not
+ * sleep between a success and folio_walk_end().
+ * Return: The folio, or %NULL if there is none or if @flags do not include it.
+ * folio_walk_end() must not be called after %NULL.
  */
 struct folio *folio_walk_start(struct folio_walk *fw,
 			       struct vm_area_struct *vma, unsigned long addr,

@@ -39,8 +39,8 @@ typedef struct folio *new_folio_t(struct folio *folio, unsigned long private);
  * @private: The caller's argument of migrate_pages().
  *
  * Called for every target that the new_folio_t callback has returned and that
- * does not replace its source. The two callbacks can count on that to keep track
- * of free targets.
+ * does not replace its source. The two callbacks can count on that to keep
+ * track of free targets.
  *
  * Context: May sleep.
  */
@@ -50,14 +50,14 @@ typedef void free_folio_t(struct folio *folio, unsigned long private);
  * struct movable_operations - how the pages of one driver are migrated
  * @isolate_page: Isolate a page. The page is locked and must stay locked.
  *	Returns true if the page is isolated now, false if it cannot be moved.
- *	While a page is isolated, the driver must not use &page.lru; it must save
- *	anything it needs from there.
- * @migrate_page: Copy the contents of @src to @dst and replace @src by @dst. Both
- *	pages are locked. The driver may write to &page.lru of @dst, but must not
- *	touch that of @src. Returns 0 on success. After -EAGAIN the page may be
- *	tried again, after any other error it is not.
- * @putback_page: Undo the isolation of a page that is not going to be moved. The
- *	page is locked.
+ *	While a page is isolated, the driver must not use &page.lru; it must
+ *	save anything it needs from there.
+ * @migrate_page: Copy the contents of @src to @dst and replace @src by @dst.
+ *	Both pages are locked. The driver may write to &page.lru of @dst, but
+ *	must not touch that of @src. Returns 0 on success. After -EAGAIN the
+ *	page may be tried again, after any other error it is not.
+ * @putback_page: Undo the isolation of a page that is not going to be moved.
+ *	The page is locked.
  *
  * set_movable_ops() registers the operations for a page type. They are used for
  * pages of that type that __SetPageMovableOps() or SetPageMovableOps() has
@@ -240,8 +240,8 @@ static inline bool vma_misplaced(struct vm_area_struct *vma,
  * DOC: Migration entries of a device
  *
  * The functions below and a driver exchange arrays of unsigned long. An entry
- * contains the pfn of a page, shifted by MIGRATE_PFN_SHIFT, and flags in the bits
- * below. An entry that is zero is skipped.
+ * contains the pfn of a page, shifted by MIGRATE_PFN_SHIFT, and flags in the
+ * bits below. An entry that is zero is skipped.
  *
  * ``MIGRATE_PFN_VALID``
  *	The entry contains a pfn.
@@ -313,9 +313,9 @@ enum migrate_vma_direction {
  * @vma: The VMA that contains the range.
  * @dst: Array of the targets. The driver fills it between migrate_vma_setup()
  *	and migrate_vma_pages(), and must not change it afterwards.
- * @src: Array of the sources. migrate_vma_setup() fills it. The driver may clear
- *	MIGRATE_PFN_MIGRATE in entries that shall not be migrated, and must not
- *	change it otherwise.
+ * @src: Array of the sources. migrate_vma_setup() fills it. The driver may
+ *	clear MIGRATE_PFN_MIGRATE in entries that shall not be migrated, and
+ *	must not change it otherwise.
  * @cpages: Out: number of entries of @src that can be migrated.
  * @npages: Out: number of entries of @src.
  * @start: First address of the range.

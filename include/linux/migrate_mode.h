@@ -34,8 +34,8 @@ enum migrate_mode {
  * @MR_LONGTERM_PIN: The memory must not be pinned where it is. If no target can
  *	be allocated for a large folio, and splitting it fails with -EAGAIN, it
  *	is retried.
- * @MR_DEMOTION: Reclaim moves cold memory to a slower tier. The caller maintains
- *	the counters of isolated pages.
+ * @MR_DEMOTION: Reclaim moves cold memory to a slower tier. The caller
+ *	maintains the counters of isolated pages.
  * @MR_DAMON: A DAMOS scheme.
  * @MR_NEVER: Used by page owner for a page that has not been migrated.
  * @MR_TYPES: Number of reasons.

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Page table walks: what is mapped where?
+ * Page table walks.
  *
- * Two tools for two jobs:
+ * walk_page_range() and similar functions visit every entry of a range and call
+ * the operations of a &struct mm_walk_ops for it.
  *
- *   walk_page_range() and its siblings visit every entry of a range and hand
- *   each to the operations of a &struct mm_walk_ops;
- *
- *   folio_walk_start() looks up the one entry that covers an address and
- *   returns with that entry locked.
+ * folio_walk_start() looks up the entry that maps one address and returns with
+ * the lock of that entry held.
  */
 #ifndef _LINUX_PAGEWALK_H
 #define _LINUX_PAGEWALK_H
@@ -18,7 +16,7 @@
 struct mm_walk;
 
 /**
- * enum page_walk_lock - which locks a walk of user memory stands on
+ * enum page_walk_lock - which locks a walk of user memory requires
  * @PGWALK_RDLOCK: the caller holds the mmap lock, shared at least
  * @PGWALK_WRLOCK: the caller holds the mmap lock exclusively, and the walk
  *	write-locks each VMA before anything in it is visited
@@ -27,10 +25,10 @@ struct mm_walk;
  * @PGWALK_VMA_RDLOCK_VERIFY: the caller holds the lock of the VMA, shared at
  *	least; the mmap lock is not needed
  *
- * Of the mmap lock and the VMA locks a walk takes nothing but those of
- * @PGWALK_WRLOCK; everything else is asserted.  The locks of page tables, and the
- * VMA lock of hugetlb, are its own to take.  Operations that leave the choice out
- * get @PGWALK_RDLOCK.
+ * These locks keep the VMAs from being changed or freed.  The walk takes the
+ * VMA locks for @PGWALK_WRLOCK, and otherwise only asserts that the locks are
+ * held.  It takes page table locks, and the hugetlb VMA lock, on its own.
+ * @PGWALK_RDLOCK is the default.
  */
 enum page_walk_lock {
 	PGWALK_RDLOCK = 0,
@@ -40,52 +38,52 @@ enum page_walk_lock {
 };
 
 /**
- * struct mm_walk_ops - what a walk does with what it meets
- * @pgd_entry: a PGD entry that is not empty
- * @p4d_entry: a P4D entry that is not empty
- * @pud_entry: a PUD entry that is not empty; it may map a huge page, or be on
- *	its way to or from doing so
- * @pmd_entry: a PMD entry that is not empty.  Transparent huge pages and
- *	non-present entries (migration, device-private) show up here: handle
- *	them, split them, or leave them alone, but expect them
- * @pte_entry: every PTE, empty ones included; with @install_pte set, only those
- *	that were not empty
- * @pte_hole: a range in which no table exists, or no VMA.  The depth is that of
- *	the empty entry, 0 for a PGD to 3 for a PMD, where levels the
- *	architecture folds take the depth of the level above them; it is -1
- *	where there is no such entry to point to: between VMAs, in hugetlb
- *	VMAs, and for a PFN mapping that nobody asked to look into.  With
- *	@install_pte set, empty entries inside VMAs are filled instead
- * @hugetlb_entry: an entry of a hugetlb VMA, present or not; without it such
- *	VMAs are passed over.  The hugetlb VMA lock is held for reading, so
- *	the entry and its lock cannot go away.  An operation that has to drop
- *	that lock takes it again before it returns, and looks at neither
- *	before it has found out that they are still the same
- * @test_walk: is this VMA to be walked?  0 says yes, a positive value says
- *	skip it, a negative one ends the walk.  Without it all VMAs are walked
- *	except PFN mappings, which become a hole.  Not asked when the caller
- *	has named the VMA
- * @pre_vma: before the first entry of a VMA; a non-zero value ends the walk and
- *	@post_vma is not called
- * @post_vma: after the last entry of a VMA whose @pre_vma agreed, no matter how
- *	the walk of it went: what @pre_vma opened can be closed here
- * @install_pte: the value for an empty PTE, to be stored in the place given.
- *	Tables are allocated down to the last level wherever they are missing,
- *	and a failure to do so ends the walk.  Huge entries have nothing
- *	missing: they are split only if some other operation needs to see what
- *	is below them.  One that is emptied while it is visited is missing, and
- *	filled.  For the mm core alone (the walkers that end in
- *	_unsafe), user memory alone, and not for hugetlb
- * @walk_lock: the locks that the walk stands on
+ * struct mm_walk_ops - operations of a page table walk
+ * @pgd_entry: called for each PGD entry that is not empty
+ * @p4d_entry: called for each P4D entry that is not empty
+ * @pud_entry: called for each PUD entry that is not empty.  It may map a huge
+ *	page, and may be changed to a huge page or to a table at any time
+ * @pmd_entry: called for each PMD entry that is not empty.  It may map a
+ *	transparent huge page, or be a non-present entry (migration,
+ *	device-private).  The operation may handle, split or ignore these
+ * @pte_entry: called for each PTE, including empty ones.  With @install_pte, it
+ *	is not called for PTEs that were empty
+ * @pte_hole: called for a range that has no page table, or no VMA.  The depth
+ *	is that of the empty entry, 0 for a PGD to 3 for a PMD.  An entry of a
+ *	folded level has the depth of the level above.  The depth is -1 if there
+ *	is no such entry: between VMAs, in hugetlb VMAs, and for a PFN mapping
+ *	that is not walked.  With @install_pte, empty entries in VMAs are filled
+ *	instead
+ * @hugetlb_entry: called for each entry of a hugetlb VMA, present or not.
+ *	Without this operation, hugetlb VMAs are skipped.  The hugetlb VMA lock
+ *	is held for reading; it protects the entry and its lock from being
+ *	freed.  An operation that drops the hugetlb VMA lock must take it again
+ *	before it returns, and must not use the entry or its lock before it has
+ *	looked them up again
+ * @test_walk: decides whether a VMA is walked.  0 means yes, a positive value
+ *	skips the VMA, a negative one ends the walk.  Without this operation all
+ *	VMAs are walked but PFN mappings, for which @pte_hole is called.  It is
+ *	not called if the caller passes the VMA
+ * @pre_vma: called before the first entry of a VMA.  A non-zero value ends the
+ *	walk, and @post_vma is not called
+ * @post_vma: called after the last entry of a VMA for which @pre_vma returned
+ *	0, also if another operation has ended the walk
+ * @install_pte: returns the value for an empty PTE in the place that is passed.
+ *	Page tables are allocated where they are missing; if that fails, the
+ *	walk ends.  A huge entry is not empty: it is split only if @pmd_entry or
+ *	@pte_entry must see the entries below.  If it becomes empty while it is
+ *	visited, it is filled.  Only for the mm core (the walkers with a name
+ *	that ends in _unsafe), for user memory, and not for hugetlb VMAs
+ * @walk_lock: the locks that the walk requires
  *
  * Every operation is optional.  Levels that the architecture folds are visited
- * like all others.  Returning 0 goes on with the walk, anything else ends it;
- * but for the positive values of @test_walk, the walker returns that value to
- * its caller.
+ * like all others.  If an operation returns 0 the walk continues, otherwise it
+ * ends and the walker returns that value.  A positive value of @test_walk is an
+ * exception.
  *
  * @pte_entry and @install_pte are called under the PTE lock, except in walks
- * that go without VMAs.  The other operations are called without a page table
- * lock: an entry may change until the operation locks it.
+ * without VMAs.  The other operations are called without a page table lock, so
+ * an entry may change until the operation locks it.
  */
 struct mm_walk_ops {
 	int (*pgd_entry)(pgd_t *pgd, unsigned long addr,
@@ -114,14 +112,15 @@ struct mm_walk_ops {
 };
 
 /**
- * enum page_walk_action - where a walk goes from the entry just visited
- * @ACTION_SUBTREE: into the table below it, if any operation is interested;
- *	a huge entry is split for that where there is a VMA to split it in
- * @ACTION_CONTINUE: to the next entry of the same table
- * @ACTION_AGAIN: to this very entry once more, as it has changed
+ * enum page_walk_action - what a walk does after an operation for an entry
+ * @ACTION_SUBTREE: walk the table below the entry, if there is an operation for
+ *	a lower level; a huge entry is split for that, except in walks without
+ *	VMAs
+ * @ACTION_CONTINUE: continue with the next entry of the same table
+ * @ACTION_AGAIN: visit the same entry again, because it has changed
  *
- * The operation for an entry above the PTEs may set this in &struct mm_walk;
- * the walk has set it to @ACTION_SUBTREE before.
+ * The operation for an entry above the PTEs may set this in &struct mm_walk.
+ * The default is @ACTION_SUBTREE.
  */
 enum page_walk_action {
 	ACTION_SUBTREE = 0,
@@ -130,19 +129,18 @@ enum page_walk_action {
 };
 
 /**
- * struct mm_walk - one walk, as its operations see it
+ * struct mm_walk - state of a walk that is passed to its operations
  * @ops: the operations
- * @mm: whose page tables these are
- * @pgd: the top table if it is not that of @mm, only ever with @no_vma
- * @vma: the VMA being walked, %NULL outside of VMAs
- * @action: for operations to set, see &enum page_walk_action
- * @no_vma: page tables are walked as they are, without regard to VMAs
- * @private: the caller's, handed through
+ * @mm: the mm that the page tables belong to
+ * @pgd: the top table if it is not that of @mm, only used with @no_vma
+ * @vma: the VMA that is walked, %NULL outside of VMAs
+ * @action: may be set by operations, see &enum page_walk_action
+ * @no_vma: the page tables are walked without regard to VMAs
+ * @private: the argument of the caller
  *
- * Owned by the walker.  Operations read it, and write nothing but @action and
- * @private, which every VMA of walk_page_mapping() begins with as the caller gave
- * it; one that ends the walk by what it returns may have used @vma for its own
- * ends.
+ * Operations may write to @action and @private only.  walk_page_mapping() resets
+ * @private to the argument of the caller for each VMA.  An operation that ends
+ * the walk by its return value may change @vma as well.
  */
 struct mm_walk {
 	const struct mm_walk_ops *ops;
@@ -177,19 +175,19 @@ int walk_page_mapping(struct address_space *mapping, pgoff_t first_index,
 typedef int __bitwise folio_walk_flags_t;
 
 /*
- * A folio behind a migration entry counts as found, too.  It is the folio that
- * is being moved or split, locked by whoever does that, and it can be split or lose
- * its contents to another folio at any time: the page table lock does not stop
- * that.  Ask it where it is, not what it holds; to use it after the walk, take
- * a reference that may fail and look again at what folio the page is part of.
+ * Find folios of migration entries as well.  Such a folio is locked and is
+ * being migrated or split.  It may be split, or replaced by another folio, at
+ * any time: the page table lock does not prevent that.  Its location may be
+ * used, but not its contents.  To use it after the walk, take a reference by
+ * folio_try_get() and check which folio the page belongs to.
  */
 #define FW_MIGRATION			((__force folio_walk_flags_t)BIT(0))
 
-/* The shared zeropages, small and huge, count as found. */
+/* Find the shared zeropages, small and huge, as well. */
 #define FW_ZEROPAGE			((__force folio_walk_flags_t)BIT(1))
 
 /**
- * enum folio_walk_level - in which kind of table a folio walk ended
+ * enum folio_walk_level - level of the entry that a folio walk has found
  * @FW_LEVEL_PTE: a PTE; &folio_walk.ptep and &folio_walk.pte are valid
  * @FW_LEVEL_PMD: a PMD; &folio_walk.pmdp and &folio_walk.pmd are valid
  * @FW_LEVEL_PUD: a PUD; &folio_walk.pudp and &folio_walk.pud are valid
@@ -201,19 +199,18 @@ enum folio_walk_level {
 };
 
 /**
- * struct folio_walk - what a successful folio_walk_start() has found
- * @page: the very page that the address refers to, %NULL for a shared zeropage
+ * struct folio_walk - result of a successful folio_walk_start()
+ * @page: the page at the address, %NULL for a shared zeropage
  * @level: the level of the entry, which selects a member of the unions
- * @ptep: where the entry is, at PTE level
- * @pudp: where the entry is, at PUD level
- * @pmdp: where the entry is, at PMD level
+ * @ptep: pointer to the entry, at PTE level
+ * @pudp: pointer to the entry, at PUD level
+ * @pmdp: pointer to the entry, at PMD level
  * @pte: the entry as it was read under @ptl, at PTE level
  * @pud: the entry as it was read under @ptl, at PUD level
  * @pmd: the entry as it was read under @ptl, at PMD level
- * @ptl: the lock of the entry, which is held
+ * @ptl: the lock of the entry; it is held and keeps the entry from changing
  *
- * Written by folio_walk_start(), valid until folio_walk_end(), and meaningless
- * if nothing was found.
+ * Valid from folio_walk_start() to folio_walk_end(), if a folio was found.
  */
 struct folio_walk {
 	struct page *page;
@@ -228,8 +225,8 @@ struct folio_walk {
 		pud_t pud;
 		pmd_t pmd;
 	};
-	spinlock_t *ptl;	/* that of the entry */
-	/* private: what was asked for, and what was found */
+	spinlock_t *ptl;	/* keeps the entry from changing */
+	/* private: the arguments and the result of the walk */
 	folio_walk_flags_t flags;
 	struct folio *folio;
 };
@@ -240,13 +237,14 @@ struct folio *folio_walk_start(struct folio_walk *fw,
 
 #ifdef CONFIG_MMU
 /**
- * folio_walk_end - let go of what folio_walk_start() found
- * @fw: the walk, which has found something
- * @vma: the VMA that was walked
+ * folio_walk_end - end a successful folio walk
+ * @fw: the walk, which has found a folio
+ * @vma: the VMA that was passed to folio_walk_start()
  *
- * Without a reference of its own the caller must not touch the folio any more.
+ * The caller must not use the folio afterwards, unless it has taken a
+ * reference.
  *
- * Context: Drops the page table lock, and in a hugetlb VMA the hugetlb VMA
+ * Context: Releases the page table lock and, in a hugetlb VMA, the hugetlb VMA
  * lock.
  */
 static inline void folio_walk_end(struct folio_walk *fw,
