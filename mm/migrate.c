@@ -436,7 +436,7 @@ enum migrate_outcome migrate_switch_verdict(struct migrate_pair *pair, int err)
 			       MIGRATE_CAUSE_PINNED : MIGRATE_CAUSE_REFS);
 }
 
-/* --------------------------------------------------------------- bookkeeping */
+/* ---------------------------------------------------------------- accounting */
 
 static void migrate_tally_pair(struct migrate_tally *tally,
 			       const struct migrate_pair *pair)
@@ -864,8 +864,8 @@ static enum migrate_outcome migrate_unmap_src(struct migrate_batch *batch,
 /*
  * Lock both folios and unmap the source.
  *
- * Only MIGRATE_SYNC waits for writeback. The other modes fail without a retry,
- * because their tries would be over before the I/O completes. The wait is
+ * Only a batch with MIGRATE_SYNC waits for writeback. Any other batch does not
+ * retry, because its tries would be over before the I/O completes. The wait is
  * killable, because the I/O may never complete.
  */
 static enum migrate_outcome migrate_unmap(struct migrate_batch *batch,
@@ -918,7 +918,7 @@ static void migrate_undo(const struct migrate_control *mc,
 	migrate_put_target(mc, pair);
 }
 
-/* Avoid to allocate a target if the lock of the source could not be taken. */
+/* Saves the allocation of a target if the source could not be locked. */
 static bool migrate_is_busy(const struct migrate_batch *batch,
 			    struct folio *src)
 {
@@ -1087,7 +1087,7 @@ static enum migrate_outcome migrate_move(struct migrate_batch *batch,
 	} else {
 		/*
 		 * The switch removes the source from the deferred split queue.
-		 * Save whether it is queued, unless unmapping has queued it.
+		 * Save whether it is queued, unless unmapping has marked it.
 		 */
 		if (folio_test_large(src) && !(pair->was & MIGRATE_GOT_MARKED))
 			pair->was |= migrate_deferral(src);

@@ -59,8 +59,8 @@
  * PG_mappedtodisk is PG_anon_exclusive in anonymous memory. The migration
  * entries preserve that flag, so unmapping has cleared it. Only the first page
  * of a large folio may have it without being mapped, and copying it is harmless
- * then. PG_checked is PG_swapcache in anonymous memory. Copying it is a no-op
- * there, because the target of a folio in the swap cache has it already.
+ * then. PG_checked shares its bit with PG_swapcache. Copying it changes nothing
+ * for a folio in the swap cache, because the target has PG_swapcache already.
  */
 #define MIGRATE_FLAGS_CARRIED						\
 	(BIT(PG_uptodate) | BIT(PG_dirty) | BIT(PG_referenced) |	\

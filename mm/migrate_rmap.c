@@ -585,9 +585,9 @@ static __always_inline unsigned int migrate_run_clear_rest(struct migrate_ptes *
 
 /*
  * Clear at most @max entries that map consecutive pages, beginning with the
- * first one of @run. The values are saved only if one of them differs from what
- * follows from the first one. The value that clearing returns is decisive,
- * because the CPU may set a bit just before.
+ * first one of @run. The values are not saved if all @max entries follow from
+ * the first one. The value that clearing returns is used, and not the one that
+ * was read before, because the CPU may set a bit in between.
  */
 static __always_inline void migrate_run_clear(struct migrate_ptes *run, pte_t pte,
 					      unsigned int max)
@@ -900,9 +900,8 @@ static __always_inline bool migrate_run_replace(struct migrate_ptes *run)
 }
 
 /*
- * Unmap the run of at most @max entries that begins with @page at the position
- * of
- * @pvmw. Returns the number of entries, or 0 if they cannot be replaced.
+ * Unmap the run of at most @max entries that begins with @page, where @pvmw is.
+ * Returns the number of entries, or 0 if they cannot be replaced.
  */
 static __always_inline unsigned int migrate_unmap_run(struct migrate_unmap *mu,
 						      struct page_vma_mapped_walk *pvmw,
