@@ -17,7 +17,7 @@
  * mode allows waiting, the folios that remain are tried again one by one,
  * because a task must not wait while it holds another folio lock.
  *
- * Each step on a folio returns an enum migrate_outcome. migrate_settle() moves
+ * Each step on a folio returns an enum migrate_outcome. migrate_account() moves
  * the folio between the lists and counts it.
  */
 #include <linux/buffer_head.h>
@@ -370,7 +370,7 @@ static void migrate_pair_load(struct migrate_pair *pair, struct folio *src)
 }
 
 /**
- * migrate_verdict - decide whether a failed step is retried
+ * migrate_fail - decide whether a failed step is retried
  * @pair: The pair; records @cause.
  * @cause: Why the step failed.
  *
@@ -382,8 +382,8 @@ static void migrate_pair_load(struct migrate_pair *pair, struct folio *src)
  * Context: Any.
  * Return: MIGRATE_RETRY, MIGRATE_NOMEM or MIGRATE_FAILED.
  */
-enum migrate_outcome migrate_verdict(struct migrate_pair *pair,
-				     enum migrate_cause cause)
+enum migrate_outcome migrate_fail(struct migrate_pair *pair,
+				  enum migrate_cause cause)
 {
 	pair->cause = cause;
 
@@ -415,25 +415,25 @@ static bool migrate_is_pinned(struct folio *folio)
 }
 
 /**
- * migrate_switch_verdict - decide whether a failed move is retried
+ * migrate_switch_outcome - decide whether a failed move is retried
  * @pair: The pair; records the cause.
  * @err: 0 or the negative errno of the move.
  *
  * Context: Any.
  * Return: MIGRATE_DONE, MIGRATE_RETRY or MIGRATE_FAILED.
  */
-enum migrate_outcome migrate_switch_verdict(struct migrate_pair *pair, int err)
+enum migrate_outcome migrate_switch_outcome(struct migrate_pair *pair, int err)
 {
 	if (!err)
 		return MIGRATE_DONE;
 	if (err != -EAGAIN)
-		return migrate_verdict(pair, MIGRATE_CAUSE_REFUSED);
+		return migrate_fail(pair, MIGRATE_CAUSE_REFUSED);
 	if (pair->was & MIGRATE_IS_MOVABLE_OPS)
-		return migrate_verdict(pair, MIGRATE_CAUSE_REFS);
+		return migrate_fail(pair, MIGRATE_CAUSE_REFS);
 	if (folio_mapped(pair->src))
-		return migrate_verdict(pair, MIGRATE_CAUSE_MAPPED);
-	return migrate_verdict(pair, migrate_is_pinned(pair->src) ?
-			       MIGRATE_CAUSE_PINNED : MIGRATE_CAUSE_REFS);
+		return migrate_fail(pair, MIGRATE_CAUSE_MAPPED);
+	return migrate_fail(pair, migrate_is_pinned(pair->src) ?
+			    MIGRATE_CAUSE_PINNED : MIGRATE_CAUSE_REFS);
 }
 
 /* ---------------------------------------------------------------- accounting */
@@ -479,7 +479,7 @@ static void migrate_release(struct migrate_run *run, struct migrate_pair *pair)
 }
 
 /**
- * migrate_settle - account for the result of a step
+ * migrate_account - account for the result of a step
  * @batch: Batch that the folio belongs to.
  * @pair: The pair that the step worked on.
  * @outcome: Result of the step.
@@ -490,8 +490,8 @@ static void migrate_release(struct migrate_run *run, struct migrate_pair *pair)
  * Context: May sleep. The folios of @pair are unlocked, unless @outcome is
  * MIGRATE_NEXT, or MIGRATE_RETRY with a target.
  */
-void migrate_settle(struct migrate_batch *batch, struct migrate_pair *pair,
-		    enum migrate_outcome outcome)
+void migrate_account(struct migrate_batch *batch, struct migrate_pair *pair,
+		     enum migrate_outcome outcome)
 {
 	struct migrate_run *run = batch->run;
 	struct folio *src = pair->src;
@@ -704,7 +704,7 @@ static enum migrate_outcome migrate_presplit(struct migrate_batch *batch,
 
 	/* migrate_hugetlbs() has taken these off the list. */
 	if (WARN_ON_ONCE(folio_test_hugetlb(src)))
-		return migrate_verdict(pair, MIGRATE_CAUSE_REFUSED);
+		return migrate_fail(pair, MIGRATE_CAUSE_REFUSED);
 
 	if (unlikely(folio_test_partially_mapped(src)) &&
 	    migrate_deferral(src) & MIGRATE_WAS_QUEUED &&
@@ -715,18 +715,18 @@ static enum migrate_outcome migrate_presplit(struct migrate_batch *batch,
 		return MIGRATE_NEXT;
 	if (!migrate_split(batch, src))
 		return MIGRATE_SPLIT;
-	return migrate_verdict(pair, MIGRATE_CAUSE_REFUSED);
+	return migrate_fail(pair, MIGRATE_CAUSE_REFUSED);
 }
 
 /*
  * No target could be allocated. This ends the call unless the call may swap
  * out. In that case only this folio fails, as the others may be swapped out.
  */
-static enum migrate_outcome migrate_lacks_room(struct migrate_run *run,
-					       struct migrate_pair *pair)
+static enum migrate_outcome migrate_target_failed(struct migrate_run *run,
+						  struct migrate_pair *pair)
 {
-	enum migrate_outcome outcome = migrate_verdict(pair,
-						       MIGRATE_CAUSE_NOMEM);
+	enum migrate_outcome outcome = migrate_fail(pair,
+						    MIGRATE_CAUSE_NOMEM);
 
 	if (!(run->resorts & MIGRATE_SWAP_OUT))
 		return outcome;
@@ -750,14 +750,14 @@ static enum migrate_outcome migrate_no_target(struct migrate_batch *batch,
 	int err;
 
 	if (!folio_test_large(pair->src) || reason == MR_NUMA_MISPLACED)
-		return migrate_lacks_room(batch->run, pair);
+		return migrate_target_failed(batch->run, pair);
 
 	err = migrate_split(batch, pair->src);
 	if (!err)
 		return MIGRATE_SPLIT;
 	if (err == -EAGAIN && reason == MR_LONGTERM_PIN)
-		return migrate_verdict(pair, MIGRATE_CAUSE_LOCKED);
-	return migrate_lacks_room(batch->run, pair);
+		return migrate_fail(pair, MIGRATE_CAUSE_LOCKED);
+	return migrate_target_failed(batch->run, pair);
 }
 
 /* ------------------------------------------------------------------ unmapping */
@@ -781,8 +781,8 @@ static bool migrate_has_anon_vma(const struct folio *src)
  * reused as the one of the batch, the comparison succeeds by accident. That
  * does no harm, because a folio that is not mapped needs no reference.
  */
-static void migrate_hold_anon_vma(struct migrate_batch *batch,
-				  struct migrate_pair *pair)
+static void migrate_get_anon_vma(struct migrate_batch *batch,
+				 struct migrate_pair *pair)
 {
 	struct folio *src = pair->src;
 	struct anon_vma *anon_vma;
@@ -812,7 +812,7 @@ static bool migrate_rmap_is_held(const struct migrate_batch *batch,
 	return anon_vma && anon_vma == folio_anon_vma(pair->src);
 }
 
-/* The source is mapped, and migrate_hold_anon_vma() has been called for it. */
+/* The source is mapped, and migrate_get_anon_vma() has been called for it. */
 static void migrate_install_entries(struct migrate_batch *batch,
 				    struct migrate_pair *pair)
 {
@@ -847,18 +847,18 @@ static enum migrate_outcome migrate_unmap_src(struct migrate_batch *batch,
 	struct folio *src = pair->src;
 
 	if (likely(src->mapping)) {
-		migrate_hold_anon_vma(batch, pair);
+		migrate_get_anon_vma(batch, pair);
 		if (folio_mapped(src))
 			migrate_install_entries(batch, pair);
 	} else if (folio_test_private(src)) {
 		try_to_free_buffers(src);
-		return migrate_verdict(pair, MIGRATE_CAUSE_BUFFERS);
+		return migrate_fail(pair, MIGRATE_CAUSE_BUFFERS);
 	}
 
 	if (!folio_mapped(src))
 		return MIGRATE_NEXT;
-	return migrate_verdict(pair, migrate_is_pinned(src) ?
-			       MIGRATE_CAUSE_PINNED : MIGRATE_CAUSE_MAPPED);
+	return migrate_fail(pair, migrate_is_pinned(src) ?
+			    MIGRATE_CAUSE_PINNED : MIGRATE_CAUSE_MAPPED);
 }
 
 /*
@@ -874,7 +874,7 @@ static enum migrate_outcome migrate_unmap(struct migrate_batch *batch,
 	struct folio *src = pair->src;
 
 	if (!migrate_lock_src(src, batch->mode))
-		return migrate_verdict(pair, MIGRATE_CAUSE_LOCKED);
+		return migrate_fail(pair, MIGRATE_CAUSE_LOCKED);
 	pair->was |= MIGRATE_SRC_LOCKED;
 	if (folio_test_mlocked(src))
 		pair->was |= MIGRATE_WAS_MLOCKED;
@@ -882,12 +882,12 @@ static enum migrate_outcome migrate_unmap(struct migrate_batch *batch,
 	if (folio_test_writeback(src)) {
 		if (batch->mode != MIGRATE_SYNC ||
 		    folio_wait_writeback_killable(src))
-			return migrate_verdict(pair, MIGRATE_CAUSE_WRITEBACK);
+			return migrate_fail(pair, MIGRATE_CAUSE_WRITEBACK);
 	}
 
 	/* Nobody else uses the target, but a pfn walker may lock it for a moment. */
 	if (unlikely(!folio_trylock(pair->dst)))
-		return migrate_verdict(pair, MIGRATE_CAUSE_LOCKED);
+		return migrate_fail(pair, MIGRATE_CAUSE_LOCKED);
 	pair->was |= MIGRATE_DST_LOCKED;
 
 	if (unlikely(pair->was & MIGRATE_IS_MOVABLE_OPS))
@@ -956,7 +956,7 @@ static enum migrate_outcome migrate_begin(struct migrate_batch *batch,
 	}
 
 	if (unlikely(migrate_is_busy(batch, src)))
-		return migrate_verdict(pair, MIGRATE_CAUSE_LOCKED);
+		return migrate_fail(pair, MIGRATE_CAUSE_LOCKED);
 	pair->dst = migrate_get_target(batch, src);
 	if (unlikely(!pair->dst))
 		return migrate_no_target(batch, pair);
@@ -979,7 +979,7 @@ static int migrate_batch_unmap_once(struct migrate_batch *batch)
 		cond_resched_tasks_rcu_qs();
 		migrate_pair_init(&pair, src);
 		outcome = migrate_begin(batch, &pair);
-		migrate_settle(batch, &pair, outcome);
+		migrate_account(batch, &pair, outcome);
 		if (unlikely(outcome == MIGRATE_NOMEM))
 			return -ENOMEM;
 	}
@@ -1094,7 +1094,7 @@ static enum migrate_outcome migrate_move(struct migrate_batch *batch,
 		err = migrate_folio_switch(src, dst, batch->mode);
 	}
 
-	outcome = migrate_switch_verdict(pair, err);
+	outcome = migrate_switch_outcome(pair, err);
 	if (likely(outcome == MIGRATE_DONE))
 		migrate_finish(mc, pair);
 	else if (outcome == MIGRATE_FAILED)
@@ -1121,7 +1121,7 @@ static void migrate_batch_move_once(struct migrate_batch *batch)
 		migrate_pair_load(&pair, src);
 		next = migrate_next_src(&pair);
 		list_del(&pair.dst->lru);
-		migrate_settle(batch, &pair, migrate_move(batch, &pair));
+		migrate_account(batch, &pair, migrate_move(batch, &pair));
 	}
 }
 
@@ -1135,7 +1135,7 @@ static void migrate_batch_undo(struct migrate_batch *batch)
 							  struct folio, lru));
 		list_del(&pair.dst->lru);
 		migrate_undo(batch->run->mc, &pair);
-		migrate_settle(batch, &pair, MIGRATE_FAILED);
+		migrate_account(batch, &pair, MIGRATE_FAILED);
 	}
 }
 

@@ -30,7 +30,7 @@
  * locked.
  *
  * A step (unmap, move, ...) works on one &struct migrate_pair and returns an
- * &enum migrate_outcome. Only migrate_settle() moves the source between the
+ * &enum migrate_outcome. Only migrate_account() moves the source between the
  * lists of a batch and counts the outcome.
  */
 #ifndef _MM_MIGRATE_H
@@ -256,7 +256,7 @@ struct migrate_spares {
  * @unused: Small sources that have been replaced, to be freed together.
  * @spares: Targets for the next small folios.
  *
- * Only migrate_settle() and migrate_give_up() count a folio.
+ * Only migrate_account() and migrate_give_up() count a folio.
  * migrate_batch_end() adds the failures of a batch to @nr_failed.
  * migrate_pieces() and migrate_second_attempt() reset the number of failed
  * folios after they have tried pieces, because the folio that was split has
@@ -390,11 +390,11 @@ int migrate_folio_switch(struct folio *src, struct folio *dst,
 
 /* mm/migrate.c */
 void migrate_pair_init(struct migrate_pair *pair, struct folio *src);
-enum migrate_outcome migrate_verdict(struct migrate_pair *pair,
-				     enum migrate_cause cause);
-enum migrate_outcome migrate_switch_verdict(struct migrate_pair *pair, int err);
-void migrate_settle(struct migrate_batch *batch, struct migrate_pair *pair,
-		    enum migrate_outcome outcome);
+enum migrate_outcome migrate_fail(struct migrate_pair *pair,
+				  enum migrate_cause cause);
+enum migrate_outcome migrate_switch_outcome(struct migrate_pair *pair, int err);
+void migrate_account(struct migrate_batch *batch, struct migrate_pair *pair,
+		     enum migrate_outcome outcome);
 void migrate_batch_end(struct migrate_batch *batch, int err);
 void migrate_put_target(const struct migrate_control *mc,
 			struct migrate_pair *pair);

@@ -29,7 +29,7 @@
 #include "migrate.h"
 
 /* From this try on, MIGRATE_SYNC waits for the lock of the source. */
-#define MIGRATE_HUGETLB_PATIENT	3
+#define MIGRATE_HUGETLB_WAIT_TRY	3
 
 /*
  * Replace the mappings by migration entries and move the folio. Then map the
@@ -138,7 +138,7 @@ migrate_hugetlb_folio(struct migrate_pair *pair,
 	 * have not checked that.
 	 */
 	if (!hugepage_migration_supported(folio_hstate(pair->src)))
-		return migrate_verdict(pair, MIGRATE_CAUSE_REFUSED);
+		return migrate_fail(pair, MIGRATE_CAUSE_REFUSED);
 
 	/* Its last user has freed it since the isolation. */
 	if (folio_ref_count(pair->src) == 1)
@@ -146,14 +146,14 @@ migrate_hugetlb_folio(struct migrate_pair *pair,
 
 	pair->dst = mc->get_new_folio(pair->src, mc->private);
 	if (!pair->dst)
-		return migrate_verdict(pair, MIGRATE_CAUSE_NOMEM);
+		return migrate_fail(pair, MIGRATE_CAUSE_NOMEM);
 
 	if (migrate_hugetlb_lock(pair->src, may_wait)) {
 		err = migrate_hugetlb_move(pair, mc);
-		outcome = migrate_switch_verdict(pair, err);
+		outcome = migrate_switch_outcome(pair, err);
 		folio_unlock(pair->src);
 	} else {
-		outcome = migrate_verdict(pair, MIGRATE_CAUSE_LOCKED);
+		outcome = migrate_fail(pair, MIGRATE_CAUSE_LOCKED);
 	}
 
 	if (outcome == MIGRATE_DONE) {
@@ -179,7 +179,7 @@ static int migrate_hugetlbs_once(struct migrate_batch *batch, bool may_wait)
 		pair.was = MIGRATE_IS_HUGETLB;
 		pair.is_thp = false;
 		outcome = migrate_hugetlb_folio(&pair, batch->run->mc, may_wait);
-		migrate_settle(batch, &pair, outcome);
+		migrate_account(batch, &pair, outcome);
 		if (outcome == MIGRATE_NOMEM)
 			return -ENOMEM;
 	}
@@ -216,7 +216,7 @@ int migrate_hugetlbs(struct migrate_run *run, struct list_head *from)
 			list_move_tail(&folio->lru, &batch.todo);
 
 	for (try = 0; try < batch.tries && !list_empty(&batch.todo); try++) {
-		may_wait = sync && try >= MIGRATE_HUGETLB_PATIENT;
+		may_wait = sync && try >= MIGRATE_HUGETLB_WAIT_TRY;
 		err = migrate_hugetlbs_once(&batch, may_wait);
 		if (err)
 			break;

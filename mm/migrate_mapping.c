@@ -62,7 +62,7 @@
  * then. PG_checked shares its bit with PG_swapcache. Copying it changes nothing
  * for a folio in the swap cache, because the target has PG_swapcache already.
  */
-#define MIGRATE_FLAGS_CARRIED						\
+#define MIGRATE_FLAGS_COPIED						\
 	(BIT(PG_uptodate) | BIT(PG_dirty) | BIT(PG_referenced) |	\
 	 BIT(PG_workingset) | BIT(PG_checked) | BIT(PG_mappedtodisk) |	\
 	 BIT(PG_active) | BIT(PG_unevictable))
@@ -350,11 +350,11 @@ int folio_migrate_mapping(struct address_space *mapping, struct folio *dst,
 }
 EXPORT_SYMBOL(folio_migrate_mapping);
 
-static void migrate_carry_flags(struct folio *src, struct folio *dst)
+static void migrate_copy_flags(struct folio *src, struct folio *dst)
 {
 	/* A full barrier: the contents must be visible before PG_uptodate is. */
 	set_mask_bits(&dst->flags.f, 0,
-		      READ_ONCE(src->flags.f) & MIGRATE_FLAGS_CARRIED);
+		      READ_ONCE(src->flags.f) & MIGRATE_FLAGS_COPIED);
 
 	/* On 32-bit these two flags are not in the flag word. */
 	if (folio_test_young(src))
@@ -364,7 +364,7 @@ static void migrate_carry_flags(struct folio *src, struct folio *dst)
 }
 
 /* @dst has got these flags. Freeing @src with one of them set is a bug. */
-static void migrate_leave_lists(struct folio *src)
+static void migrate_clear_lru_flags(struct folio *src)
 {
 	VM_WARN_ON_ONCE_FOLIO(folio_test_active(src) && folio_test_unevictable(src), src);
 
@@ -425,9 +425,9 @@ static void migrate_detach(struct folio *src, struct folio *dst)
  */
 void folio_migrate_flags(struct folio *dst, struct folio *src)
 {
-	migrate_carry_flags(src, dst);
+	migrate_copy_flags(src, dst);
 	folio_migrate_refs(dst, src);
-	migrate_leave_lists(src);
+	migrate_clear_lru_flags(src);
 	migrate_last_cpupid(src, dst);
 	migrate_detach(src, dst);
 

@@ -47,7 +47,7 @@ static struct zone *numa_top_zone(pg_data_t *pgdat)
 }
 
 /* Would a zone stay above its high watermark without @nr_pages? */
-static bool numa_node_has_room(pg_data_t *pgdat, long nr_pages)
+static bool numa_node_has_free_pages(pg_data_t *pgdat, long nr_pages)
 {
 	struct zone *zone;
 
@@ -60,7 +60,7 @@ static bool numa_node_has_room(pg_data_t *pgdat, long nr_pages)
 }
 
 /* With memory tiering, kswapd demotes folios, which frees memory for promotion. */
-static void numa_ask_for_room(pg_data_t *pgdat, unsigned int order)
+static void numa_wake_kswapd(pg_data_t *pgdat, unsigned int order)
 {
 	struct zone *zone = numa_tiering() ? numa_top_zone(pgdat) : NULL;
 
@@ -106,8 +106,8 @@ int migrate_misplaced_folio_prepare(struct folio *folio,
 			return err;
 	}
 
-	if (!numa_node_has_room(NODE_DATA(node), nr_pages)) {
-		numa_ask_for_room(NODE_DATA(node), folio_order(folio));
+	if (!numa_node_has_free_pages(NODE_DATA(node), nr_pages)) {
+		numa_wake_kswapd(NODE_DATA(node), folio_order(folio));
 		return -EAGAIN;
 	}
 

@@ -59,7 +59,7 @@
  * it crosses a page table, because mprotect() has split its VMA, or because it
  * has more than MIGRATE_RUN_MAX pages. If each run were removed from rmap
  * alone, rmap would see a partially mapped folio in between. So the removal of
- * a run stays pending (&struct migrate_debt) until the adjacent runs of the
+ * a run stays pending (&struct migrate_pending) until the adjacent runs of the
  * same mm have been unmapped, and all of them can be removed at once. Only
  * MIGRATE_PIECES_MAX pieces of the folio can be pending. If there are more, all
  * pieces are removed early, and rmap may mark the folio as partially mapped.
@@ -156,7 +156,7 @@ static inline bool arch_tlbbatch_may_defer_local(struct mm_struct *mm)
 #endif
 
 /**
- * struct migrate_debt - mappings whose removal from the rmap is pending
+ * struct migrate_pending - mappings whose removal from the rmap is pending
  * @vma: A VMA of the mm that mapped the pages; a mlocked one, if there is one.
  * @first: Index of the first page within the folio.
  * @nr: The number of pages.
@@ -164,7 +164,7 @@ static inline bool arch_tlbbatch_may_defer_local(struct mm_struct *mm)
  * The page table entries have been replaced, but the references and the
  * mapcounts that belong to them have not been dropped.
  */
-struct migrate_debt {
+struct migrate_pending {
 	struct vm_area_struct *vma;
 	unsigned long first;
 	unsigned long nr;
@@ -184,9 +184,9 @@ struct migrate_debt {
 struct migrate_unmap {
 	struct folio *folio;
 	enum ttu_flags flags;
-	struct migrate_debt whole;
+	struct migrate_pending whole;
 	unsigned int nr_pieces;
-	struct migrate_debt piece[MIGRATE_PIECES_MAX];
+	struct migrate_pending piece[MIGRATE_PIECES_MAX];
 };
 
 /**
@@ -346,25 +346,25 @@ static __always_inline bool migrate_series_init(struct migrate_series *series,
  * try_to_migrate() holds a reference, so the folio is not freed here.
  */
 static __always_inline void migrate_drop_mappings(struct folio *folio,
-						  const struct migrate_debt *debt)
+						  const struct migrate_pending *pending)
 {
-	folio_remove_rmap_ptes(folio, folio_page(folio, debt->first), debt->nr,
-			       debt->vma);
-	if (debt->vma->vm_flags & VM_LOCKED)
+	folio_remove_rmap_ptes(folio, folio_page(folio, pending->first), pending->nr,
+			       pending->vma);
+	if (pending->vma->vm_flags & VM_LOCKED)
 		mlock_drain_local();
-	folio_put_refs(folio, debt->nr);
+	folio_put_refs(folio, pending->nr);
 }
 
-static void migrate_pay_pieces(struct migrate_unmap *mu)
+static void migrate_flush_pieces(struct migrate_unmap *mu)
 {
 	while (mu->nr_pieces)
 		migrate_drop_mappings(mu->folio, &mu->piece[--mu->nr_pieces]);
 }
 
 /* The pieces must be first: rmap ignores them while the whole folio is mapped. */
-static void migrate_pay_debts(struct migrate_unmap *mu)
+static void migrate_flush_pending(struct migrate_unmap *mu)
 {
-	migrate_pay_pieces(mu);
+	migrate_flush_pieces(mu);
 	if (!mu->whole.nr)
 		return;
 
@@ -373,10 +373,10 @@ static void migrate_pay_debts(struct migrate_unmap *mu)
 }
 
 /* Append @new to the piece of the same mm that it continues, or to a new piece. */
-static struct migrate_debt *migrate_add_piece(struct migrate_unmap *mu,
-					      const struct migrate_debt *new)
+static struct migrate_pending *
+migrate_add_piece(struct migrate_unmap *mu, const struct migrate_pending *new)
 {
-	struct migrate_debt *piece;
+	struct migrate_pending *piece;
 
 	for (piece = mu->piece; piece < mu->piece + mu->nr_pieces; piece++) {
 		if (piece->vma->vm_mm == new->vma->vm_mm &&
@@ -389,14 +389,15 @@ static struct migrate_debt *migrate_add_piece(struct migrate_unmap *mu,
 	}
 
 	if (mu->nr_pieces == MIGRATE_PIECES_MAX)
-		migrate_pay_pieces(mu);
+		migrate_flush_pieces(mu);
 	piece = &mu->piece[mu->nr_pieces++];
 	*piece = *new;
 	return piece;
 }
 
 /* Keep the removal of one mapping of the whole folio pending. */
-static void migrate_add_whole(struct migrate_unmap *mu, const struct migrate_debt *whole)
+static void migrate_add_whole(struct migrate_unmap *mu,
+			      const struct migrate_pending *whole)
 {
 	if (mu->whole.nr)
 		migrate_drop_mappings(mu->folio, whole);
@@ -405,7 +406,7 @@ static void migrate_add_whole(struct migrate_unmap *mu, const struct migrate_deb
 }
 
 /* Are the removals of all mappings of the folio pending? */
-static bool migrate_owes_all(const struct migrate_unmap *mu)
+static bool migrate_all_pending(const struct migrate_unmap *mu)
 {
 	unsigned long nr = mu->whole.nr;
 	unsigned int i;
@@ -416,9 +417,10 @@ static bool migrate_owes_all(const struct migrate_unmap *mu)
 }
 
 /* Remove the mappings @new from the rmap, now or later. */
-static void migrate_owe(struct migrate_unmap *mu, const struct migrate_debt *new)
+static void migrate_remove_or_defer(struct migrate_unmap *mu,
+				    const struct migrate_pending *new)
 {
-	struct migrate_debt *piece;
+	struct migrate_pending *piece;
 	unsigned long nr_pages;
 
 	/* Nothing else maps the folio, so nothing can be pending. */
@@ -438,8 +440,8 @@ static void migrate_owe(struct migrate_unmap *mu, const struct migrate_debt *new
 		}
 	}
 
-	if (migrate_owes_all(mu))
-		migrate_pay_debts(mu);
+	if (migrate_all_pending(mu))
+		migrate_flush_pending(mu);
 }
 
 /*
@@ -937,7 +939,7 @@ static __always_inline unsigned int migrate_unmap_run(struct migrate_unmap *mu,
  */
 static bool migrate_unmap_small(struct migrate_unmap *mu, struct page_vma_mapped_walk *pvmw)
 {
-	const struct migrate_debt piece = { .vma = pvmw->vma, .nr = 1 };
+	const struct migrate_pending piece = { .vma = pvmw->vma, .nr = 1 };
 
 	if (!migrate_unmap_run(mu, pvmw, &mu->folio->page, 1))
 		return false;
@@ -953,7 +955,7 @@ static bool migrate_unmap_large(struct migrate_unmap *mu, struct page_vma_mapped
 				unsigned long end)
 {
 	const pte_t first = ptep_get(pvmw->pte);
-	struct migrate_debt piece = { .vma = pvmw->vma };
+	struct migrate_pending piece = { .vma = pvmw->vma };
 	unsigned long pfn;
 	struct page *page;
 	unsigned int max;
@@ -970,7 +972,7 @@ static bool migrate_unmap_large(struct migrate_unmap *mu, struct page_vma_mapped
 	if (!piece.nr)
 		return false;
 
-	migrate_owe(mu, &piece);
+	migrate_remove_or_defer(mu, &piece);
 	pvmw->address += (piece.nr - 1) * PAGE_SIZE;
 	pvmw->pte += piece.nr - 1;
 	return true;
@@ -1036,7 +1038,7 @@ static bool migrate_unmap_found(struct migrate_unmap *mu, struct page_vma_mapped
 	 * Without the PMD mapping, rmap would take the pending pieces for parts
 	 * that remain mapped.
 	 */
-	migrate_pay_debts(mu);
+	migrate_flush_pending(mu);
 	return migrate_unmap_pmd(mu->folio, pvmw);
 }
 
@@ -1050,7 +1052,7 @@ static bool migrate_unmap_walk(struct migrate_unmap *mu, struct page_vma_mapped_
 	while (page_vma_mapped_walk(pvmw)) {
 		if (!pvmw->pte && split) {
 			/* Present PTEs remain if the folio is pinned: walk again. */
-			migrate_pay_debts(mu);
+			migrate_flush_pending(mu);
 			split_huge_pmd_locked(pvmw->vma, pvmw->address, pvmw->pmd,
 					      /* freeze = */ true);
 			page_vma_mapped_walk_restart(pvmw);
@@ -1095,7 +1097,7 @@ static bool migrate_unmap_vma(struct folio *folio, struct vm_area_struct *vma,
 
 	/* Only anonymous folios are queued for a split when partially mapped. */
 	if (!folio_test_anon(folio))
-		migrate_pay_debts(mu);
+		migrate_flush_pending(mu);
 	return ok && folio_mapped(folio);
 }
 
@@ -1221,7 +1223,7 @@ static void migrate_unmap_anon_large(struct folio *folio, struct rmap_walk_contr
 	}
 
 	rmap_walk_locked(folio, rwc);
-	migrate_pay_debts(mu);
+	migrate_flush_pending(mu);
 	if (anon_vma)
 		anon_vma_unlock_read(anon_vma);
 }

@@ -950,8 +950,8 @@ static int move_outcome(struct move_run *run, unsigned long addr, int node)
  * Change the status of all addresses from @first on that have the same target node
  * from @from to @to. Returns their number.
  */
-static unsigned int move_settle(struct move_chunk *chunk, unsigned int first,
-				int from, int to)
+static unsigned int move_set_status(struct move_chunk *chunk, unsigned int first,
+				    int from, int to)
 {
 	const int node = chunk->node[first];
 	unsigned int i, nr = 0;
@@ -966,7 +966,7 @@ static unsigned int move_settle(struct move_chunk *chunk, unsigned int first,
 }
 
 /* Some folios have failed. Look up each page to set its status. */
-static void move_settle_each(struct move_run *run, unsigned int first)
+static void move_set_status_each(struct move_run *run, unsigned int first)
 {
 	struct move_chunk *chunk = &run->chunk;
 	const int node = chunk->node[first];
@@ -974,7 +974,7 @@ static void move_settle_each(struct move_run *run, unsigned int first)
 
 	/* Killed: the status is not read. */
 	if (move_walk_begin(&run->walk)) {
-		run->nr_failed += move_settle(chunk, first, MOVE_QUEUED, -EBUSY);
+		run->nr_failed += move_set_status(chunk, first, MOVE_QUEUED, -EBUSY);
 		return;
 	}
 
@@ -999,9 +999,9 @@ static bool move_flush(struct move_run *run, unsigned int first)
 	move_flush_queue(run, hugetlbs, node);
 	move_flush_queue(run, folios, node);
 	if (folios->err || folios->err_large || hugetlbs->err_large)
-		move_settle_each(run, first);
+		move_set_status_each(run, first);
 	else
-		move_settle(&run->chunk, first, MOVE_QUEUED, node);
+		move_set_status(&run->chunk, first, MOVE_QUEUED, node);
 	return true;
 }
 
@@ -1075,7 +1075,7 @@ static bool move_own(struct move_run *run, unsigned int first)
 	unsigned int i;
 
 	if (move_walk_begin(&run->walk)) {
-		run->nr_failed += move_settle(chunk, first, MOVE_OWN, -EBUSY);
+		run->nr_failed += move_set_status(chunk, first, MOVE_OWN, -EBUSY);
 		return false;
 	}
 
@@ -1157,8 +1157,8 @@ static void move_pass(struct move_run *run, unsigned int first)
 	} while (run->nr_todo && progress);
 
 	if (err || run->nr_todo)
-		run->nr_failed += move_settle(&run->chunk, first, MOVE_TODO,
-					      -EBUSY);
+		run->nr_failed += move_set_status(&run->chunk, first, MOVE_TODO,
+						  -EBUSY);
 	putback_movable_pages(&run->failed);
 	putback_movable_pages(&run->no_room);
 	while (run->own)

@@ -953,7 +953,7 @@ static enum folio_walk_step folio_walk_found_zero(struct folio_walk *fw,
 }
 
 /* The page at @offset bytes of a migration entry, NULL for any other entry. */
-static struct page *moving_page(softleaf_t entry, unsigned long offset)
+static struct page *migration_entry_page(softleaf_t entry, unsigned long offset)
 {
 	if (!softleaf_is_migration(entry))
 		return NULL;
@@ -965,11 +965,11 @@ static struct page *moving_page(softleaf_t entry, unsigned long offset)
  * page is mapped by several entries, the architecture decides which page of it
  * each migration entry refers to, so compute the page from the address.
  */
-static struct page *moving_hugetlb_page(struct vm_area_struct *vma,
-					void *entryp, unsigned long addr)
+static struct page *hugetlb_migration_entry_page(struct vm_area_struct *vma,
+						 void *entryp, unsigned long addr)
 {
 	pte_t pte = huge_ptep_get(vma->vm_mm, addr, entryp);
-	struct page *page = moving_page(softleaf_from_pte(pte), 0);
+	struct page *page = migration_entry_page(softleaf_from_pte(pte), 0);
 
 	if (!page)
 		return NULL;
@@ -990,7 +990,7 @@ static struct page *folio_walk_pud_page(struct folio_walk *fw,
 	}
 	if (!(fw->flags & FW_MIGRATION) || !is_vm_hugetlb_page(vma))
 		return NULL;
-	return moving_hugetlb_page(vma, fw->pudp, addr);
+	return hugetlb_migration_entry_page(vma, fw->pudp, addr);
 }
 
 static enum folio_walk_step folio_walk_pud(struct folio_walk *fw,
@@ -1031,8 +1031,8 @@ static struct page *folio_walk_pmd_page(struct folio_walk *fw,
 	if (!(fw->flags & FW_MIGRATION))
 		return NULL;
 	if (is_vm_hugetlb_page(vma))
-		return moving_hugetlb_page(vma, fw->pmdp, addr);
-	return moving_page(softleaf_from_pmd(fw->pmd), addr & ~PMD_MASK);
+		return hugetlb_migration_entry_page(vma, fw->pmdp, addr);
+	return migration_entry_page(softleaf_from_pmd(fw->pmd), addr & ~PMD_MASK);
 }
 
 static enum folio_walk_step folio_walk_pmd(struct folio_walk *fw,
@@ -1070,8 +1070,8 @@ static struct page *folio_walk_pte_page(struct folio_walk *fw,
 	if (!(fw->flags & FW_MIGRATION))
 		return NULL;
 	if (is_vm_hugetlb_page(vma))
-		return moving_hugetlb_page(vma, fw->ptep, addr);
-	return moving_page(softleaf_from_pte(fw->pte), 0);
+		return hugetlb_migration_entry_page(vma, fw->ptep, addr);
+	return migration_entry_page(softleaf_from_pte(fw->pte), 0);
 }
 
 /* There is no level below: FW_STEP_TABLE means that the page table was removed. */
