@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
 /*
- * What lib/test_vma_migrate.c and its test have in common.
+ * Interface of lib/test_vma_migrate.c for its selftest.
  *
- * The device /dev/test_vma_migrate gives each opener memory of TVM_PAGES pages,
- * all zeroes, which is shared by those who map it and inherit it by fork().
+ * Each open file of /dev/test_vma_migrate has memory of TVM_PAGES pages, which is
+ * zero at first. All mappings of the file share it, those of child processes too.
  */
 #ifndef _LIB_TEST_VMA_MIGRATE_UAPI_H
 #define _LIB_TEST_VMA_MIGRATE_UAPI_H
@@ -14,22 +14,22 @@
 #define TVM_PAGES	1024
 
 /**
- * struct tvm_range - some of the pages, as the ioctls name them
+ * struct tvm_range - pages that an ioctl works on
  * @first: Number of the first page in the memory of the file.
- * @nr: How many pages.
+ * @nr: Number of pages.
  */
 struct tvm_range {
 	__u64 first;
 	__u64 nr;
 };
 
-/* The device works with these pages, they cannot move: -EBUSY. Not counted. */
+/* The device uses these pages: moving them returns -EBUSY. Pins are not counted. */
 #define TVM_PIN		_IOW('V', 0x80, struct tvm_range)
-/* It does so no more. */
+/* The device no longer uses these pages. */
 #define TVM_UNPIN	_IOW('V', 0x81, struct tvm_range)
 /*
- * What is mapped from now on has the methods in the argument, and no other: to move
- * it, and to ask where it is.
+ * New mappings have the methods whose bits are set in the argument: TVM_MIGRATE to
+ * move pages, TVM_GET_NODE to report their node.
  */
 #define TVM_METHODS	_IO('V', 0x82)
 #define TVM_MIGRATE	1

@@ -12,16 +12,16 @@ struct page;
 
 /**
  * struct migrate_fs_state - what the file system does, and has done
- * @error: writing ends with this errno, if it is not 0
- * @keep_dirty: and the folio is dirty again
- * @stall: what is being written does not come to an end
- * @private: folios get private data as they are read or written to
- * @keep_private: they do not part from it
- * @method: new files have a migrate_folio() that refuses private data
- * @busy: which says that it may be moved later
- * @writes: folios that were given to the disk
+ * @error: if not 0, writing a folio fails with this errno
+ * @keep_dirty: a folio whose write has failed becomes dirty again
+ * @stall: no write ends while this is set
+ * @private: folios get private data when they are read or written to
+ * @keep_private: the file system refuses to release private data
+ * @method: new files have a migrate_folio() that fails for private data
+ * @busy: migrate_folio() fails with -EAGAIN, not with -EBUSY
+ * @writes: number of folios that were submitted to the disk
  *
- * All but @writes are set by tests, in debugfs by the names that they have here.
+ * Tests set all members but @writes, through debugfs files of the same names.
  */
 struct migrate_fs_state {
 	u32 error;
