@@ -1215,9 +1215,9 @@ static bool migrate_entry_insert(struct migrate_entries *e, unsigned long i)
  * waits for that lock even if the old PMD is empty. The entry is then found at
  * its new address, later in this walk.
  */
-static bool migrate_rmap_divide_one(struct folio *folio,
-				    struct vm_area_struct *vma,
-				    unsigned long addr, void *arg)
+static bool migrate_rmap_split_one(struct folio *folio,
+				   struct vm_area_struct *vma,
+				   unsigned long addr, void *arg)
 {
 	DEFINE_FOLIO_VMA_WALK(pvmw, folio, vma, addr,
 			      PVMW_SYNC | PVMW_MIGRATION);
@@ -1241,12 +1241,12 @@ static bool migrate_rmap_divide_one(struct folio *folio,
  * folio_split_unmapped() allows one reference. If a fault holds the folio, this
  * is the fault's. Ours is dropped before, and taken again for the first page.
  */
-static bool migrate_folio_divide(const struct migrate_entries *e,
-				 struct folio *folio)
+static bool migrate_folio_split(const struct migrate_entries *e,
+				struct folio *folio)
 {
 	bool faulting = migrate_is_faulting(e->fault_page, folio);
 	struct rmap_walk_control rwc = {
-		.rmap_one = migrate_rmap_divide_one,
+		.rmap_one = migrate_rmap_split_one,
 	};
 	int err;
 
@@ -1265,8 +1265,8 @@ static bool migrate_folio_divide(const struct migrate_entries *e,
 	return !err;
 }
 #else
-static bool migrate_folio_divide(const struct migrate_entries *e,
-				 struct folio *folio)
+static bool migrate_folio_split(const struct migrate_entries *e,
+				struct folio *folio)
 {
 	return false;
 }
@@ -1276,13 +1276,13 @@ static bool migrate_folio_divide(const struct migrate_entries *e,
  * Turn the huge entry src[@i] into @nr small ones. Each of them gets the flags
  * of the huge one, and a reference to the anon_vma if it had one.
  */
-static bool migrate_entry_divide(struct migrate_entries *e, unsigned long i,
-				 unsigned long nr)
+static bool migrate_entry_split(struct migrate_entries *e, unsigned long i,
+				unsigned long nr)
 {
 	struct folio *folio = migrate_entry_folio(e->src[i]);
 	unsigned long flags, j;
 
-	if (folio && !migrate_folio_divide(e, folio))
+	if (folio && !migrate_folio_split(e, folio))
 		return false;
 
 	e->src[i] &= ~MIGRATE_PFN_COMPOUND;
@@ -1299,8 +1299,8 @@ static bool migrate_entry_divide(struct migrate_entries *e, unsigned long i,
 }
 
 /* Has the driver provided a page for any of the slots? */
-static bool migrate_entry_answered(const struct migrate_entries *e,
-				   unsigned long i, unsigned long nr)
+static bool migrate_entry_has_targets(const struct migrate_entries *e,
+				      unsigned long i, unsigned long nr)
 {
 	while (nr--) {
 		if (e->dst[i++] & MIGRATE_PFN_VALID)
@@ -1318,10 +1318,10 @@ static bool migrate_folio_mappable(const struct folio *folio)
 
 /* What to do about an entry once the driver has filled dst. */
 enum migrate_plan {
-	MIGRATE_KEEP,
-	MIGRATE_DIVIDE,
-	MIGRATE_INSERT,
-	MIGRATE_MOVE,
+	MIGRATE_PLAN_KEEP,
+	MIGRATE_PLAN_SPLIT,
+	MIGRATE_PLAN_INSERT,
+	MIGRATE_PLAN_MOVE,
 };
 
 /*
@@ -1335,17 +1335,17 @@ static enum migrate_plan migrate_entry_plan(const struct migrate_entries *e,
 	unsigned long nr = migrate_entry_nr(e->src[i]);
 
 	if (!(e->src[i] & MIGRATE_PFN_MIGRATE))
-		return MIGRATE_KEEP;
+		return MIGRATE_PLAN_KEEP;
 
 	if (!to || folio_nr_pages(to) != nr) {
 		/* A huge entry can be split if src has a slot for each page. */
-		if (nr > 1 && nr <= e->nr - i && migrate_entry_answered(e, i, nr))
-			return MIGRATE_DIVIDE;
-		return MIGRATE_KEEP;
+		if (nr > 1 && nr <= e->nr - i && migrate_entry_has_targets(e, i, nr))
+			return MIGRATE_PLAN_SPLIT;
+		return MIGRATE_PLAN_KEEP;
 	}
 	if (!migrate_folio_mappable(to))
-		return MIGRATE_KEEP;
-	return e->src[i] & MIGRATE_PFN_VALID ? MIGRATE_MOVE : MIGRATE_INSERT;
+		return MIGRATE_PLAN_KEEP;
+	return e->src[i] & MIGRATE_PFN_VALID ? MIGRATE_PLAN_MOVE : MIGRATE_PLAN_INSERT;
 }
 
 /*
@@ -1404,12 +1404,12 @@ static void migrate_entries_move(struct migrate_entries *e)
 		enum migrate_plan plan = migrate_entry_plan(e, i);
 		bool done = false;
 
-		if (plan == MIGRATE_DIVIDE &&
-		    migrate_entry_divide(e, i, migrate_entry_nr(e->src[i])))
+		if (plan == MIGRATE_PLAN_SPLIT &&
+		    migrate_entry_split(e, i, migrate_entry_nr(e->src[i])))
 			plan = migrate_entry_plan(e, i);
-		if (plan == MIGRATE_INSERT)
+		if (plan == MIGRATE_PLAN_INSERT)
 			done = migrate_entry_insert(e, i);
-		else if (plan == MIGRATE_MOVE)
+		else if (plan == MIGRATE_PLAN_MOVE)
 			done = migrate_entry_move(e, i);
 		if (!done)
 			e->src[i] &= ~MIGRATE_PFN_MIGRATE;
