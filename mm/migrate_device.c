@@ -64,11 +64,27 @@
 #include "internal.h"
 
 /*
- * In an entry of src, used in this file only: a reference to the anon_vma of
- * the folio is held. If the caller has named pages, it keeps no VMA alive, and
- * the anon_vma could be freed once the folio is unmapped everywhere.
+ * In an entry of src, used in this file only: the entry holds a reference to the
+ * anon_vma of its folio. Only entries of MIGRATE_BY_PFN do. Their caller keeps no
+ * VMA alive, and the anon_vma could be freed once the folio is unmapped
+ * everywhere.
  */
-#define MIGRATE_PFN_ANON_VMA	BIT(5)
+#define MIGRATE_PFN_ANON_VMA	BIT(MIGRATE_PFN_SHIFT - 1)
+
+static_assert(!(MIGRATE_PFN_ANON_VMA & (MIGRATE_PFN_VALID | MIGRATE_PFN_MIGRATE |
+					MIGRATE_PFN_WRITE | MIGRATE_PFN_COMPOUND)));
+
+/**
+ * enum migrate_source - how the driver has said what is to move
+ * @MIGRATE_BY_ADDRESS: a part of a VMA. Collection reads its page tables. The
+ *	mmap lock keeps the VMA alive
+ * @MIGRATE_BY_PFN: pages of a device, by their frame numbers. There are no holes.
+ *	The processes that map the pages are unknown and may exit
+ */
+enum migrate_source {
+	MIGRATE_BY_ADDRESS,
+	MIGRATE_BY_PFN,
+};
 
 /**
  * struct migrate_entries - the arrays and the state of one call
@@ -76,7 +92,8 @@
  * @dst: entries filled by the driver; only read. NULL before the driver has it
  * @nr: number of slots in each array
  * @fault_page: page of the fault that the driver is handling, or NULL
- * @args: the driver's request; NULL if it named pages instead of addresses
+ * @source: how the entries of @src were chosen
+ * @args: the driver's request; NULL if @source is MIGRATE_BY_PFN
  * @range: MMU notifier range of the holes that are filled
  * @notified: mmu_notifier_invalidate_range_start() was called for @range
  * @drained: lru_add_drain_all() was called during this call
@@ -86,6 +103,7 @@ struct migrate_entries {
 	unsigned long *dst;
 	unsigned long nr;
 	struct page *fault_page;
+	enum migrate_source source;
 	struct migrate_vma *args;
 	struct mmu_notifier_range range;
 	bool notified;
@@ -143,12 +161,19 @@ static void migrate_folio_release(const struct page *fault_page,
 	folio_put(folio);
 }
 
+/* Does src[@i] hold a reference to the anon_vma of its folio? */
+static bool migrate_entry_has_anon_vma(const struct migrate_entries *e,
+				       unsigned long i)
+{
+	return e->src[i] & MIGRATE_PFN_ANON_VMA;
+}
+
 /*
  * Map @to wherever @from was mapped. Unlock and put @from, which is src[@i].
- * Both may be the same folio. If pages were named, one that was mapped nowhere
- * has no migration entries, and its anon_vma may be gone: without a reference
- * to the anon_vma there is nothing to restore. A KSM page has no anon_vma. Its
- * migration entries are found through KSM.
+ * Both may be the same folio. With MIGRATE_BY_PFN, a folio that was mapped
+ * nowhere has no migration entries, and its anon_vma may be gone: without a
+ * reference to the anon_vma there is nothing to restore. A KSM page has no
+ * anon_vma. Its migration entries are found through KSM.
  */
 static void migrate_entry_restore(const struct migrate_entries *e,
 				  unsigned long i, struct folio *from,
@@ -156,9 +181,9 @@ static void migrate_entry_restore(const struct migrate_entries *e,
 {
 	struct anon_vma *anon_vma = NULL;
 
-	if (e->src[i] & MIGRATE_PFN_ANON_VMA)
+	if (migrate_entry_has_anon_vma(e, i))
 		anon_vma = folio_anon_vma(to);
-	if (e->args || anon_vma || folio_test_ksm(to))
+	if (e->source == MIGRATE_BY_ADDRESS || anon_vma || folio_test_ksm(to))
 		remove_migration_ptes(from, to, 0);
 	if (anon_vma)
 		put_anon_vma(anon_vma);
@@ -736,9 +761,9 @@ static void migrate_entry_give_back(struct migrate_entries *e, unsigned long i,
 }
 
 /*
- * Take a reference to the anon_vma of a page that was named: the rmap needs it
- * to find the migration entries later. A KSM page has no anon_vma, and does not
- * need one, because the rmap uses KSM's own records.
+ * Take a reference to the anon_vma of a folio of MIGRATE_BY_PFN: the rmap needs
+ * it to find the migration entries later. A KSM page has no anon_vma, and does
+ * not need one, because the rmap uses KSM's own records.
  *
  * Return false for a page that is mapped nowhere. Its processes have unmapped
  * it, or another thread has just moved it and is about to free it. In the
@@ -757,14 +782,14 @@ static bool migrate_entry_hold(struct migrate_entries *e, unsigned long i,
 
 /*
  * Replace the mappings of src[@i] that collection has not replaced: those in
- * other page tables, or all of them if pages were named. If that fails, clear
+ * other page tables, or all of them with MIGRATE_BY_PFN. If that fails, clear
  * MIGRATE_PFN_MIGRATE. The entry is not put back yet, because the TLB flush for
  * what was unmapped is still pending.
  */
 static void migrate_entry_unmap(struct migrate_entries *e, unsigned long i,
 				struct folio *folio)
 {
-	if (e->args || migrate_entry_hold(e, i, folio)) {
+	if (e->source == MIGRATE_BY_ADDRESS || migrate_entry_hold(e, i, folio)) {
 		if (folio_mapped(folio))
 			try_to_migrate(folio, TTU_BATCH_FLUSH);
 		if (!folio_mapped(folio))
@@ -935,6 +960,7 @@ int migrate_vma_setup(struct migrate_vma *args)
 	struct migrate_entries e = {
 		.src = args->src,
 		.fault_page = args->fault_page,
+		.source = MIGRATE_BY_ADDRESS,
 		.args = args,
 	};
 
@@ -1182,8 +1208,7 @@ static bool migrate_entry_insert(struct migrate_entries *e, unsigned long i)
 	unsigned long addr;
 	pmd_t *pmdp;
 
-	/* There are no holes if pages were named. */
-	if (WARN_ON_ONCE(!e->args))
+	if (WARN_ON_ONCE(e->source == MIGRATE_BY_PFN))
 		return false;
 	vma = e->args->vma;
 	addr = e->args->start + (i << PAGE_SHIFT);
@@ -1292,7 +1317,7 @@ static bool migrate_entry_split(struct migrate_entries *e, unsigned long i,
 		e->src[i + j] = flags;
 		if (folio)
 			e->src[i + j] |= migrate_pfn(folio_pfn(folio) + j);
-		if (flags & MIGRATE_PFN_ANON_VMA)
+		if (migrate_entry_has_anon_vma(e, i))
 			get_anon_vma(folio_anon_vma(folio));
 	}
 	return true;
@@ -1368,12 +1393,13 @@ static bool migrate_folio_fits(struct folio *from, const struct folio *to)
  * Must memory that moves to a device become swap-backed? Reclaim may drop
  * MADV_FREE memory until it is written to. Writes of a device set no dirty bit,
  * so the memory must not be dropped any more. MAP_DROPPABLE memory may always
- * be dropped. Pages that were named are already on a device, and became
+ * be dropped. Pages of MIGRATE_BY_PFN are already on a device, and became
  * swap-backed when they moved there.
  */
 static bool migrate_must_last(const struct migrate_entries *e)
 {
-	return e->args && !(e->args->vma->vm_flags & VM_DROPPABLE);
+	return e->source == MIGRATE_BY_ADDRESS &&
+	       !(e->args->vma->vm_flags & VM_DROPPABLE);
 }
 
 /* Replace the folio of src[@i] with the one of dst[@i]. */
@@ -1439,6 +1465,7 @@ void migrate_device_pages(unsigned long *src_pfns, unsigned long *dst_pfns,
 		.src = src_pfns,
 		.dst = dst_pfns,
 		.nr = npages,
+		.source = MIGRATE_BY_PFN,
 	};
 
 	migrate_entries_move(&e);
@@ -1468,6 +1495,7 @@ void migrate_vma_pages(struct migrate_vma *migrate)
 		.dst = migrate->dst,
 		.nr = migrate->npages,
 		.fault_page = migrate->fault_page,
+		.source = MIGRATE_BY_ADDRESS,
 		.args = migrate,
 	};
 
@@ -1560,6 +1588,7 @@ void migrate_device_finalize(unsigned long *src_pfns, unsigned long *dst_pfns,
 		.src = src_pfns,
 		.dst = dst_pfns,
 		.nr = npages,
+		.source = MIGRATE_BY_PFN,
 	};
 
 	migrate_entries_finalize(&e);
@@ -1587,6 +1616,7 @@ void migrate_vma_finalize(struct migrate_vma *migrate)
 		.dst = migrate->dst,
 		.nr = migrate->npages,
 		.fault_page = migrate->fault_page,
+		.source = MIGRATE_BY_ADDRESS,
 		.args = migrate,
 	};
 
@@ -1651,6 +1681,7 @@ int migrate_device_range(unsigned long *src_pfns, unsigned long start,
 	struct migrate_entries e = {
 		.src = src_pfns,
 		.nr = npages,
+		.source = MIGRATE_BY_PFN,
 	};
 	unsigned long i;
 
@@ -1682,6 +1713,7 @@ int migrate_device_pfns(unsigned long *src_pfns, unsigned long npages)
 	struct migrate_entries e = {
 		.src = src_pfns,
 		.nr = npages,
+		.source = MIGRATE_BY_PFN,
 	};
 	unsigned long i;
 
@@ -1727,6 +1759,7 @@ int migrate_device_coherent_folio(struct folio *folio)
 		.src = &src,
 		.dst = &dst,
 		.nr = 1,
+		.source = MIGRATE_BY_PFN,
 	};
 
 	folio_lock(folio);
