@@ -597,46 +597,81 @@ static bool migrate_vma_take_pte(const struct migrate_vma *migrate,
 	return true;
 }
 
+/**
+ * struct migrate_pte_run - one pass over the PTEs of a page table
+ * @addr: address of the next PTE
+ * @end: end of the range in this page table
+ * @flush_start: first address that must be flushed
+ * @flush_end: end of what must be flushed; above @flush_start if there is any
+ * @whole: folio that could not be split before; it may be freed, and is only
+ *	compared
+ * @split: page whose folio must be split before @addr can be collected; NULL if
+ *	the run has reached @end
+ */
+struct migrate_pte_run {
+	unsigned long addr;
+	unsigned long end;
+	unsigned long flush_start;
+	unsigned long flush_end;
+	const struct folio *whole;
+	struct page *split;
+};
+
 /*
- * Collect from one PTE, and store in @leaf what it was. If this returns
- * MIGRATE_TAKE, a migration entry has replaced the PTE. If it returns
+ * Collect from the PTE at @run->addr, and store in @leaf what it was. If this
+ * returns MIGRATE_TAKE, a migration entry has replaced the PTE. If it returns
  * MIGRATE_TAKE or MIGRATE_SPLIT, the folio is locked and referenced. Pages of
- * @whole, which could not be split, are skipped.
+ * @run->whole that would need a split are skipped.
  */
 static enum migrate_choice migrate_vma_collect_pte(const struct migrate_vma *migrate,
-						   unsigned long addr, pte_t *ptep,
-						   const struct folio *whole,
+						   struct migrate_pte_run *run,
+						   pte_t *ptep,
 						   struct migrate_leaf *leaf)
 {
 	enum migrate_choice choice;
+	struct folio *folio;
 
-	*leaf = migrate_leaf_from_pte(migrate->vma, addr, ptep_get(ptep));
+	*leaf = migrate_leaf_from_pte(migrate->vma, run->addr, ptep_get(ptep));
 	choice = migrate_vma_choose(migrate, leaf, 1);
 	if (choice < MIGRATE_TAKE)
 		return choice;
-	if (choice == MIGRATE_SPLIT && page_folio(leaf->page) == whole)
-		return MIGRATE_SKIP;
 
-	if (!migrate_folio_grab(migrate, page_folio(leaf->page)))
+	folio = page_folio(leaf->page);
+	if (choice == MIGRATE_SPLIT && folio == run->whole)
+		return MIGRATE_SKIP;
+	if (!migrate_folio_grab(migrate, folio))
 		return MIGRATE_SKIP;
 	if (choice == MIGRATE_TAKE &&
-	    !migrate_vma_take_pte(migrate, addr, ptep, leaf))
+	    !migrate_vma_take_pte(migrate, run->addr, ptep, leaf))
 		return MIGRATE_SKIP;
 	return choice;
 }
 
 /*
- * Split a folio that is mapped by PTEs. If that fails, store it in @whole.
- * The folio may be freed after that: @whole must only be compared.
+ * Collect from the PTEs at @ptep until the end of the run, or until a folio must
+ * be split. The page table is locked.
  */
-static void migrate_vma_split_ptes(const struct migrate_vma *migrate,
-				   const struct migrate_leaf *leaf,
-				   const struct folio **whole)
+static void migrate_vma_collect_run(struct migrate_vma *migrate,
+				    struct migrate_pte_run *run, pte_t *ptep)
 {
-	const struct folio *folio = page_folio(leaf->page);
+	struct migrate_leaf leaf;
 
-	if (!migrate_vma_split(migrate, leaf->page))
-		*whole = folio;
+	for (; run->addr < run->end; run->addr += PAGE_SIZE, ptep++) {
+		enum migrate_choice choice;
+
+		choice = migrate_vma_collect_pte(migrate, run, ptep, &leaf);
+		if (choice == MIGRATE_SPLIT) {
+			run->split = leaf.page;
+			return;
+		}
+		migrate_vma_record(migrate, choice, &leaf, 1);
+
+		/* Device-private entries are in no TLB. */
+		if (choice == MIGRATE_TAKE && !is_device_private_page(leaf.page)) {
+			run->flush_start = min(run->flush_start, run->addr);
+			run->flush_end = run->addr + PAGE_SIZE;
+		}
+	}
 }
 
 /*
@@ -652,42 +687,39 @@ static unsigned long migrate_vma_collect_ptes(struct migrate_vma *migrate,
 					      const struct folio **whole)
 {
 	struct vm_area_struct *vma = migrate->vma;
-	enum migrate_choice choice = MIGRATE_SKIP;
-	unsigned long from = end, to = addr;
-	struct migrate_leaf leaf;
-	pte_t *first, *ptep;
+	struct migrate_pte_run run = {
+		.addr = addr,
+		.end = end,
+		.flush_start = end,
+		.flush_end = addr,
+		.whole = *whole,
+	};
+	const struct folio *folio;
 	spinlock_t *ptl;
+	pte_t *ptep;
 
-	first = pte_offset_map_lock(vma->vm_mm, pmdp, addr, &ptl);
-	if (!first)
+	ptep = pte_offset_map_lock(vma->vm_mm, pmdp, addr, &ptl);
+	if (!ptep)
 		return addr;
-	ptep = first;
 
 	lazy_mmu_mode_enable();
-	for (; addr < end; addr += PAGE_SIZE, ptep++) {
-		choice = migrate_vma_collect_pte(migrate, addr, ptep, *whole,
-						 &leaf);
-		if (choice == MIGRATE_SPLIT)
-			break;
-		migrate_vma_record(migrate, choice, &leaf, 1);
-		if (choice == MIGRATE_TAKE && !is_device_private_page(leaf.page)) {
-			from = min(from, addr);
-			to = addr + PAGE_SIZE;
-		}
-	}
+	migrate_vma_collect_run(migrate, &run, ptep);
 	lazy_mmu_mode_disable();
 
 	/*
 	 * Flush before the lock is dropped: after that, others may act on the
-	 * migration entries. Device-private entries are in no TLB.
+	 * migration entries.
 	 */
-	if (from < to)
-		flush_tlb_range(vma, from, to);
-	pte_unmap_unlock(first, ptl);
+	if (run.flush_start < run.flush_end)
+		flush_tlb_range(vma, run.flush_start, run.flush_end);
+	pte_unmap_unlock(ptep, ptl);
 
-	if (choice == MIGRATE_SPLIT)
-		migrate_vma_split_ptes(migrate, &leaf, whole);
-	return addr;
+	if (run.split) {
+		folio = page_folio(run.split);
+		if (!migrate_vma_split(migrate, run.split))
+			*whole = folio;
+	}
+	return run.addr;
 }
 
 static int migrate_vma_collect_pmd(pmd_t *pmdp, unsigned long start,
