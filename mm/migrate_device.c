@@ -152,13 +152,42 @@ static bool migrate_is_faulting(const struct page *fault_page,
 	return fault_page && page_folio(fault_page) == folio;
 }
 
-/* Undo migrate_folio_grab(). The folio of a fault stays locked. */
+/**
+ * struct migrate_grab - lock and reference of a source folio
+ * @folio: the folio
+ * @lock_is_fault: the lock belongs to the fault that the driver is handling.
+ *	The fault has a reference besides the one of this grab
+ */
+struct migrate_grab {
+	struct folio *folio;
+	bool lock_is_fault;
+};
+
+/* Describe the grab of a folio that is locked, or is about to be. */
+static struct migrate_grab migrate_grab_of(const struct page *fault_page,
+					   struct folio *folio)
+{
+	return (struct migrate_grab) {
+		.folio = folio,
+		.lock_is_fault = migrate_is_faulting(fault_page, folio),
+	};
+}
+
+/* Drop the reference, and the lock unless it is the one of the fault. */
+static void migrate_grab_release(const struct migrate_grab *grab)
+{
+	if (!grab->lock_is_fault)
+		folio_unlock(grab->folio);
+	folio_put(grab->folio);
+}
+
+/* Unlock and put a source folio. The folio of a fault stays locked. */
 static void migrate_folio_release(const struct page *fault_page,
 				  struct folio *folio)
 {
-	if (!migrate_is_faulting(fault_page, folio))
-		folio_unlock(folio);
-	folio_put(folio);
+	const struct migrate_grab grab = migrate_grab_of(fault_page, folio);
+
+	migrate_grab_release(&grab);
 }
 
 /* Does src[@i] hold a reference to the anon_vma of its folio? */
@@ -403,54 +432,65 @@ static int migrate_vma_collect_hole(unsigned long start, unsigned long end,
 /*
  * Lock and reference a folio that is mapped here. This must not wait for the
  * folio lock: the caller holds the page table lock and the locks of other
- * folios, and the holder of this one may wait for one of them.
+ * folios, and the holder of this one may wait for one of them. If this returns
+ * true, @grab says whose the lock is.
  *
  * KSM reads its pages to compare them with others, so they must not move to
  * memory that the CPU cannot access. KSM merges a page under the folio lock:
  * folio_test_ksm() is reliable only while the folio is locked.
  */
 static bool migrate_folio_grab(const struct migrate_vma *migrate,
-			       struct folio *folio)
+			       struct folio *folio, struct migrate_grab *grab)
 {
-	if (!migrate_is_faulting(migrate->fault_page, folio) &&
-	    !folio_trylock(folio))
+	*grab = migrate_grab_of(migrate->fault_page, folio);
+	if (!grab->lock_is_fault && !folio_trylock(folio))
 		return false;
 	folio_get(folio);
 	if (!folio_test_ksm(folio))
 		return true;
-	migrate_folio_release(migrate->fault_page, folio);
+	migrate_grab_release(grab);
 	return false;
 }
 
 /*
- * Split the folio of @page, which migrate_folio_grab() has locked, and undo
- * migrate_folio_grab(). The caller must read the page table again.
+ * Leave a folio to the fault that has locked it, if there is one. A split allows
+ * one reference besides the mappings. It must be the reference of the fault, so
+ * the one of the grab is dropped.
+ */
+static void migrate_ref_to_fault(const struct migrate_grab *grab)
+{
+	if (grab->lock_is_fault)
+		folio_put(grab->folio);
+}
+
+/*
+ * Split the folio of @page, which is that of @grab. Release @grab whether this
+ * fails or not. The caller must read the page table again.
  *
- * split_huge_page() allows one reference besides the mappings. That reference
- * and the lock stay with the page that is passed to it. If a fault holds the
- * folio, they are the fault's, and the reference of migrate_folio_grab() is
- * dropped before. After a split page_folio(@page) may differ from @folio.
+ * split_huge_page() leaves the lock and the one reference that it allows with the
+ * page that is passed to it. For a fault this must be the page of the fault.
  */
 static bool migrate_vma_split(const struct migrate_vma *migrate,
-			      struct page *page)
+			      struct page *page, struct migrate_grab *grab)
 {
-	struct folio *folio = page_folio(page);
 	int err;
 
-	if (migrate_is_faulting(migrate->fault_page, folio)) {
-		folio_put(folio);
+	migrate_ref_to_fault(grab);
+	if (grab->lock_is_fault)
 		return !split_huge_page(migrate->fault_page);
-	}
 
 	err = split_huge_page(page);
-	migrate_folio_release(NULL, page_folio(page));
+	/* @page may now be in another folio, which has the lock. */
+	grab->folio = page_folio(page);
+	migrate_grab_release(grab);
 	return !err;
 }
 
-/* Replace a huge page table entry with a migration entry. */
+/* Replace a huge page table entry with a migration entry. Else release @grab. */
 static bool migrate_vma_take_pmd(const struct migrate_vma *migrate,
 				 unsigned long addr, pmd_t *pmdp,
-				 const struct migrate_leaf *leaf)
+				 const struct migrate_leaf *leaf,
+				 const struct migrate_grab *grab)
 {
 	struct page_vma_mapped_walk pvmw = {
 		.vma = migrate->vma,
@@ -460,7 +500,7 @@ static bool migrate_vma_take_pmd(const struct migrate_vma *migrate,
 
 	if (!thp_migration_supported() ||
 	    set_pmd_migration_entry(&pvmw, leaf->page)) {
-		migrate_folio_release(migrate->fault_page, page_folio(leaf->page));
+		migrate_grab_release(grab);
 		return false;
 	}
 	if (migrate->vma->vm_flags & VM_LOCKED)
@@ -479,6 +519,7 @@ static unsigned long migrate_vma_collect_huge(struct migrate_vma *migrate,
 	unsigned long nr = migrate_vma_unit(migrate, addr, end);
 	struct vm_area_struct *vma = migrate->vma;
 	enum migrate_choice choice;
+	struct migrate_grab grab;
 	struct migrate_leaf leaf;
 	spinlock_t *ptl;
 	pmd_t pmd;
@@ -493,15 +534,15 @@ static unsigned long migrate_vma_collect_huge(struct migrate_vma *migrate,
 	leaf = migrate_leaf_from_pmd(vma, addr, pmd);
 	choice = migrate_vma_choose(migrate, &leaf, nr);
 	if (choice >= MIGRATE_TAKE &&
-	    !migrate_folio_grab(migrate, page_folio(leaf.page)))
+	    !migrate_folio_grab(migrate, page_folio(leaf.page), &grab))
 		choice = MIGRATE_SKIP;
 	if (choice == MIGRATE_TAKE &&
-	    !migrate_vma_take_pmd(migrate, addr, pmdp, &leaf))
+	    !migrate_vma_take_pmd(migrate, addr, pmdp, &leaf, &grab))
 		choice = MIGRATE_SKIP;
 	spin_unlock(ptl);
 
 	if (choice == MIGRATE_SPLIT) {
-		if (migrate_vma_split(migrate, leaf.page))
+		if (migrate_vma_split(migrate, leaf.page, &grab))
 			return addr;
 		choice = MIGRATE_SKIP;
 	}
@@ -564,23 +605,21 @@ static pte_t migrate_vma_migration_pte(const struct migrate_leaf *leaf,
 	return uffd ? pte_swp_mkuffd(pte) : pte;
 }
 
-/*
- * Replace a PTE with a migration entry. The caller has called
- * migrate_folio_grab(), which is undone here if the page may be pinned.
- */
+/* Replace a PTE with a migration entry. Release @grab if the page may be pinned. */
 static bool migrate_vma_take_pte(const struct migrate_vma *migrate,
 				 unsigned long addr, pte_t *ptep,
-				 const struct migrate_leaf *leaf)
+				 const struct migrate_leaf *leaf,
+				 const struct migrate_grab *grab)
 {
 	struct vm_area_struct *vma = migrate->vma;
-	struct folio *folio = page_folio(leaf->page);
+	struct folio *folio = grab->folio;
 	bool exclusive = folio_test_anon(folio) && PageAnonExclusive(leaf->page);
 	pte_t old = migrate_vma_clear_pte(vma, addr, ptep);
 
 	/* Fails for a pinned page. GUP-fast requires that the PTE is clear. */
 	if (exclusive && folio_try_share_anon_rmap_pte(folio, leaf->page)) {
 		set_pte_at(vma->vm_mm, addr, ptep, old);
-		migrate_folio_release(migrate->fault_page, folio);
+		migrate_grab_release(grab);
 		return false;
 	}
 
@@ -589,7 +628,7 @@ static bool migrate_vma_take_pte(const struct migrate_vma *migrate,
 	set_pte_at(vma->vm_mm, addr, ptep,
 		   migrate_vma_migration_pte(leaf, old, exclusive));
 
-	/* The mapping's reference is dropped, migrate_folio_grab()'s stays. */
+	/* The reference of the mapping is dropped, the one of @grab stays. */
 	folio_remove_rmap_pte(folio, leaf->page, vma);
 	if (vma->vm_flags & VM_LOCKED)
 		mlock_drain_local();
@@ -607,6 +646,7 @@ static bool migrate_vma_take_pte(const struct migrate_vma *migrate,
  *	compared
  * @split: page whose folio must be split before @addr can be collected; NULL if
  *	the run has reached @end
+ * @grab: lock and reference of the folio of @split
  */
 struct migrate_pte_run {
 	unsigned long addr;
@@ -615,13 +655,14 @@ struct migrate_pte_run {
 	unsigned long flush_end;
 	const struct folio *whole;
 	struct page *split;
+	struct migrate_grab grab;
 };
 
 /*
  * Collect from the PTE at @run->addr, and store in @leaf what it was. If this
  * returns MIGRATE_TAKE, a migration entry has replaced the PTE. If it returns
- * MIGRATE_TAKE or MIGRATE_SPLIT, the folio is locked and referenced. Pages of
- * @run->whole that would need a split are skipped.
+ * MIGRATE_TAKE or MIGRATE_SPLIT, @run->grab has the folio. Pages of @run->whole
+ * that would need a split are skipped.
  */
 static enum migrate_choice migrate_vma_collect_pte(const struct migrate_vma *migrate,
 						   struct migrate_pte_run *run,
@@ -639,10 +680,10 @@ static enum migrate_choice migrate_vma_collect_pte(const struct migrate_vma *mig
 	folio = page_folio(leaf->page);
 	if (choice == MIGRATE_SPLIT && folio == run->whole)
 		return MIGRATE_SKIP;
-	if (!migrate_folio_grab(migrate, folio))
+	if (!migrate_folio_grab(migrate, folio, &run->grab))
 		return MIGRATE_SKIP;
 	if (choice == MIGRATE_TAKE &&
-	    !migrate_vma_take_pte(migrate, run->addr, ptep, leaf))
+	    !migrate_vma_take_pte(migrate, run->addr, ptep, leaf, &run->grab))
 		return MIGRATE_SKIP;
 	return choice;
 }
@@ -715,8 +756,8 @@ static unsigned long migrate_vma_collect_ptes(struct migrate_vma *migrate,
 	pte_unmap_unlock(ptep, ptl);
 
 	if (run.split) {
-		folio = page_folio(run.split);
-		if (!migrate_vma_split(migrate, run.split))
+		folio = run.grab.folio;
+		if (!migrate_vma_split(migrate, run.split, &run.grab))
 			*whole = folio;
 	}
 	return run.addr;
@@ -1266,6 +1307,16 @@ static bool migrate_entry_insert(struct migrate_entries *e, unsigned long i)
 
 #ifdef CONFIG_ARCH_HAS_PMD_SOFTLEAVES
 /*
+ * Undo migrate_ref_to_fault(). After a split, the reference is to the folio of
+ * the first page. The page of the fault must be this page.
+ */
+static void migrate_ref_from_fault(const struct migrate_grab *grab)
+{
+	if (grab->lock_is_fault)
+		folio_get(grab->folio);
+}
+
+/*
  * Split one huge migration entry into PTEs. None may be missed: a huge entry
  * cannot be restored for small folios, and migrate_restore_pmd() warns about
  * it. mremap() may be moving an entry, with both page tables locked. PVMW_SYNC
@@ -1295,13 +1346,13 @@ static bool migrate_rmap_split_one(struct folio *folio,
  * migration entries, which must be split first, as the pages move one by one.
  * This needs no MMU notification: there was one when the folio was unmapped.
  *
- * folio_split_unmapped() allows one reference. If a fault holds the folio, this
- * is the fault's. Ours is dropped before, and taken again for the first page.
+ * The steps that can refuse come first. folio_split_unmapped() can still fail if
+ * somebody has taken a reference; huge entries that were split then stay split.
  */
 static bool migrate_folio_split(const struct migrate_entries *e,
 				struct folio *folio)
 {
-	bool faulting = migrate_is_faulting(e->fault_page, folio);
+	struct migrate_grab grab = migrate_grab_of(e->fault_page, folio);
 	struct rmap_walk_control rwc = {
 		.rmap_one = migrate_rmap_split_one,
 	};
@@ -1309,16 +1360,15 @@ static bool migrate_folio_split(const struct migrate_entries *e,
 
 	if (!folio_test_anon(folio))
 		return false;
-	if (faulting && e->fault_page != &folio->page)
+	/* See migrate_ref_from_fault(). */
+	if (grab.lock_is_fault && e->fault_page != &folio->page)
 		return false;
 
 	rmap_walk(folio, &rwc);
 
-	if (faulting)
-		folio_put(folio);
+	migrate_ref_to_fault(&grab);
 	err = folio_split_unmapped(folio, 0);
-	if (faulting)
-		folio_get(folio);
+	migrate_ref_from_fault(&grab);
 	return !err;
 }
 #else
