@@ -145,6 +145,25 @@ static unsigned long migrate_entry_nr(unsigned long mpfn)
 	return folio ? folio_nr_pages(folio) : migrate_hole_nr();
 }
 
+/* What the driver has put into the first slot of dst for an entry of src. */
+enum migrate_target {
+	MIGRATE_NO_PAGE,
+	MIGRATE_SAME_SIZE,	/* a folio that can replace the whole entry */
+	MIGRATE_OTHER_SIZE,
+};
+
+/*
+ * Compare a target with an entry that has @nr slots. What decides is the size of
+ * the folio: MIGRATE_PFN_COMPOUND in dst is ignored. @to may be NULL.
+ */
+static enum migrate_target migrate_target_of(const struct folio *to,
+					     unsigned long nr)
+{
+	if (!to)
+		return MIGRATE_NO_PAGE;
+	return folio_nr_pages(to) == nr ? MIGRATE_SAME_SIZE : MIGRATE_OTHER_SIZE;
+}
+
 /* Does the lock of @folio belong to the fault that the driver is handling? */
 static bool migrate_is_faulting(const struct page *fault_page,
 				const struct folio *folio)
@@ -1380,13 +1399,14 @@ static bool migrate_folio_split(const struct migrate_entries *e,
 #endif
 
 /*
- * Turn the huge entry src[@i] into @nr small ones. Each of them gets the flags
- * of the huge one, and a reference to the anon_vma if it had one.
+ * Turn the huge entry src[@i] into one small entry for each of its slots. Each
+ * gets the flags of the huge entry, and a reference to the anon_vma if that had
+ * one. If the folio cannot be split, nothing changes in src.
  */
-static bool migrate_entry_split(struct migrate_entries *e, unsigned long i,
-				unsigned long nr)
+static bool migrate_entry_split(struct migrate_entries *e, unsigned long i)
 {
 	struct folio *folio = migrate_entry_folio(e->src[i]);
+	unsigned long nr = migrate_entry_nr(e->src[i]);
 	unsigned long flags, j;
 
 	if (folio && !migrate_folio_split(e, folio))
@@ -1423,18 +1443,23 @@ static bool migrate_folio_mappable(const struct folio *folio)
 	       folio_is_device_coherent(folio);
 }
 
+/* Can src[@i], which has @nr slots, be split for the pages in dst? */
+static bool migrate_entry_can_split(const struct migrate_entries *e,
+				    unsigned long i, unsigned long nr)
+{
+	/* migrate_entry_split() needs a slot of src for each page. */
+	return nr > 1 && nr <= e->nr - i && migrate_entry_has_targets(e, i, nr);
+}
+
 /* What to do about an entry once the driver has filled dst. */
 enum migrate_plan {
-	MIGRATE_PLAN_KEEP,
-	MIGRATE_PLAN_SPLIT,
-	MIGRATE_PLAN_INSERT,
-	MIGRATE_PLAN_MOVE,
+	MIGRATE_PLAN_KEEP,	/* leave the source where it is */
+	MIGRATE_PLAN_SPLIT,	/* split it, and plan again for its first page */
+	MIGRATE_PLAN_INSERT,	/* fill the hole with the target */
+	MIGRATE_PLAN_MOVE,	/* replace the folio with the target */
 };
 
-/*
- * Decide what to do about src[@i]. A folio can replace only one of the same
- * size. The size is that of the folio; MIGRATE_PFN_COMPOUND in dst is ignored.
- */
+/* Decide what to do about src[@i]. A folio can replace only one of its size. */
 static enum migrate_plan migrate_entry_plan(const struct migrate_entries *e,
 					    unsigned long i)
 {
@@ -1444,12 +1469,17 @@ static enum migrate_plan migrate_entry_plan(const struct migrate_entries *e,
 	if (!(e->src[i] & MIGRATE_PFN_MIGRATE))
 		return MIGRATE_PLAN_KEEP;
 
-	if (!to || folio_nr_pages(to) != nr) {
-		/* A huge entry can be split if src has a slot for each page. */
-		if (nr > 1 && nr <= e->nr - i && migrate_entry_has_targets(e, i, nr))
+	switch (migrate_target_of(to, nr)) {
+	case MIGRATE_NO_PAGE:
+	case MIGRATE_OTHER_SIZE:
+		/* There may be small pages, also if the first slot is empty. */
+		if (migrate_entry_can_split(e, i, nr))
 			return MIGRATE_PLAN_SPLIT;
 		return MIGRATE_PLAN_KEEP;
+	case MIGRATE_SAME_SIZE:
+		break;
 	}
+
 	if (!migrate_folio_mappable(to))
 		return MIGRATE_PLAN_KEEP;
 	return e->src[i] & MIGRATE_PFN_VALID ? MIGRATE_PLAN_MOVE : MIGRATE_PLAN_INSERT;
@@ -1503,23 +1533,37 @@ static bool migrate_entry_move(const struct migrate_entries *e, unsigned long i)
 	return true;
 }
 
+/* Carry out the plan for src[@i]. Return whether it has its target now. */
+static bool migrate_entry_carry_out(struct migrate_entries *e, unsigned long i,
+				    enum migrate_plan plan)
+{
+	switch (plan) {
+	case MIGRATE_PLAN_INSERT:
+		return migrate_entry_insert(e, i);
+	case MIGRATE_PLAN_MOVE:
+		return migrate_entry_move(e, i);
+	case MIGRATE_PLAN_KEEP:
+	case MIGRATE_PLAN_SPLIT:
+		break;
+	}
+	return false;
+}
+
 /* Insert and move all entries. One that fails loses MIGRATE_PFN_MIGRATE. */
 static void migrate_entries_move(struct migrate_entries *e)
 {
-	unsigned long i;
+	unsigned long i, nr;
 
-	for (i = 0; i < e->nr; i += migrate_entry_nr(e->src[i])) {
+	for (i = 0; i < e->nr; i += nr) {
 		enum migrate_plan plan = migrate_entry_plan(e, i);
-		bool done = false;
 
-		if (plan == MIGRATE_PLAN_SPLIT &&
-		    migrate_entry_split(e, i, migrate_entry_nr(e->src[i])))
-			plan = migrate_entry_plan(e, i);
-		if (plan == MIGRATE_PLAN_INSERT)
-			done = migrate_entry_insert(e, i);
-		else if (plan == MIGRATE_PLAN_MOVE)
-			done = migrate_entry_move(e, i);
-		if (!done)
+		if (plan == MIGRATE_PLAN_SPLIT)
+			plan = migrate_entry_split(e, i) ?
+			       migrate_entry_plan(e, i) : MIGRATE_PLAN_KEEP;
+
+		/* After a split this is 1: each slot has an entry of its own. */
+		nr = migrate_entry_nr(e->src[i]);
+		if (!migrate_entry_carry_out(e, i, plan))
 			e->src[i] &= ~MIGRATE_PFN_MIGRATE;
 		cond_resched();
 	}
