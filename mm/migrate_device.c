@@ -1669,21 +1669,20 @@ static unsigned long migrate_entry_finalize(const struct migrate_entries *e,
 	struct folio *from = migrate_entry_folio(e->src[i]);
 	struct folio *to = migrate_entry_folio(e->dst[i]);
 	unsigned long nr = migrate_entry_nr(e->src[i]);
-	struct folio *stays;
+	bool whole = migrate_target_of(to, nr) == MIGRATE_SAME_SIZE;
+	unsigned long done = whole ? nr : 1;
 
-	/* Read the sizes before anything is put: a free folio has none. */
-	if (!to || folio_nr_pages(to) != nr)
-		nr = 1;
-
+	/* From here on no size is read: a folio that is put may be free. */
 	if (from) {
-		stays = migrate_entry_moved(e, i, to) ? to : from;
+		struct folio *stays = migrate_entry_moved(e, i, to) ? to : from;
+
 		if (!folio_is_zone_device(stays))
 			folio_add_lru(stays);
 		migrate_entry_restore(e, i, from, stays);
 	}
 	if (to)
 		migrate_folio_drop(e, to);
-	return nr;
+	return done;
 }
 
 static void migrate_entries_finalize(const struct migrate_entries *e)
