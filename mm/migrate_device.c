@@ -950,13 +950,17 @@ static bool migrate_entry_claim(struct migrate_entries *e, unsigned long i,
 	return true;
 }
 
-/* Unmap all folios of src, and put back those that cannot be unmapped. */
+/*
+ * Unmap all folios of src, and put back those that cannot be unmapped. The size
+ * of an entry is read before its folio is put.
+ */
 static void migrate_entries_unmap(struct migrate_entries *e)
 {
 	struct folio *folio;
-	unsigned long i;
+	unsigned long i, nr;
 
-	for (i = 0; i < e->nr; i += migrate_entry_nr(e->src[i])) {
+	for (i = 0; i < e->nr; i += nr) {
+		nr = migrate_entry_nr(e->src[i]);
 		folio = migrate_entry_folio(e->src[i]);
 		if (folio)
 			migrate_entry_unmap(e, i, folio);
@@ -964,7 +968,8 @@ static void migrate_entries_unmap(struct migrate_entries *e)
 	}
 	try_to_unmap_flush();
 
-	for (i = 0; i < e->nr; i += migrate_entry_nr(e->src[i])) {
+	for (i = 0; i < e->nr; i += nr) {
+		nr = migrate_entry_nr(e->src[i]);
 		folio = migrate_entry_folio(e->src[i]);
 		if (folio && !(e->src[i] & MIGRATE_PFN_MIGRATE))
 			migrate_entry_give_back(e, i, folio);
@@ -978,19 +983,20 @@ static void migrate_entries_unmap(struct migrate_entries *e)
  */
 static unsigned long migrate_device_unmap(struct migrate_entries *e)
 {
-	unsigned long i, nr = 0;
+	unsigned long i, nr, remaining = 0;
 	struct folio *folio;
 
 	migrate_entries_unmap(e);
-	for (i = 0; i < e->nr; i += migrate_entry_nr(e->src[i])) {
+	for (i = 0; i < e->nr; i += nr) {
+		nr = migrate_entry_nr(e->src[i]);
 		folio = migrate_entry_folio(e->src[i]);
 		if (folio)
-			nr += migrate_entry_claim(e, i, folio);
+			remaining += migrate_entry_claim(e, i, folio);
 		else if (e->src[i] & MIGRATE_PFN_MIGRATE)
-			nr++;
+			remaining++;
 		cond_resched();
 	}
-	return nr;
+	return remaining;
 }
 
 static bool migrate_vma_valid(const struct migrate_vma *args)
