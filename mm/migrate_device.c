@@ -505,7 +505,7 @@ static bool migrate_vma_split(const struct migrate_vma *migrate,
 	return !err;
 }
 
-/* Replace a huge page table entry with a migration entry. Else release @grab. */
+/* Replace a huge PMD with a migration entry. Release @grab if that fails. */
 static bool migrate_vma_take_pmd(const struct migrate_vma *migrate,
 				 unsigned long addr, pmd_t *pmdp,
 				 const struct migrate_leaf *leaf,
@@ -1539,7 +1539,7 @@ static bool migrate_entry_move(const struct migrate_entries *e, unsigned long i)
 	return true;
 }
 
-/* Carry out the plan for src[@i]. Return whether it has its target now. */
+/* Carry out the plan for src[@i]. Return true if dst[@i] has taken its place. */
 static bool migrate_entry_carry_out(struct migrate_entries *e, unsigned long i,
 				    enum migrate_plan plan)
 {
@@ -1678,7 +1678,7 @@ static unsigned long migrate_entry_finalize(const struct migrate_entries *e,
 	bool whole = migrate_target_of(to, nr) == MIGRATE_SAME_SIZE;
 	unsigned long done = whole ? nr : 1;
 
-	/* From here on no size is read: a folio that is put may be free. */
+	/* No size is read from here on: a folio that has been put may be free. */
 	if (from) {
 		struct folio *stays = migrate_entry_moved(e, i, to) ? to : from;
 
