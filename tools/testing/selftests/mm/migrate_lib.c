@@ -1147,6 +1147,20 @@ int mig_fs_file(void)
 	return mig_new_file(dir, path, sizeof(path));
 }
 
+/* All of a file gets into the page cache. */
+static void read_all(int fd, size_t len)
+{
+	char buf[64 * 1024];
+	size_t at;
+	ssize_t got;
+
+	for (at = 0; at < len; at += got) {
+		got = pread(fd, buf, sizeof(buf), at);
+		if (got <= 0)
+			mig_fail("read at %zu of %zu: %m", at, len);
+	}
+}
+
 /* Its contents, mapped: dirty, and never written to the disk, nor soon. */
 char *mig_fs_dirty(int fd, size_t len, int node)
 {
@@ -1159,6 +1173,9 @@ char *mig_fs_dirty(int fd, size_t len, int node)
 		mig_fail("ftruncate: %m");
 	mem = mig_map(len, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
 	mig_alloc_on(node);
+	read_all(fd, len);
+	/* The page tables cannot move: those who empty the node want them elsewhere. */
+	mig_alloc_on(MIG_A);
 	mig_fill(mem, len, 1);
 	mig_alloc_anywhere();
 	mig_drain();

@@ -942,6 +942,21 @@ static void remove_last_block(char *mem, size_t len, int node)
 	mig_check(mig_verify(mem, len, 1) == len, "contents changed");
 }
 
+/* Memory on one node, with page tables on another: those cannot move. */
+static char *anon_to_remove(size_t len, int node)
+{
+	char *mem = mig_map(len, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1);
+
+	madvise(mem, len, MADV_NOHUGEPAGE);
+	mig_mbind(mem, len, MIG_MPOL_BIND, 1UL << node, 0);
+	mig_alloc_on(MIG_A);
+	mig_fill(mem, len, 1);
+	mig_alloc_anywhere();
+	mig_mbind(mem, len, MIG_MPOL_DEFAULT, 0, 0);
+	return mem;
+}
+
 /*
  * Blocks of the last node, whose memory the kernel itself uses least. With @arg,
  * by somebody who may use no other node: yet there is nowhere else to go.
@@ -950,7 +965,7 @@ static void remove_block(const void *arg)
 {
 	int node = mig_nodes[mig_nr_nodes - 1];
 	size_t len = 160 * MB;
-	char *mem = mig_anon_on(len, node);
+	char *mem = anon_to_remove(len, node);
 
 	if (arg)
 		enter_cpuset_of(node);
