@@ -1147,8 +1147,8 @@ int mig_fs_file(void)
 	return mig_new_file(dir, path, sizeof(path));
 }
 
-/* All of a file gets into the page cache. */
-static void read_all(int fd, size_t len)
+/* So much of a file gets into the page cache. */
+void mig_read_all(int fd, size_t len)
 {
 	char buf[64 * 1024];
 	size_t at;
@@ -1173,7 +1173,7 @@ char *mig_fs_dirty(int fd, size_t len, int node)
 		mig_fail("ftruncate: %m");
 	mem = mig_map(len, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
 	mig_alloc_on(node);
-	read_all(fd, len);
+	mig_read_all(fd, len);
 	/* The page tables cannot move: those who empty the node want them elsewhere. */
 	mig_alloc_on(MIG_A);
 	mig_fill(mem, len, 1);

@@ -206,6 +206,7 @@ void mig_write_pattern(int fd, size_t size);
 int mig_ext4_file(char *path, size_t size);
 void mig_fs_set(const char *name, const char *text);
 int mig_fs_file(void);
+void mig_read_all(int fd, size_t len);
 char *mig_fs_dirty(int fd, size_t len, int node);
 size_t mig_node_free(int node);
 int mig_try_pin(void *mem, size_t len);

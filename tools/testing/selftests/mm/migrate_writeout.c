@@ -79,17 +79,17 @@ static void expect_counted(const char *name, long before, long want)
 }
 
 /* What a process finds in the file that had to be read from the disk. */
-static void expect_on_disk(int fd, char *mem)
+static void expect_on_disk(int fd, char *mem, size_t len)
 {
 	char *again;
 
 	if (mig_break == MIG_BREAK_BYTE)
 		*mem ^= 1;
 	mig_check(!fsync(fd), "fsync: %m");
-	munmap(mem, LEN);
+	munmap(mem, len);
 	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
-	again = mig_map(LEN, PROT_READ, MAP_SHARED, fd);
-	mig_check(mig_verify(again, LEN, 1) == LEN, "the disk has something else");
+	again = mig_map(len, PROT_READ, MAP_SHARED, fd);
+	mig_check(mig_verify(again, len, 1) == len, "the disk has something else");
 }
 
 /*
@@ -131,7 +131,7 @@ static void written(const void *arg)
 	way->move(mem);
 	expect_counted("pgmigrate_writeout", before, nr_pages());
 	mig_expect_on(mem, LEN, MIG_B);
-	expect_on_disk(fd, mem);
+	expect_on_disk(fd, mem, LEN);
 }
 
 /* The same with the switch off: it fails, and nothing changes. */
@@ -145,7 +145,7 @@ static void not_written(const void *arg)
 	mig_expect_errno(bind_to(mem, LEN, MIG_B, MIG_MF_STRICT), EIO);
 	expect_counted("pgmigrate_writeout", before, 0);
 	mig_expect_on(mem, LEN, MIG_A);
-	expect_on_disk(fd, mem);
+	expect_on_disk(fd, mem, LEN);
 }
 
 /* With @arg, what could not be written is dirty again. */
@@ -207,7 +207,7 @@ static void disk_stalls(const void *arg)
 	mig_check(waited, "it did not wait for the disk");
 	mig_check(ended, "it could not be killed");
 	mig_expect_on(mem, LEN, MIG_A);
-	expect_on_disk(fd, mem);
+	expect_on_disk(fd, mem, LEN);
 }
 
 /**
@@ -366,6 +366,42 @@ static void fill_node(int node)
 			return;
 		take_from(node, (left - ROOM) / 2 / mig_psize * mig_psize);
 	}
+}
+
+/* Pages that reclaim has looked at. */
+static long nr_scanned(void)
+{
+	return mig_vmstat("pgscan_kswapd") + mig_vmstat("pgscan_direct");
+}
+
+/*
+ * A node has no room but for what reclaim takes off the page cache, and what is to
+ * move there needs most of that.
+ */
+static void written_under_pressure(const void *arg)
+{
+	const size_t len = ROOM / 2;
+	int fd = mig_fs_file(), cache;
+	long scanned;
+	char path[256], *mem;
+
+	mem = mig_fs_dirty(fd, len, MIG_A);
+	cache = mig_ext4_file(path, 2 * ROOM);
+	fill_node(MIG_B);
+	mig_alloc_on(MIG_B);
+	mig_read_all(cache, 2 * ROOM);
+	mig_alloc_anywhere();
+	scanned = nr_scanned();
+
+	/*
+	 * Reclaim has the file written as well, and may fail to free a page for the
+	 * target: not all pages move then. No write may be lost.
+	 */
+	if (bind_to(mem, len, MIG_B, MIG_MF_STRICT))
+		mig_expect_errno(-1, EIO);
+	mig_check(nr_scanned() > scanned, "there was room without reclaim");
+	mig_check(mig_count_on(mem, len, MIG_B), "no page has moved");
+	expect_on_disk(fd, mem, len);
 }
 
 static void need_swap(void)
@@ -760,6 +796,7 @@ static const struct mig_case cases[] = {
 	{ "written out: disk stalls", disk_stalls },
 	{ "written out: disk stalls, begun before", disk_stalls, "begun" },
 	{ "written out: written to meanwhile", written_to },
+	{ "written out: under memory pressure", written_under_pressure },
 	{ "dropped: private data", dropped },
 	{ "dropped: not if mlocked", not_dropped },
 	{ "swapped out: no room", swapped_out },
