@@ -217,7 +217,7 @@ int mig_write(const char *path, const char *text)
 	return err;
 }
 
-/* It stays when the case ends. */
+/* The end of the case does not undo this. */
 void mig_write_number(const char *path, long number)
 {
 	char text[32];
@@ -652,7 +652,7 @@ uint64_t mig_pagemap(const void *addr)
 	return entry_of(own_pagemap(), (uintptr_t)addr / mig_psize);
 }
 
-/* An entry for each page. Free the result. */
+/* The pagemap entries of all pages. The caller must free the result. */
 uint64_t *mig_pagemap_range(const void *mem, size_t len)
 {
 	const off_t at = (uintptr_t)mem / mig_psize * sizeof(uint64_t);
@@ -1147,7 +1147,7 @@ int mig_fs_file(void)
 	return mig_new_file(dir, path, sizeof(path));
 }
 
-/* So much of a file gets into the page cache. */
+/* Read the first @len bytes of a file into the page cache. */
 void mig_read_all(int fd, size_t len)
 {
 	char buf[64 * 1024];
@@ -1174,7 +1174,7 @@ char *mig_fs_dirty(int fd, size_t len, int node)
 	mem = mig_map(len, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
 	mig_alloc_on(node);
 	mig_read_all(fd, len);
-	/* The page tables cannot move: those who empty the node want them elsewhere. */
+	/* Page tables cannot move. Cases that empty @node need them on another node. */
 	mig_alloc_on(MIG_A);
 	mig_fill(mem, len, 1);
 	mig_alloc_anywhere();

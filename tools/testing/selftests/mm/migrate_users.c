@@ -893,8 +893,9 @@ static bool take_offline(long block)
 }
 
 /*
- * One read(2) for all pages: the kernel allocates a buffer for each one, and where the
- * task may use no other node the slabs of those would be in the blocks to be removed.
+ * This uses one read for all pages, because the kernel allocates a buffer for each
+ * read. If the task may use one node only, the slabs of these buffers are in the
+ * blocks that the case takes offline, and cannot move.
  */
 static size_t nr_in_range(char *mem, size_t len, uint64_t from, uint64_t to)
 {
@@ -942,7 +943,7 @@ static void remove_last_block(char *mem, size_t len, int node)
 	mig_check(mig_verify(mem, len, 1) == len, "contents changed");
 }
 
-/* Memory on one node, with page tables on another: those cannot move. */
+/* Allocate memory on @node. Its page tables, which cannot move, are on MIG_A. */
 static char *anon_to_remove(size_t len, int node)
 {
 	char *mem = mig_map(len, PROT_READ | PROT_WRITE,

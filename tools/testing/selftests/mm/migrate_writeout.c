@@ -50,12 +50,12 @@
 #define TOO_MUCH	(64 * MB)
 
 /*
- * Swap space for some of that: reclaim on MIG_B takes as much of it as there are
- * pages of tmpfs there, such as those of an initramfs.
+ * Swap space for a part of TOO_MUCH. It must be larger than the tmpfs pages on MIG_B,
+ * for example those of an initramfs, because reclaim swaps them out first.
  */
 #define LITTLE		(24 * MB)
 
-/* Memory for hardly any of that. */
+/* Memory of a zram disk that is full after a small part of TOO_MUCH. */
 #define SMALL		MB
 
 static size_t nr_pages(void)
@@ -375,8 +375,8 @@ static long nr_scanned(void)
 }
 
 /*
- * A node has no room but for what reclaim takes off the page cache, and what is to
- * move there needs most of that.
+ * The target node is full: memory and clean page cache fill it. Reclaim must free page
+ * cache before the file can move there.
  */
 static void written_under_pressure(const void *arg)
 {
@@ -394,8 +394,8 @@ static void written_under_pressure(const void *arg)
 	scanned = nr_scanned();
 
 	/*
-	 * Reclaim has the file written as well, and may fail to free a page for the
-	 * target: not all pages move then. No write may be lost.
+	 * Reclaim may fail to free enough pages, so some pages may stay. It also wakes
+	 * the flusher, which writes the file at the same time. No write may be lost.
 	 */
 	if (bind_to(mem, len, MIG_B, MIG_MF_STRICT))
 		mig_expect_errno(-1, EIO);
