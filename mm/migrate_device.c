@@ -65,8 +65,8 @@
 
 /*
  * In an entry of src, used in this file only: the entry holds a reference to the
- * anon_vma of its folio. Only entries of MIGRATE_BY_PFN do. Their caller keeps no
- * VMA alive, and the anon_vma could be freed once the folio is unmapped
+ * anon_vma of its folio. Only entries that were named by pfn do: their caller
+ * keeps no VMA alive, and the anon_vma could be freed once the folio is unmapped
  * everywhere.
  */
 #define MIGRATE_PFN_ANON_VMA	BIT(MIGRATE_PFN_SHIFT - 1)
@@ -75,25 +75,12 @@ static_assert(!(MIGRATE_PFN_ANON_VMA & (MIGRATE_PFN_VALID | MIGRATE_PFN_MIGRATE 
 					MIGRATE_PFN_WRITE | MIGRATE_PFN_COMPOUND)));
 
 /**
- * enum migrate_source - how the driver has said what is to move
- * @MIGRATE_BY_ADDRESS: a part of a VMA. Collection reads its page tables. The
- *	mmap lock keeps the VMA alive
- * @MIGRATE_BY_PFN: pages of a device, by their frame numbers. There are no holes.
- *	The processes that map the pages are unknown and may exit
- */
-enum migrate_source {
-	MIGRATE_BY_ADDRESS,
-	MIGRATE_BY_PFN,
-};
-
-/**
  * struct migrate_entries - the arrays and the state of one call
  * @src: collected entries; written by every stage but the last
  * @dst: entries filled by the driver; only read. NULL before the driver has it
  * @nr: number of slots in each array
  * @fault_page: page of the fault that the driver is handling, or NULL
- * @source: how the entries of @src were chosen
- * @args: the driver's request; NULL if @source is MIGRATE_BY_PFN
+ * @args: the driver's request; NULL if it named pages, see migrate_is_by_pfn()
  * @range: MMU notifier range of the holes that are filled
  * @notified: mmu_notifier_invalidate_range_start() was called for @range
  * @drained: lru_add_drain_all() was called during this call
@@ -103,12 +90,21 @@ struct migrate_entries {
 	unsigned long *dst;
 	unsigned long nr;
 	struct page *fault_page;
-	enum migrate_source source;
 	struct migrate_vma *args;
 	struct mmu_notifier_range range;
 	bool notified;
 	bool drained;
 };
+
+/*
+ * Has the driver named pages by their frame numbers? Otherwise it has named a part
+ * of a VMA, which the mmap lock keeps alive. By frame numbers there are no holes,
+ * and the processes that map the pages are unknown and may exit.
+ */
+static bool migrate_is_by_pfn(const struct migrate_entries *e)
+{
+	return !e->args;
+}
 
 /*
  * Entries
@@ -218,10 +214,10 @@ static bool migrate_entry_has_anon_vma(const struct migrate_entries *e,
 
 /*
  * Map @to wherever @from was mapped. Unlock and put @from, which is src[@i].
- * Both may be the same folio. With MIGRATE_BY_PFN, a folio that was mapped
- * nowhere has no migration entries, and its anon_vma may be gone: without a
- * reference to the anon_vma there is nothing to restore. A KSM page has no
- * anon_vma. Its migration entries are found through KSM.
+ * Both may be the same folio. A folio that was named by pfn and was mapped nowhere
+ * has no migration entries, and its anon_vma may be gone: without a reference to
+ * the anon_vma there is nothing to restore. A KSM page has no anon_vma. Its
+ * migration entries are found through KSM.
  */
 static void migrate_entry_restore(const struct migrate_entries *e,
 				  unsigned long i, struct folio *from,
@@ -231,7 +227,7 @@ static void migrate_entry_restore(const struct migrate_entries *e,
 
 	if (migrate_entry_has_anon_vma(e, i))
 		anon_vma = folio_anon_vma(to);
-	if (e->source == MIGRATE_BY_ADDRESS || anon_vma || folio_test_ksm(to))
+	if (!migrate_is_by_pfn(e) || anon_vma || folio_test_ksm(to))
 		remove_migration_ptes(from, to, 0);
 	if (anon_vma)
 		put_anon_vma(anon_vma);
@@ -853,9 +849,9 @@ static void migrate_entry_give_back(struct migrate_entries *e, unsigned long i,
 }
 
 /*
- * Take a reference to the anon_vma of a folio of MIGRATE_BY_PFN: the rmap needs
- * it to find the migration entries later. A KSM page has no anon_vma, and does
- * not need one, because the rmap uses KSM's own records.
+ * Take a reference to the anon_vma of a folio that was named by pfn: the rmap
+ * needs it to find the migration entries later. A KSM page has no anon_vma, and
+ * does not need one, because the rmap uses KSM's own records.
  *
  * Return false for a page that is mapped nowhere. Its processes have unmapped
  * it, or another thread has just moved it and is about to free it. In the
@@ -874,14 +870,14 @@ static bool migrate_entry_hold(struct migrate_entries *e, unsigned long i,
 
 /*
  * Replace the mappings of src[@i] that collection has not replaced: those in
- * other page tables, or all of them with MIGRATE_BY_PFN. If that fails, clear
- * MIGRATE_PFN_MIGRATE. The entry is not put back yet, because the TLB flush for
- * what was unmapped is still pending.
+ * other page tables, or all of them if the page was named by pfn. If that fails,
+ * clear MIGRATE_PFN_MIGRATE. The entry is not put back yet, because the TLB flush
+ * for what was unmapped is still pending.
  */
 static void migrate_entry_unmap(struct migrate_entries *e, unsigned long i,
 				struct folio *folio)
 {
-	if (e->source == MIGRATE_BY_ADDRESS || migrate_entry_hold(e, i, folio)) {
+	if (!migrate_is_by_pfn(e) || migrate_entry_hold(e, i, folio)) {
 		if (folio_mapped(folio))
 			try_to_migrate(folio, TTU_BATCH_FLUSH);
 		if (!folio_mapped(folio))
@@ -1058,7 +1054,6 @@ int migrate_vma_setup(struct migrate_vma *args)
 	struct migrate_entries e = {
 		.src = args->src,
 		.fault_page = args->fault_page,
-		.source = MIGRATE_BY_ADDRESS,
 		.args = args,
 	};
 
@@ -1306,7 +1301,7 @@ static bool migrate_entry_insert(struct migrate_entries *e, unsigned long i)
 	unsigned long addr;
 	pmd_t *pmdp;
 
-	if (WARN_ON_ONCE(e->source == MIGRATE_BY_PFN))
+	if (WARN_ON_ONCE(migrate_is_by_pfn(e)))
 		return false;
 	vma = e->args->vma;
 	addr = e->args->start + (i << PAGE_SHIFT);
@@ -1511,12 +1506,12 @@ static bool migrate_folio_fits(struct folio *from, const struct folio *to)
  * Must memory that moves to a device become swap-backed? Reclaim may drop
  * MADV_FREE memory until it is written to. Writes of a device set no dirty bit,
  * so the memory must not be dropped any more. MAP_DROPPABLE memory may always
- * be dropped. Pages of MIGRATE_BY_PFN are already on a device, and became
+ * be dropped. Pages named by pfn are already on a device, and became
  * swap-backed when they moved there.
  */
 static bool migrate_must_last(const struct migrate_entries *e)
 {
-	return e->source == MIGRATE_BY_ADDRESS &&
+	return !migrate_is_by_pfn(e) &&
 	       !(e->args->vma->vm_flags & VM_DROPPABLE);
 }
 
@@ -1597,7 +1592,6 @@ void migrate_device_pages(unsigned long *src_pfns, unsigned long *dst_pfns,
 		.src = src_pfns,
 		.dst = dst_pfns,
 		.nr = npages,
-		.source = MIGRATE_BY_PFN,
 	};
 
 	migrate_entries_move(&e);
@@ -1627,7 +1621,6 @@ void migrate_vma_pages(struct migrate_vma *migrate)
 		.dst = migrate->dst,
 		.nr = migrate->npages,
 		.fault_page = migrate->fault_page,
-		.source = MIGRATE_BY_ADDRESS,
 		.args = migrate,
 	};
 
@@ -1719,7 +1712,6 @@ void migrate_device_finalize(unsigned long *src_pfns, unsigned long *dst_pfns,
 		.src = src_pfns,
 		.dst = dst_pfns,
 		.nr = npages,
-		.source = MIGRATE_BY_PFN,
 	};
 
 	migrate_entries_finalize(&e);
@@ -1747,7 +1739,6 @@ void migrate_vma_finalize(struct migrate_vma *migrate)
 		.dst = migrate->dst,
 		.nr = migrate->npages,
 		.fault_page = migrate->fault_page,
-		.source = MIGRATE_BY_ADDRESS,
 		.args = migrate,
 	};
 
@@ -1812,7 +1803,6 @@ int migrate_device_range(unsigned long *src_pfns, unsigned long start,
 	struct migrate_entries e = {
 		.src = src_pfns,
 		.nr = npages,
-		.source = MIGRATE_BY_PFN,
 	};
 	unsigned long i;
 
@@ -1844,7 +1834,6 @@ int migrate_device_pfns(unsigned long *src_pfns, unsigned long npages)
 	struct migrate_entries e = {
 		.src = src_pfns,
 		.nr = npages,
-		.source = MIGRATE_BY_PFN,
 	};
 	unsigned long i;
 
@@ -1890,7 +1879,6 @@ int migrate_device_coherent_folio(struct folio *folio)
 		.src = &src,
 		.dst = &dst,
 		.nr = 1,
-		.source = MIGRATE_BY_PFN,
 	};
 
 	folio_lock(folio);
