@@ -11,6 +11,8 @@ RESULT = re.compile(r"^(not ok|ok)\b\s*(\d+)?\s*(?:-\s+)?(.*)$")
 DIRECTIVE = re.compile(r"(?:^|\s)#\s*(SKIP|XFAIL|XPASS|TODO)\b:?\s*(.*)$", re.I)
 PLAN = re.compile(r"^1\.\.(\d+)(?:\s*#\s*(?:SKIP)?\s*(.*))?$", re.I)
 SUBTEST = re.compile(r"^# Subtest: (.*)$")
+BAIL = re.compile(r"^Bail out!\s*(.*)$")
+TRY = re.compile(r"^# try (\d+) of \d+: exit status (\d+)$")
 EXIT_SKIP = 4
 
 PASS, FAIL, SKIP = "passed", "failed", "skipped"
@@ -45,6 +47,8 @@ class Reader:
         self.levels = [Level(0)]
         self.comments = []      # what was said since the last result
         self.whole_skip = None
+        self.bailed = None
+        self.tries = []         # how each try ended, where a test has several
         self.last_line = ""
 
     def feed(self, line):
@@ -56,7 +60,12 @@ class Reader:
         subtest = SUBTEST.match(text)
         plan = PLAN.match(text)
         result = RESULT.match(text)
-        if subtest:
+        bail, attempt = BAIL.match(text), TRY.match(text)
+        if attempt:
+            self.tries.append(how_ended(int(attempt.group(2))))
+        elif bail:
+            self.bailed = bail.group(1) or "no reason given"
+        elif subtest:
             self._level(depth).name = subtest.group(1)
         elif text.startswith(("KTAP version", "TAP version")):
             self._level(depth)
@@ -137,6 +146,8 @@ class Reader:
         """The program has ended with this exit status: return all of its results."""
         while len(self.levels) > 1:
             self._close(self.levels.pop())
+        if self.bailed is not None:
+            self.results.append(Result("bail out", FAIL, self.bailed, self.comments))
         if self.whole_skip and not self.results and code in (0, EXIT_SKIP):
             return [Result("", SKIP, self.whole_skip)]
         self._close(self.levels[0])
@@ -158,6 +169,8 @@ class Reader:
 
 def how_ended(code):
     """An exit status in words."""
+    if code in (126, 127):
+        return f"exit status {code}: no such program"
     if code > 128:
         return f"killed by signal {code - 128}"
     return f"exit status {code}"

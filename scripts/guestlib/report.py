@@ -28,10 +28,11 @@ class Tally:
 class Outcome:
     """A test that has ended, in one way or another."""
 
-    def __init__(self, kernel, test, results, seconds=0.0):
+    def __init__(self, kernel, test, results, seconds=0.0, tries=()):
         self.kernel = kernel
         self.test = test
         self.results = results
+        self.tries = list(tries)        # how each ended, where there may be several
         self.tally = Tally()
         self.tally.seconds = seconds
         for result in results:
@@ -50,7 +51,9 @@ class Outcome:
 def progress(outcome):
     """A line for a test that has ended."""
     word = "FAIL" if outcome.of(FAIL) else "ok" if outcome.of(PASS) else "skip"
-    say(f"  {word:4} {outcome.test:44} {outcome.tally.text():38} {outcome.tally.seconds:5.0f} s")
+    tries = f"  try {len(outcome.tries)}" if outcome.tries else ""
+    say(f"  {word:4} {outcome.test:44} {outcome.tally.text():38} "
+        f"{outcome.tally.seconds:5.0f} s{tries}")
     for result in outcome.of(FAIL):
         say(f"       {result.name or 'it'}: {result.why or 'failed'}")
         for line in result.detail:
@@ -84,6 +87,16 @@ def _failures(outcomes):
             say(f"  {outcome.label}{named(result.name)}: {result.why or 'failed'}")
 
 
+def _tries(outcomes):
+    """What may be tried again, and how often it was."""
+    say("\nTried again where need be:")
+    for outcome in outcomes:
+        if len(outcome.tries) == 1:
+            say(f"  {outcome.label}: 1 try")
+        elif outcome.tries:
+            say(f"  {outcome.label}: {len(outcome.tries)} tries: {', '.join(outcome.tries)}")
+
+
 def summary(outcomes, notes, logs):
     """The end of a run; returns its exit status."""
     suites, total = {}, Tally()
@@ -91,6 +104,8 @@ def summary(outcomes, notes, logs):
         key = (outcome.kernel, outcome.test.split("/", 1)[0])
         suites.setdefault(key, Tally()).add(outcome.tally)
         total.add(outcome.tally)
+    if any(outcome.tries for outcome in outcomes):
+        _tries(outcomes)
     if total.count[SKIP]:
         _skips(outcomes)
     if total.count[FAIL]:

@@ -15,6 +15,12 @@ MUST = (
     ("trouble/signal", FAIL, "killed by signal 11"),
     ("trouble/plan", FAIL, "3 results planned, 1 came"),
     ("trouble/skip", SKIP, "no such device"),
+    ("trouble/bail-out", FAIL, "bail out no more"),
+    ("trouble/missing", FAIL, "exit status 127"),
+    ("trouble/dies", FAIL, "killed by signal 11"),
+    ("trouble/bails-out", FAIL, "bail out not today"),
+    ("trouble/all-but-status", FAIL, "exit status 1"),
+    ("trouble/second-try", PASS, "well now"),
     ("trouble/slow", FAIL, "time limit still running after \\d+ s"),
     ("trouble/warning", FAIL, "kernel log: WARNING: mm/nothing.c:1"),
     ("trouble/page-state", FAIL, "kernel log: BUG: Bad page state"),
@@ -30,6 +36,16 @@ MUST = (
 )
 
 
+# How often each of these is tried, and how that went.
+TRIES = {
+    "trouble/missing": ["exit status 127: no such program"],
+    "trouble/dies": ["killed by signal 11"],
+    "trouble/bails-out": ["exit status 1"] * 3,
+    "trouble/all-but-status": ["exit status 1"] * 2,
+    "trouble/second-try": ["exit status 1", "exit status 0"],
+}
+
+
 def run(kernel, source):
     """Run the tests that must not pass; returns the exit status."""
     say("Tests that must not pass; each FAIL below is wanted.")
@@ -40,10 +56,15 @@ def run(kernel, source):
         if not any(re.search(pattern, text) for text in said):
             missing += 1
             say(f"NOT SAID of {test}: {status}, {pattern}; said was: {said}")
+    for test, tries in TRIES.items():
+        said = [o.tries for o in outcomes if o.test == test]
+        if said != [tries]:
+            missing += 1
+            say(f"NOT SAID of {test}: {tries}; said was: {said}")
     tail = [r for o in outcomes if o.test == "dead/panic" for r in o.of(FAIL) if r.name == ""]
     if not tail or not 30 <= len(tail[0].detail) <= 40:
         missing += 1
         say("NOT SHOWN: the last lines of the guest that died")
     say(f"Logs: {log_folder() / 'test'}\n")
-    say(f"{len(MUST) + 1 - missing} passed, {missing} failed, 0 skipped")
+    say(f"{len(MUST) + len(TRIES) + 1 - missing} passed, {missing} failed, 0 skipped")
     return 1 if missing else 0

@@ -88,16 +88,17 @@ class Boot:
             results.append(Result("time limit", FAIL,
                                   f"still running after {test.limit(self.kernel)} s",
                                   reader.comments))
-        self._conclude(test.name, results + kernel_said(guest.scanner.of(test.name)), seconds)
+        self._conclude(test.name, results + kernel_said(guest.scanner.of(test.name)), seconds,
+                       reader.tries)
 
-    def _conclude(self, name, results, seconds):
+    def _conclude(self, name, results, seconds, tries=()):
         """Take out what is expected, tell the rest."""
         for result in results:
             why = self.expected.why(name, result.name) if result.status == FAIL else None
             if why:
                 result.status, result.why = SKIP, f"as on the untouched base: {why}"
         self.expected.ran.add(name)
-        outcome = report.Outcome(self.kernel.kind, name, results, seconds)
+        outcome = report.Outcome(self.kernel.kind, name, results, seconds, tries)
         self.outcomes.append(outcome)
         report.progress(outcome)
 
