@@ -68,6 +68,7 @@ class Kernel:
                           "or name the folder of a kernel build", 2)
         self.folder = pathlib.Path(name).resolve() if is_path else build_folder() / name
         self.kind = self.folder.name if is_path else name
+        self.ours = not is_path
         self.arch = next((name for name, arch in ARCHES.items()
                           if (self.folder / arch.image).exists()), "x86_64")
         self.image = self.folder / ARCHES[self.arch].image

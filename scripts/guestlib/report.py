@@ -97,7 +97,7 @@ def _tries(outcomes):
             say(f"  {outcome.label}: {len(outcome.tries)} tries: {', '.join(outcome.tries)}")
 
 
-def summary(outcomes, notes, logs):
+def summary(outcomes, logs):
     """The end of a run; returns its exit status."""
     suites, total = {}, Tally()
     for outcome in outcomes:
@@ -110,8 +110,6 @@ def summary(outcomes, notes, logs):
         _skips(outcomes)
     if total.count[FAIL]:
         _failures(outcomes)
-    for note in notes:
-        say(f"\n{note}")
     say("\nSummary by suite:")
     for (kernel, suite), tally in suites.items():
         say(f"  {kernel:6} {suite:14} {tally.text():38} {tally.seconds:5.0f} s")

@@ -56,19 +56,19 @@ class Test:
                      self.command.replace("{}", p)) for p in fitting]
 
 
-def _table(name):
+def table(name):
     """The lines of a table, without comments."""
     lines = (GUEST_FILES / name).read_text(encoding="utf-8").splitlines()
     return [line for line in lines if line.strip() and not line.startswith("#")]
 
 
-def load(own=(), table="suites"):
+def load(own=(), name="suites"):
     """All tests of a table; patterns stand for the programs in `own`."""
     tests = []
-    for line in _table(table):
+    for line in table(name):
         fields = line.split(None, 4)
         if len(fields) != 5 or "/" not in fields[0] or not fields[2].isdigit():
-            raise Refused(f"scripts/guest/{table}: five columns are needed: {line}")
+            raise Refused(f"scripts/guest/{name}: five columns are needed: {line}")
         tests.append(Test(*fields))
     taken = {word for t in tests for word in re.findall(r"[\w-]+", t.command)}
     return [one for t in tests for one in t.expand(own, taken)]
@@ -111,7 +111,7 @@ def lacking(test, kernel):
     if test.slow_node and kernel.arch != "x86_64":
         return f"nothing tells a kernel of {kernel.arch} here which node has slower memory"
     if "memmap=" in test.cmdline and kernel.arch != "x86_64":
-        return f"no word keeps a kernel of {kernel.arch} from ranges of memory"
+        return f"nothing reserves memory on {kernel.arch} here for a coherent device"
     return ""
 
 
@@ -129,30 +129,3 @@ def left_out(tests, kernel):
     """The tests that this kernel is to run and cannot, each with the reason."""
     return [(test, lacking(test, kernel)) for test in tests
             if meant_for(test, kernel) and lacking(test, kernel)]
-
-
-class Expected:
-    """Results that are no pass on the base either."""
-
-    def __init__(self):
-        self.rows = []
-        self.used = set()
-        self.ran = set()
-        for line in _table("expected"):
-            fields = [field.strip() for field in line.split("|", 2)]
-            if len(fields) != 3:
-                raise Refused(f"scripts/guest/expected: three columns are needed: {line}")
-            self.rows.append(tuple(fields))
-
-    def why(self, test, result):
-        """The reason when this failure is known from the base, else None."""
-        for row in self.rows:
-            if row[0] == test and fnmatch.fnmatchcase(result, row[1]):
-                self.used.add(row)
-                return row[2]
-        return None
-
-    def unused(self):
-        """A note for each row whose test has run without that failure."""
-        return [f"Listed in scripts/guest/expected, did not fail here: {row[0]}: {row[1]}"
-                for row in self.rows if row[0] in self.ran and row not in self.used]

@@ -5,6 +5,7 @@ import time
 
 from . import machine, report, suites, userland
 from .common import Refused, log_folder, say
+from .expected import Expected
 from .ktap import FAIL, SKIP, Reader, Result
 
 GRACE = 60      # seconds beyond a test's limit until the guest counts as hanging
@@ -83,6 +84,7 @@ class Boot:
         test, reader = self.running, self.reader
         self.running = self.reader = None
         results = reader.finish(code)
+        self.expected.ended.append((self.kernel.kind, test.name))
         if code == 137 and seconds >= test.limit(self.kernel) - 1:
             results = [r for r in results if r.name not in ("", "exit status", "plan")]
             results.append(Result("time limit", FAIL,
@@ -94,10 +96,7 @@ class Boot:
     def _conclude(self, name, results, seconds, tries=()):
         """Take out what is expected, tell the rest."""
         for result in results:
-            why = self.expected.why(name, result.name) if result.status == FAIL else None
-            if why:
-                result.status, result.why = SKIP, f"as on the untouched base: {why}"
-        self.expected.ran.add(name)
+            self.expected.judge(self.kernel, name, result)
         outcome = report.Outcome(self.kernel.kind, name, results, seconds, tries)
         self.outcomes.append(outcome)
         report.progress(outcome)
@@ -130,7 +129,19 @@ def kernel_said(reports):
             for title, times, lines in reports]
 
 
-def collect(kernels, tests, source, expected=None):
+def left_out(kernel, tests, expected):
+    """The tests that the machine of this kernel cannot run, as outcomes."""
+    outcomes = []
+    for test, why in suites.left_out(tests, kernel):
+        result = Result("", SKIP, why)
+        expected.judge(kernel, test.name, result)
+        expected.ended.append((kernel.kind, test.name))
+        outcomes.append(report.Outcome(kernel.kind, test.name, [result]))
+        report.progress(outcomes[-1])
+    return outcomes
+
+
+def collect(kernels, tests, source, expected):
     """Run tests on each of these kernels; returns their outcomes."""
     programs = {arch: userland.build(source, arch=arch) for arch in {k.arch for k in kernels}}
     outcomes = []
@@ -139,12 +150,11 @@ def collect(kernels, tests, source, expected=None):
         if groups:
             say(f"{kernel.kind} kernel, {machine.accelerator(kernel)}, "
                 f"{sum(len(group) for _, group in groups)} tests in {len(groups)} boots")
-        for test, why in suites.left_out(tests, kernel):
-            outcomes.append(report.Outcome(kernel.kind, test.name, [Result("", SKIP, why)]))
-            report.progress(outcomes[-1])
+        outcomes += left_out(kernel, tests, expected)
         for name, group in groups:
-            outcomes += Boot(kernel, name, group, expected or suites.Expected()).run(programs[kernel.arch])
-    return outcomes
+            outcomes += Boot(kernel, name, group, expected).run(programs[kernel.arch])
+    return outcomes + [report.Outcome(kernel, test, [result])
+                       for kernel, test, result in expected.unused()]
 
 
 def run(kernels, tests, source):
@@ -152,6 +162,5 @@ def run(kernels, tests, source):
     if not any(suites.boots(tests, kernel) for kernel in kernels):
         raise Refused("none of the tests that fit runs on this kernel: "
                       + ", ".join(f"{t.name} ({t.kernel})" for t in tests), 2)
-    expected = suites.Expected()
-    outcomes = collect(kernels, tests, source, expected)
-    return report.summary(outcomes, expected.unused(), log_folder() / "test")
+    outcomes = collect(kernels, tests, source, Expected())
+    return report.summary(outcomes, log_folder() / "test")
