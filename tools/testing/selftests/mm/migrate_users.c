@@ -617,15 +617,15 @@ static void fragment(char *mem, size_t len)
 			MADV_DONTNEED);
 }
 
-/* The part from start on of what was filled and fragmented. */
-static void check_rest(char *mem, size_t start, size_t len)
+/* What is left of memory that was filled and fragmented. */
+static void check_rest(char *mem, size_t len)
 {
 	char *want = mig_map(len, PROT_READ | PROT_WRITE,
 			     MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	size_t stretch = STRETCH * mig_psize, i, at;
 
 	mig_fill(want, len, 1);
-	for (i = start / stretch; i < len / stretch; i += 2) {
+	for (i = 0; i < len / stretch; i += 2) {
 		at = (i + first_is_freed(i / 2)) * stretch;
 		mig_check(!memcmp(want + at, mem + at, stretch),
 			  "contents changed near byte %zu", at);
@@ -650,7 +650,7 @@ static void compact_anon(const void *arg)
 	mig_check(mig_vmstat("pgmigrate_success") - before >= (long)changed,
 		  "%zu pages moved, but %ld are counted", changed,
 		  mig_vmstat("pgmigrate_success") - before);
-	check_rest(mem, 0, len);
+	check_rest(mem, len);
 }
 
 /* Map, note where the pages are, and unmap again. */
@@ -671,65 +671,84 @@ static void check_file(int fd, size_t len)
 	mig_check(mig_verify(mem, len, 1) == len, "contents of the file changed");
 }
 
-static int cached_on_ext4(size_t len)
-{
-	static char path[256];
-	int fd = mig_ext4_file(path, len);
-	void *mem = mig_map(len, PROT_READ, MAP_SHARED, fd);
-
-	mig_sum(mem, len);
-	munmap(mem, len);
-	return fd;
-}
-
-static int cached_in_memfd(size_t len)
+static int empty_memfd(size_t len)
 {
 	int fd = memfd_create("migrate", MFD_CLOEXEC);
-	void *mem;
 
 	if (fd < 0 || ftruncate(fd, len))
 		mig_fail("memfd: %m");
-	mem = mig_map(len, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
-	mig_fill(mem, len, 1);
-	munmap(mem, len);
 	return fd;
+}
+
+static int uncached_on_ext4(size_t len)
+{
+	static char path[256];
+
+	return mig_ext4_file(path, len);
 }
 
 struct page_cache {
 	int (*make)(size_t len);
+	bool written;
 };
 
+#define PIECES			32
+#define PIECE			(512 * KB)
+#define BETWEEN			(3 * MB)
+
+/* A piece of the file, which holds what is in @data, into the page cache. */
+static void cache_piece(const struct page_cache *kind, int fd, size_t at, const char *data)
+{
+	char *mem = mmap(NULL, PIECE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, at);
+
+	mig_check(mem != MAP_FAILED, "mmap of the file: %m");
+	if (kind->written)
+		memcpy(mem, data + at, PIECE);
+	else
+		mig_check(!memcmp(mem, data + at, PIECE), "the file has other contents");
+	munmap(mem, PIECE);
+}
+
+/* Page cache in pieces, with memory of this process before each of them. */
+static int cache_between(const struct page_cache *kind, char *mem)
+{
+	char *data = mig_anon_on(PIECES * BETWEEN, MIG_B);
+	int fd = kind->make(PIECES * PIECE);
+	size_t i;
+
+	mig_alloc_on(MIG_A);
+	for (i = 0; i < PIECES; i++) {
+		memcpy(mem + i * BETWEEN, data + i * BETWEEN, BETWEEN);
+		cache_piece(kind, fd, i * PIECE, data);
+	}
+	mig_alloc_anywhere();
+	munmap(data, PIECES * BETWEEN);
+	return fd;
+}
+
 /*
- * Page cache that nobody maps while compaction is at work. It lies between
- * memory that is given back, wherever compaction takes from and moves to.
+ * Page cache that nobody maps while compaction is at work. Wherever that begins,
+ * and wherever it has moved enough, there is some of it in between.
  */
 static void compact_unmapped(const void *arg)
 {
-	const struct page_cache *kind = arg;
-	size_t len = 16 * MB, side = 48 * MB, nr = len / mig_psize, tries;
+	size_t len = PIECES * PIECE, nr = len / mig_psize, moved;
 	uint64_t *was = calloc(nr, sizeof(*was)), *is = calloc(nr, sizeof(*is));
-	char *before = mig_anon_on(side, MIG_A), *after;
+	char *mem = mig_map(PIECES * BETWEEN, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	int fd;
 
-	mig_alloc_on(MIG_A);
-	fd = kind->make(len);
-	mig_alloc_anywhere();
+	madvise(mem, PIECES * BETWEEN, MADV_NOHUGEPAGE);
+	fd = cache_between(arg, mem);
 	file_pfns(fd, len, was);
-	after = mig_anon_on(side, MIG_A);
-	fragment(before, side);
-	fragment(after, side);
-	for (tries = 0; tries < 3; tries++) {
-		compact_node(MIG_A);
-		file_pfns(fd, len, is);
-		if (nr_changed(was, is, nr))
-			break;
-		munmap(tries ? before : after, side / 2);
-	}
+	fragment(mem, PIECES * BETWEEN);
+	mig_drain();
+	compact_node(MIG_A);
+	file_pfns(fd, len, is);
+	moved = mig_break == MIG_BREAK_COUNT ? 0 : nr_changed(was, is, nr);
+	mig_check(moved, "compaction left the file where it is");
 	check_file(fd, len);
-	check_rest(before, side / 2, side);
-	check_rest(after, side / 2, side);
-	if (!nr_changed(was, is, nr))
-		mig_skip("compaction left the file where it is");
+	check_rest(mem, PIECES * BETWEEN);
 }
 
 /*
@@ -795,7 +814,7 @@ static void compact_zsmalloc(const void *arg)
 	if (mig_break != MIG_BREAK_NOTHING)
 		data[len / 2] ^= 1;
 	mig_check(mig_sum(data, len) == sum, "zram has other contents");
-	check_rest(mem, 0, filler);
+	check_rest(mem, filler);
 }
 
 /* Its pages may be anywhere, so every node has to be compacted. */
@@ -808,7 +827,7 @@ static void compact_everywhere(void)
 		mem = mig_anon_on(32 * MB, mig_nodes[i]);
 		fragment(mem, 32 * MB);
 		compact_node(mig_nodes[i]);
-		check_rest(mem, 0, 32 * MB);
+		check_rest(mem, 32 * MB);
 		munmap(mem, 32 * MB);
 	}
 }
@@ -1314,9 +1333,9 @@ static const struct mig_case cases[] = {
 	{ "NUMA balancing: PMD THP", balance_huge },
 	{ "compaction: anon", compact_anon },
 	{ "compaction: unmapped pages of ext4", compact_unmapped,
-	  &(const struct page_cache){ cached_on_ext4 } },
+	  &(const struct page_cache){ uncached_on_ext4, false } },
 	{ "compaction: unmapped pages of a memfd", compact_unmapped,
-	  &(const struct page_cache){ cached_in_memfd } },
+	  &(const struct page_cache){ empty_memfd, true } },
 	{ "compaction: zsmalloc", compact_zsmalloc },
 	{ "compaction: balloon", compact_balloon },
 	{ "memory offline", remove_block },
