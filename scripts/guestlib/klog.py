@@ -3,22 +3,18 @@
 
 import re
 
+from .klogpatterns import OUT_OF_MEMORY, PATTERNS
+
 STAMP = re.compile(r"^(?:<\d+>)?\[\s*\d+\.\d+\](?:\[\s*[TC]\d+\])?\s?")
 MARK = re.compile(r"guest: begin (\S+)$")
 
+def any_of(rows):
+    """Fits what one of these patterns fits."""
+    return re.compile("|".join(f"(?:{pattern})" for _, pattern, _ in rows))
+
+
 # What starts a report, after the time stamp.
-TROUBLE = re.compile("|".join((
-    r"-+\[ cut here \]", r"\[?\s*BUG[: ]", r"WARNING: ", r"Oops\b", r"general protection fault", r"kernel BUG at ",
-    r"Kernel panic", r"Unable to handle kernel", r"watchdog: BUG", r"stack segment",
-    r"UBSAN: ", r"KFENCE: ", r"KCSAN: ", r"invalid opcode", r"double fault", r"divide error",
-    r"INFO: task .* blocked", r"INFO: possible ", r"INFO: suspicious ", r"INFO: trying to register",
-    r"INFO: lockdep", r"INFO: rcu\w* .*(?:detected|stall)", r"rcu: INFO: ", r"rcu: .*starved",
-    r"DEBUG_LOCKS_WARN_ON", r"refcount_t: ", r"list_(?:add|del) corruption",
-    r"slab \S+ .*(?:corrupt|Redzone|Poison)", r"page_table_check", r"pagealloc: memory corruption",
-    r"kmemleak: \d+ new suspected", r"kmemleak: unreferenced object", r"unreferenced object 0x",
-    r"EXT4-fs error", r"EXT4-fs \([^)]*\): error", r"XFS \([^)]*\): .*[Cc]orrupt",
-    r"Buffer I/O error", r"I/O error, dev ",
-)))
+TROUBLE, KILLS = any_of(PATTERNS), any_of(OUT_OF_MEMORY)
 END = re.compile(r"---\[ end (?:trace|Kernel panic)")
 # Lines that belong to a report although a new one might start with them.
 INSIDE = re.compile(r"\s*(?:Call Trace|RIP: |CPU: |Tainted|Hardware name|\?? ?\w+\+0x)")
@@ -45,8 +41,9 @@ class Finding:
 class Scanner:
     """Reads the console; keeps its last lines, and each report with the test it belongs to."""
 
-    def __init__(self, start="boot"):
+    def __init__(self, start="boot", may_kill=()):
         self.test = start
+        self.may_kill = set(may_kill)       # tests that run out of memory on purpose
         self.findings = []
         self.last = []
         self.closed = False
@@ -63,10 +60,14 @@ class Scanner:
         mark = MARK.search(text)
         if mark:
             self.test, self._open = mark.group(1), None
-        elif self._open and (INSIDE.match(text) or not TROUBLE.match(text)):
+        elif self._open and (INSIDE.match(text) or not self._trouble(text)):
             self._continue(text)
-        elif stamp and TROUBLE.match(text):
+        elif stamp and self._trouble(text):
             self._start(text)
+
+    def _trouble(self, text):
+        """Whether a report starts with this line."""
+        return TROUBLE.match(text) or KILLS.match(text) and self.test not in self.may_kill
 
     def _start(self, text):
         """A report begins; one within the first lines of another belongs to it."""

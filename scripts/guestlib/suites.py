@@ -20,13 +20,18 @@ class Test:
         self.needs = [] if needs == "-" else needs.split(",")
         self.command = command
         for need in self.needs:
-            if not re.fullmatch("own|slow-node|balloon:[0-9]+|cmdline:.+", need):
+            if not re.fullmatch("own|oom|slow-node|balloon:[0-9]+|cmdline:.+", need):
                 raise Refused(f"{name} has a need that nobody knows: {need}")
 
     @property
     def own_boot(self):
         """Whether it is alone in its guest."""
-        return bool(self.needs)
+        return bool(set(self.needs) - {"oom"})
+
+    @property
+    def may_kill(self):
+        """Whether it runs out of memory on purpose."""
+        return "oom" in self.needs
 
     @property
     def slow_node(self):
