@@ -18,9 +18,20 @@ endif
 
 export XDG_CACHE_HOME BUILD QUIET KSRC
 
+# The kernel's own make takes no such path, and says so late.
+ifneq ($(words [$(CURDIR)$(BUILD)$(XDG_CACHE_HOME)$(KSRC)]),1)
+$(error no folder may have a space in its path here: $(CURDIR), BUILD=$(BUILD), XDG_CACHE_HOME=$(XDG_CACHE_HOME), KSRC=$(KSRC))
+endif
+# Memory and disk for what is to be made.
+SHORT := $(shell BUILD='$(BUILD)' XDG_CACHE_HOME='$(XDG_CACHE_HOME)' scripts/room.sh $(MAKECMDGOALS))
+ifneq ($(SHORT),)
+$(error $(SHORT))
+endif
+
 # The path of the base's tree; found, or fetched, when a recipe first needs it.
 BASE = $$(scripts/base.sh)
-GUEST = BASE_SRC="$$(QUIET=1 scripts/base.sh)" scripts/guest.py
+# A signal for the shell that runs a recipe is for what it runs.
+GUEST = exec scripts/guest.py
 
 .DEFAULT_GOAL := help
 
@@ -57,7 +68,7 @@ selfcheck: kernel ## does the test runner notice what goes wrong?
 
 bench: kernel base-kernel uml-kernels ## measure against the base; W=pattern for a part
 	@scripts/deps.sh bench
-	@BASE_SRC="$$(QUIET=1 scripts/base.sh)" scripts/bench.py $(if $(W),--match '$(W)')
+	@BASE_SRC="$$(QUIET=1 scripts/base.sh)" && export BASE_SRC && exec scripts/bench.py $(if $(W),--match '$(W)')
 
 ##@ The base and the kernels
 

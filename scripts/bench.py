@@ -12,12 +12,14 @@ import sys
 import time
 
 from benchlib import guests, plots, results
+from guestlib import ending
 from guestlib.common import Kernel, Refused, build_folder, log_folder, say
 
 PAIRS = 7               # visits of each workload in each guest on real CPUs
 CLOCKS = ("insn", "wall", "native")
 NATIVE = {"base": "uml-base", "ours": "uml"}    # folders of the kernels that are programs
 LEAST_PAIRS = 3
+GUEST_MIB = 5 * 1024     # what a guest may take of the host's memory
 # A clock that takes pairs begins no round that would end later than this, in seconds
 # from the beginning of all: a quarter of an hour does for the whole.
 ENDS = {"wall": 640, "native": 860}
@@ -102,6 +104,13 @@ def note_guest(side, guest, found):
                      for text in guest.complaints()]
 
 
+def at_once():
+    """How many guests run at a time: one for each CPU, if there is memory for all."""
+    with open("/proc/meminfo", encoding="utf-8") as file:
+        free = next(int(line.split()[1]) >> 10 for line in file if line.startswith("MemAvailable"))
+    return max(1, min(os.cpu_count() or 1, free // GUEST_MIB))
+
+
 def count(sides, program, wanted, found):
     """The instrument that counts instructions: each boot alone, several at a time."""
     boots = {}
@@ -110,7 +119,7 @@ def count(sides, program, wanted, found):
             boots.setdefault(one.boot, []).append(one.name)
     start, done = time.monotonic(), 0
     jobs = [(side, boot, names) for boot, names in boots.items() for side in sides]
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with concurrent.futures.ThreadPoolExecutor(at_once()) as pool:
         running = [pool.submit(guests.count_instructions, side.name, side.kernel, program, boot,
                                names) for side, boot, names in jobs]
         for (side, boot, _), job in zip(jobs, running):
@@ -285,16 +294,18 @@ def parse(arguments):
 def main(arguments):
     """The command."""
     args = parse(arguments)
+    ending.take_signals()
     try:
         if args.redraw:
             draw(type(build_folder())(args.redraw).resolve(), True)
             return 0
-        return measure(args)
+        with ending.alone("bench"):
+            return measure(args)
     except Refused as refusal:
         sys.stderr.write(f"bench.py: {refusal}\n")
         return refusal.code
-    except KeyboardInterrupt:
-        return 130
+    except ending.Ended as end:
+        return end.code
 
 
 if __name__ == "__main__":

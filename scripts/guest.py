@@ -3,6 +3,7 @@
 """Boots a built kernel in a machine with four NUMA nodes: to show, to test, to look around."""
 
 import argparse
+import contextlib
 import os
 import pathlib
 import sys
@@ -10,7 +11,7 @@ import time
 
 sys.dont_write_bytecode = True      # nothing is written into the checkout
 
-from guestlib import machine, selfcheck, suites, testrun, userland
+from guestlib import ending, machine, selfcheck, suites, testrun, userland
 from guestlib.common import Kernel, Refused, build_folder, log_folder, say
 
 RUN_LIMIT = 300
@@ -86,8 +87,11 @@ def shell(args):
     tests = source.is_dir()
     programs = userland.build(source, quiet=True, demo_only=not tests)
     guest = machine.Guest(kernel, log_folder() / "shell")
-    userland.initramfs(guest.initramfs, kernel, programs)
-    return guest.shell()
+    try:
+        userland.initramfs(guest.initramfs, kernel, programs)
+        return guest.shell()
+    finally:
+        guest.close()
 
 
 def probe(args):
@@ -110,14 +114,15 @@ def parse():
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, function, words in (("run", run, "show page migration at work"),
-                                  ("test", test, "run the tests"),
-                                  ("selfcheck", check, "does the runner notice failures?"),
-                                  ("shell", shell, "a prompt in the guest"),
-                                  ("probe-kvm", probe, "does KVM boot this kernel?"),
-                                  ("userland", programs_only, "build the guest's programs")):
+    for name, function, lock, words in (
+            ("run", run, "run", "show page migration at work"),
+            ("test", test, "test", "run the tests"),
+            ("selfcheck", check, "test", "does the runner notice failures?"),
+            ("shell", shell, "", "a prompt in the guest"),
+            ("probe-kvm", probe, "", "does KVM boot this kernel?"),
+            ("userland", programs_only, "", "build the guest's programs")):
         command = commands.add_parser(name, help=words, description=words)
-        command.set_defaults(function=function)
+        command.set_defaults(function=function, lock=lock)
         if name == "test":
             command.add_argument("--match", default="", metavar="PATTERN",
                                  help="only the suites and tests that fit")
@@ -132,13 +137,16 @@ def parse():
 def main():
     """Do what the command line says."""
     args = parse()
+    ending.take_signals()
     try:
-        return args.function(args)
+        # Each has log files of its own; a prompt may be open beside all of them.
+        with ending.alone(args.lock) if args.lock else contextlib.nullcontext():
+            return args.function(args)
     except Refused as problem:
         print(f"{pathlib.Path(sys.argv[0]).name}: {problem}", file=sys.stderr)
         return problem.code
-    except KeyboardInterrupt:
-        return 130
+    except ending.Ended as end:
+        return end.code
 
 
 if __name__ == "__main__":

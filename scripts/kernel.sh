@@ -101,6 +101,10 @@ compiler=$ccache${cross}gcc
 # What a file depends on, the compiler says anyway: no need to preprocess it.
 export CCACHE_DEPEND=1
 mkdir -p "$out"
+# The patched tree stays as it is while a kernel is built from it.
+if [ "$src" = "${BUILD:-}/src" ]; then
+	share "$src.lock"
+fi
 lock "$out.lock"
 if [ -n "${FROM:-}" ] && [ ! -e "$out/.config" ]; then
 	cp -a --reflink=auto "$FROM/." "$out"
@@ -109,7 +113,7 @@ configure "$@"
 total=$(cat "$out.objects" 2>/dev/null || echo 1450)
 rc=0
 # shellcheck disable=SC2086 # a list of words is meant
-kbuild -j"$(nproc)" ${TARGETS:-"${image##*/}" modules} 2>&1 9>&- | progress "$total" || rc=$?
+kbuild -j"$(nproc)" ${TARGETS:-"${image##*/}" modules} 2>&1 8>&- 9>&- | progress "$total" || rc=$?
 if [ "$rc" != 0 ]; then
 	grep -E -A3 -m 8 'error:|Error [0-9]|undefined|No rule' "$log" >&2 ||
 		tail -n 20 "$log" >&2

@@ -34,6 +34,16 @@ lock()
 	fi
 }
 
+# share FILE: nobody else has FILE locked until this shell ends; others may share it.
+share()
+{
+	exec 8>"$1"
+	if ! flock -n -s 8; then
+		say "waiting for another run that holds $1"
+		flock -s 8
+	fi
+}
+
 # kernel_version TREE: "7.3.4" of an unpacked kernel tree, nothing if it is none.
 kernel_version()
 {

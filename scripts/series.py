@@ -17,6 +17,7 @@ A step is a folder series/NN-name, taken in order.  It holds
 MAINTAINERS here has the lines that a patch adds to sections of the base's file.
 """
 
+import fcntl
 import fnmatch
 import glob
 import hashlib
@@ -256,6 +257,18 @@ def inputs_hash(base):
     h.update(read(os.path.join(TOP, "MAINTAINERS")))
     h.update(os.path.abspath(base).encode() + read(os.path.join(base, "Makefile")))
     return h.hexdigest()
+
+
+def wait_for_others(out):
+    """No other run writes OUT, or builds from it, until this one has ended."""
+    os.makedirs(os.path.dirname(out), exist_ok=True)
+    lock = open(out + ".lock", "w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        say(f"waiting for another run that holds {lock.name}")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
 
 
 def link_tree(base, out):
@@ -524,7 +537,11 @@ def main(args):
         print(__doc__, file=sys.stderr)
         return 2
     try:
+        if args[0] != "owners":
+            lock = wait_for_others(os.path.abspath(args[-1]))
         commands[args[0]][0](*args[1:])
+        if args[0] != "owners":
+            lock.close()
     except (Failure, subprocess.CalledProcessError) as e:
         print(f"series: {e}", file=sys.stderr)
         return 1

@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 import time
 
-from guestlib import klog, machine, userland
+from guestlib import ending, klog, machine, userland
 from guestlib.common import GUEST_FILES, Refused, build_folder, call, log_folder
 
 # A tick of the guest's clock is an instruction; the same boot gives the same digits.
@@ -197,15 +197,22 @@ class NativeGuest:
             begin_root(root, "native", self.program).close()
             words = [f"mem={NATIVE_MEMORY}", f"initrd={root}", *NATIVE_WORDS.split()]
             plan = f'plan="-r 1 {" ".join(names)}"'
+            said = self._run([self.image, *words, plan], folder)
+        return self._take(said.splitlines())
+
+    def _run(self, command, folder):
+        """Run the program to its end; returns what it prints."""
+        with subprocess.Popen(command, cwd=folder, env={**os.environ, "TMPDIR": NATIVE_TMP},
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, errors="replace") as process:
             try:
-                done = subprocess.run([self.image, *words, plan], cwd=folder, text=True,
-                                      env={**os.environ, "TMPDIR": NATIVE_TMP}, check=False,
-                                      stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                      stderr=subprocess.STDOUT, timeout=ANSWER_LIMIT,
-                                      errors="replace")
+                ending.begins(process)
+                return process.communicate(timeout=ANSWER_LIMIT)[0]
             except subprocess.TimeoutExpired:
                 raise Refused(f"{self.image} gave no answer for {ANSWER_LIMIT} s") from None
-        return self._take(done.stdout.splitlines())
+            finally:
+                process.kill()
+                ending.ends(process)
 
     def _take(self, lines):
         """What the workloads said; the kernel's words go to the scanner."""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The machine: qemu with four NUMA nodes, its disks, its two channels, its end."""
 
+import fcntl
 import hashlib
 import os
 import pathlib
@@ -9,7 +10,7 @@ import subprocess
 import tempfile
 import time
 
-from . import klog
+from . import ending, klog
 from .common import Refused, build_folder, call, log_folder
 
 NODES = 4
@@ -197,6 +198,44 @@ def devices(disks, bus):
     return args
 
 
+class Scratch:
+    """A folder that goes away with the guest that it belongs to.
+
+    It is locked while it is in use; what a run has left behind that was killed is
+    not, and the next one removes it.
+    """
+
+    def __init__(self, where):
+        where.mkdir(parents=True, exist_ok=True)
+        with ending.alone("tmp"):
+            for left in where.glob("guest-*"):
+                self._remove_left(left)
+            self.path = pathlib.Path(tempfile.mkdtemp(prefix="guest-", dir=where))
+            self._lock = os.open(self.path, os.O_RDONLY)
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+
+    @staticmethod
+    def _remove_left(folder):
+        try:
+            lock = os.open(folder, os.O_RDONLY)
+        except OSError:
+            return
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+        except BlockingIOError:
+            pass
+        finally:
+            os.close(lock)
+
+    def close(self):
+        """Remove it."""
+        if self._lock >= 0:
+            shutil.rmtree(self.path, ignore_errors=True)
+            os.close(self._lock)
+            self._lock = -1
+
+
 class Guest:
     """One boot of a kernel; the caller writes its `initramfs` before."""
 
@@ -209,10 +248,8 @@ class Guest:
         self.scanner = klog.Scanner()
         self.process = None
         self._readers = []
-        where = build_folder() / "tmp"
-        where.mkdir(parents=True, exist_ok=True)
-        self._scratch_holder = tempfile.TemporaryDirectory(prefix="guest-", dir=where)
-        self._scratch = pathlib.Path(self._scratch_holder.name)
+        self._scratch_holder = Scratch(build_folder() / "tmp")
+        self._scratch = self._scratch_holder.path
         self.initramfs = self._scratch / "root.cpio"
 
     def command(self, mode, channels):
@@ -242,14 +279,14 @@ class Guest:
         with errors:
             self.process = self._spawn(self.command(mode, channels), stdin=subprocess.PIPE,
                                        stdout=errors, stderr=errors)
+        ending.begins(self.process)
         self._readers = [Lines(console), Lines(results)]
 
     def shell(self):
         """Boot with the console on the terminal; returns when the guest is off."""
-        try:
-            return subprocess.call(self.command("shell", ["-serial", "mon:stdio"]))
-        finally:
-            self.close()
+        self.process = self._spawn(self.command("shell", ["-serial", "mon:stdio"]))
+        ending.begins(self.process)
+        return self.process.wait()
 
     @staticmethod
     def _spawn(command, **where):
@@ -304,7 +341,8 @@ class Guest:
         if self.process and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-        self._scratch_holder.cleanup()
+        ending.ends(self.process)
+        self._scratch_holder.close()
 
 
 class Lines:

@@ -8,7 +8,7 @@ import shutil
 import stat
 import subprocess
 
-from . import suites
+from . import ending, suites
 from .common import ARCHES, GUEST_FILES, SCRIPTS, Refused, build_folder, call, log_folder, say
 
 SELFTESTS = "tools/testing/selftests/mm"
@@ -144,6 +144,12 @@ def build_demo(out):
 
 def build(source, quiet=False, demo_only=False, arch="x86_64"):
     """Build all programs; returns the path of each by its name in the guest."""
+    with ending.alone("user"):
+        return build_alone(source, quiet, demo_only, arch)
+
+
+def build_alone(source, quiet, demo_only, arch):
+    """Build them while nobody else does."""
     out = build_folder() / ("user" if arch == "x86_64" else f"user-{arch}")
     out.mkdir(parents=True, exist_ok=True)
     programs = {"demo": build_demo(out)} if arch == "x86_64" else {}

@@ -1,0 +1,83 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# room.sh GOAL...: nothing if this machine has the memory and the disk that these
+# goals of the Makefile need, or a sentence about what is short.  A part of the disk
+# that is in use by an earlier build is not asked for again.  ROOM=0: do not ask.
+set -eu
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+# For each goal the memory and the disk in GiB; the README has the same table.
+needs()
+{
+	case $1 in
+	run | shell) echo 3 4 ;;
+	test | selfcheck | test-base) echo 6 5 ;;
+	ci | test-debug) echo 6 6 ;;
+	test-arm64 | test-riscv64 | test-s390x) echo 6 6 ;;
+	bench) echo 10 6 ;;
+	kernel | *-kernel | uml-kernels) echo 2 4 ;;
+	lint | series-check | build-matrix | arch-hooks) echo 2 5 ;;
+	base | tree | series) echo 1 3 ;;
+	*) echo 0 0 ;;
+	esac
+}
+
+# free_memory: what programs can have, in MiB, here or in this control group.
+free_memory()
+{
+	local group limit used
+
+	awk '/^(MemAvailable|SwapFree):/ { kb += $2 } END { print int(kb / 1024) }' /proc/meminfo
+	group=/sys/fs/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup)
+	limit=$(cat "$group/memory.max" 2>/dev/null || cat /sys/fs/cgroup/memory.max 2>/dev/null || echo max)
+	used=$(cat "$group/memory.current" 2>/dev/null || cat /sys/fs/cgroup/memory.current 2>/dev/null || echo 0)
+	[ "$limit" = max ] || echo $(((limit - used) >> 20))
+}
+
+# free_disk FOLDER: what is left where it is, or will be, in MiB.
+free_disk()
+{
+	local folder=$1
+
+	while [ ! -d "$folder" ]; do
+		folder=$(dirname "$folder")
+	done
+	df -Pm "$folder" | awk 'NR == 2 { print $4 }'
+}
+
+# there: what is on disk of an earlier build, in MiB, roughly.
+there()
+{
+	local mib=0 kernel
+
+	[ -z "$(compgen -G "$CACHE/base/linux-*/Makefile")" ] || mib=$((mib + 2048))
+	for kernel in guest debug base arm64 riscv64 riscv64-nohuge s390x uml uml-base; do
+		[ ! -e "$BUILD/$kernel/vmlinux" ] || mib=$((mib + 256))
+	done
+	echo "$mib"
+}
+
+[ "${ROOM:-1}" != 0 ] || exit 0
+memory=0 disk=0
+for goal; do
+	read -r m d <<<"$(needs "$goal")"
+	if [ "$m" -gt "$memory" ]; then
+		memory=$m
+	fi
+	if [ "$d" -gt "$disk" ]; then
+		disk=$d
+	fi
+done
+[ "$memory$disk" != 00 ] || exit 0
+has=$(free_memory | sort -n | head -n 1)
+if [ "$has" -lt $((memory * 1024)) ]; then
+	echo "$* needs $memory GiB of free memory, and here are $has MiB (ROOM=0 tries all the same)"
+	exit
+fi
+has=$(free_disk "$BUILD")
+needed=$((disk * 1024 - $(there)))
+if [ "$has" -lt "$needed" ]; then
+	echo "$* needs $needed MiB of disk at $BUILD, and there are $has (ROOM=0 tries all the same)"
+fi
