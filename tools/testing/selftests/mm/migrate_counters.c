@@ -872,7 +872,7 @@ void mig_counters_check(const struct mig_counters *was,
 			continue;
 		expected = in_unit(c, shown(c, has) - shown(c, had));
 		diff = c->value - was->counter[i].value;
-		diff += mig_break == MIG_BREAK_COUNT && c->field;
+		diff += c->field && mig_breaks(MIG_BREAK_COUNT);
 		if (labs(diff - expected) > (c->field ? c->field->slack : 0))
 			add_wrong(wrong, sizeof(wrong), c, diff, expected);
 	}

@@ -170,7 +170,7 @@ static void check_status(const struct area *a, int node, const int *status)
 	for (i = 0; i < a->named / a->step; i++) {
 		was = &a->was[i * a->step / mig_psize];
 		want = moves(was) ? node : was->node;
-		got = status[i] + (mig_break == MIG_BREAK_STATUS);
+		got = status[i] + mig_breaks(MIG_BREAK_STATUS);
 		mig_check(got == want, "status %d instead of %d for page %zu",
 			  got, want, i * a->step / mig_psize);
 	}
@@ -191,7 +191,7 @@ static void count_expected(const struct area *a, long *pages, long *huge)
 
 static void check_counted(const char *name, long before, long expected)
 {
-	long now = mig_vmstat(name) + (mig_break == MIG_BREAK_COUNT);
+	long now = mig_vmstat(name) + mig_breaks(MIG_BREAK_COUNT);
 
 	mig_check(now - before == expected, "%s went up by %ld, not %ld", name,
 		  now - before, expected);
@@ -302,10 +302,11 @@ static void check_area(const struct kind *kind, struct area *a, int node)
 {
 	size_t i;
 
-	if (!(kind->opts & KIND_STAYS) || mig_break == MIG_BREAK_BYTE)
-		mig_spoil(a->mem, a->len, node);
+	mig_spoil_byte(a->mem, a->len);
+	if (!(kind->opts & KIND_STAYS))
+		mig_spoil_node(a->mem, a->len, node);
 	mig_look(a->mem, nr_pages(a), a->is);
-	if (mig_break == MIG_BREAK_FLAG)
+	if (mig_breaks(MIG_BREAK_FLAG))
 		a->is[nr_pages(a) / 2].pm ^= MIG_PM_SOFT_DIRTY;
 	for (i = 0; i < nr_pages(a); i++)
 		check_page(kind, a, i, node);
@@ -343,13 +344,14 @@ static void try_to_move(const struct kind *kind, struct area *a)
 	size_t i;
 
 	send_by_address(a, MIG_B, status);
-	if (mig_break == MIG_BREAK_STATUS)
+	if (mig_breaks(MIG_BREAK_STATUS))
 		status[0] = MIG_B;
 	for (i = 0; i < a->named / a->step; i++)
 		mig_check(status[i] < 0, "status %d for a page that stays",
 			  status[i]);
 	mig_migrate_pages(0, 1UL << MIG_A, 1UL << MIG_B);
-	check_area(kind, a, mig_break == MIG_BREAK_NODE ? MIG_B : MIG_A);
+	/* What is on no node is not expected on another one either. */
+	check_area(kind, a, moves(a->was) && mig_breaks(MIG_BREAK_NODE) ? MIG_B : MIG_A);
 	free(status);
 }
 
@@ -450,8 +452,7 @@ static void check_sent(const struct kind *kind, struct area *a, int node,
 	size_t i;
 	int is;
 
-	if (mig_break == MIG_BREAK_NODE)
-		mig_spoil(a->mem, a->len, node);
+	mig_spoil_node(a->mem, a->len, node);
 	for (i = 0; i < a->len / mig_psize; i++) {
 		is = moves(&a->was[i]) ? mig_node_of(a->mem + i * mig_psize) : node;
 		mig_check(is == node, "page %zu on node %d, not %d", i, is, node);
@@ -858,7 +859,7 @@ static void check_partly(struct area *a)
 	do {
 		mig_drain();
 		known = mig_thp_stat(a->step / KB, "nr_anon_partially_mapped");
-		known += mig_break == MIG_BREAK_COUNT;
+		known += mig_breaks(MIG_BREAK_COUNT);
 	} while (known != (long)nr_large(a) && mig_seconds() < end);
 	mig_check(known == (long)nr_large(a),
 		  "%zu folios are partially mapped, the kernel knows of %ld",
@@ -1294,7 +1295,7 @@ static void check_whole(char *mem, size_t len, struct whole was, int trip)
 	struct whole is = whole_stats();
 	size_t folios = mig_nr_folios(mem, len, 64 * KB / mig_psize);
 
-	folios -= mig_break == MIG_BREAK_COUNT;
+	folios -= mig_breaks(MIG_BREAK_COUNT);
 	mig_check(is.split == was.split, "trip %d split %ld folios", trip,
 		  is.split - was.split);
 	mig_check(is.anon == was.anon, "trip %d: nr_anon %ld, was %ld", trip,
@@ -1412,7 +1413,7 @@ static void stays_queued(const void *arg)
 	mig_alloc_anywhere();
 	if (mig_nr_folios(mem, size, size / mig_psize) != 1)
 		mig_skip("no huge page");
-	if (mig_break != MIG_BREAK_COUNT)
+	if (!mig_breaks(MIG_BREAK_COUNT))
 		mig_must_move_to(mem, mig_psize, MIG_B);
 	else
 		mlock(mem, size);
@@ -1441,7 +1442,7 @@ static void nothing_lost(const void *arg)
 				  1UL << (trip % 2 ? MIG_B : MIG_A), MIG_MF_MOVE);
 	}
 	mig_spoil(small, len, MIG_A);
-	lost = was - mig_known_kb() + 65536 * (mig_break == MIG_BREAK_COUNT);
+	lost = was - mig_known_kb() + 65536 * mig_breaks(MIG_BREAK_COUNT);
 	mig_check(lost < 4096, "%ld kB are gone", lost);
 	mig_unpin(pin);
 	mig_check(mig_verify(small, len, 1) == len, "contents changed");

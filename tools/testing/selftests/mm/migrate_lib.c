@@ -86,11 +86,15 @@ struct undo {
 /**
  * struct shared - what the child of a case tells its parent
  * @message: why it failed or was skipped
+ * @asked: which observations it makes, a bit for each &enum mig_break
+ * @spoiled: what -b names was done to it
  * @nr_undo: entries of @undo in use
  * @undo: done last to first
  */
 struct shared {
 	char message[768];
+	unsigned int asked;
+	bool spoiled;
 	int nr_undo;
 	struct undo undo[MAX_UNDO];
 };
@@ -119,9 +123,9 @@ struct books {
 int mig_nodes[MIG_MAX_NODES];
 int mig_nr_nodes;
 size_t mig_psize;
-enum mig_break mig_break;
 unsigned int mig_duration = 10;
 
+static enum mig_break mig_break;
 static struct shared *shared;
 static unsigned char block_node[MAX_BLOCKS];
 static uint64_t block_pages;
@@ -861,31 +865,74 @@ void mig_must_move_to(void *mem, size_t len, int node)
 		  there, len / mig_psize, node);
 }
 
+/*
+ * To spoil what a case looks at
+ */
+
+/* The case observes this: is it to see something else than what is there? */
+bool mig_breaks(enum mig_break what)
+{
+	shared->asked |= MIG_BIT(what);
+	if (mig_break != what)
+		return false;
+	shared->spoiled = true;
+	return true;
+}
+
 /* Also in memory that we may only read, as long as it can be made writable. */
-static void spoil_byte(char *addr)
+static bool flip_byte(char *addr)
 {
 	int probe = memfd_create("probe", MFD_CLOEXEC);
+	bool done;
 
 	if (pwrite(probe, addr, 1, 0) != 1)
 		mprotect(addr, mig_psize, PROT_READ | PROT_WRITE);
-	if (pread(probe, addr, 1, 0) != 1 &&
-	    mprotect(addr, mig_psize, PROT_READ | PROT_WRITE))
-		mig_note("could not spoil the byte at %p", addr);
-	else
+	done = pread(probe, addr, 1, 0) == 1 ||
+	       !mprotect(addr, mig_psize, PROT_READ | PROT_WRITE);
+	if (done)
 		*addr ^= 1;
 	close(probe);
+	return done;
 }
 
-/* What -b byte and -b node do between a move and the look at its result. */
+static char *middle_page(void *mem, size_t len)
+{
+	return (char *)mem + (len / mig_psize / 2) * mig_psize;
+}
+
+/* What -b byte does between a move and the look at contents: once to a byte. */
+void mig_spoil_byte(void *mem, size_t len)
+{
+	char *addr = middle_page(mem, len);
+	static char *flipped;
+
+	shared->asked |= MIG_BIT(MIG_BREAK_BYTE);
+	if (mig_break != MIG_BREAK_BYTE || addr == flipped || !flip_byte(addr))
+		return;
+	flipped = addr;
+	shared->spoiled = true;
+}
+
+/* What -b node does between a move to this node and the look at where pages are. */
+void mig_spoil_node(void *mem, size_t len, int node)
+{
+	char *addr = middle_page(mem, len);
+	int was;
+
+	shared->asked |= MIG_BIT(MIG_BREAK_NODE);
+	if (mig_break != MIG_BREAK_NODE)
+		return;
+	was = mig_node_of(addr);
+	mig_move_to(addr, mig_psize, node == MIG_A ? MIG_B : MIG_A,
+		    MIG_MF_MOVE_ALL, NULL);
+	if (mig_node_of(addr) != was)
+		shared->spoiled = true;
+}
+
 void mig_spoil(void *mem, size_t len, int node)
 {
-	char *addr = (char *)mem + (len / mig_psize / 2) * mig_psize;
-
-	if (mig_break == MIG_BREAK_BYTE)
-		spoil_byte(addr);
-	else if (mig_break == MIG_BREAK_NODE)
-		mig_move_to(addr, mig_psize, node == MIG_A ? MIG_B : MIG_A,
-			    MIG_MF_MOVE_ALL, NULL);
+	mig_spoil_byte(mem, len);
+	mig_spoil_node(mem, len, node);
 }
 
 /* All of it, as it was filled with the seed 1. */
@@ -905,7 +952,7 @@ void mig_expect_errno(long ret, int want)
 {
 	int got = ret < 0 ? errno : 0;
 
-	got += mig_break == MIG_BREAK_STATUS;
+	got += mig_breaks(MIG_BREAK_STATUS);
 	mig_check(got == want, "%s instead of %s", strerror(got), strerror(want));
 }
 
@@ -1361,13 +1408,13 @@ static void reclaim_unused(const struct books *is)
 /* Freeing is partly deferred, so the books get some time to balance. */
 static bool books_balance(const struct books *was)
 {
-	double end = mig_seconds() + 3;
+	bool leak = mig_breaks(MIG_BREAK_LEAK);
+	double end = mig_seconds() + (leak ? 0 : 3);
 	struct books is;
 
 	for (;;) {
 		read_books(&is);
-		if (mig_break == MIG_BREAK_LEAK)
-			is.isolated[0]++;
+		is.isolated[0] += leak;
 		if (same_books(was, &is))
 			return true;
 		if (mig_seconds() > end)
@@ -1409,6 +1456,23 @@ static int wait_child(pid_t pid, unsigned int seconds)
 	return KSFT_FAIL;
 }
 
+static const char *const break_words[] = {
+	"nothing", "byte", "node", "flag", "status", "count", "leak",
+};
+
+static bool break_each;
+
+/* The books, which balance, are to be found wanting when they are spoiled. */
+static bool leak_is_noticed(const struct books *was)
+{
+	bool noticed;
+
+	mig_break = MIG_BREAK_LEAK;
+	noticed = !books_balance(was);
+	mig_break = MIG_BREAK_NOTHING;
+	return noticed;
+}
+
 static int run_case(const struct mig_case *test)
 {
 	struct books before;
@@ -1425,7 +1489,10 @@ static int run_case(const struct mig_case *test)
 	result = wait_child(pid, CASE_SECONDS * mig_patience() + mig_duration);
 	undo_all();
 	if (result == KSFT_PASS && !books_balance(&before))
-		result = KSFT_FAIL;
+		return KSFT_FAIL;
+	if (result == KSFT_PASS && break_each && !mig_break &&
+	    !leak_is_noticed(&before))
+		return KSFT_FAIL;
 	return result;
 }
 
@@ -1446,10 +1513,46 @@ static void report(const struct mig_case *test, int result, double took)
 		ksft_print_msg("%s took %.1f s\n", test->name, took);
 }
 
+static void add_word(char *text, size_t size, const char *word)
+{
+	size_t len = strlen(text);
+
+	snprintf(text + len, size - len, "%s%s", len ? ", " : "", word);
+}
+
+/* Spoiled in each way that it asks about, a case that passes has to fail. */
+static int run_spoiled(const struct mig_case *test)
+{
+	int what, result = run_case(test);
+	char noticed[64] = "", missed[64] = "";
+	unsigned int asked = shared->asked;
+
+	if (result != KSFT_PASS)
+		return result;
+	for (what = MIG_BREAK_BYTE; what < MIG_BREAK_LEAK; what++) {
+		if (!(asked & MIG_BIT(what)))
+			continue;
+		mig_break = what;
+		if (run_case(test) == KSFT_FAIL)
+			add_word(noticed, sizeof(noticed), break_words[what]);
+		else if (shared->spoiled)
+			add_word(missed, sizeof(missed), break_words[what]);
+	}
+	mig_break = MIG_BREAK_NOTHING;
+	result = *missed ? KSFT_FAIL : *noticed ? KSFT_PASS : KSFT_SKIP;
+	if (result == KSFT_FAIL)
+		mig_note("does not notice: %s", missed);
+	else if (result == KSFT_PASS)
+		mig_note("notices: %s", noticed);
+	else
+		mig_note("nothing that it looks at can be spoiled");
+	return result;
+}
+
 static void run_reported(const struct mig_case *test)
 {
 	double start = mig_seconds();
-	int result = run_case(test);
+	int result = break_each ? run_spoiled(test) : run_case(test);
 
 	report(test, result, mig_seconds() - start);
 }
@@ -1489,18 +1592,17 @@ static void init(void)
 	map_blocks();
 }
 
-static enum mig_break parse_break(const char *word)
+static void parse_break(const char *word)
 {
-	static const char *const words[] = {
-		"nothing", "byte", "node", "flag", "status", "count", "leak",
-	};
 	size_t i;
 
-	for (i = 0; i < ARRAY_SIZE(words); i++) {
-		if (!strcmp(word, words[i]))
-			return i;
+	break_each = !strcmp(word, "each");
+	for (i = 0; i < ARRAY_SIZE(break_words); i++) {
+		if (!strcmp(word, break_words[i]))
+			mig_break = i;
 	}
-	ksft_exit_fail_msg("-b byte|node|flag|status|count|leak\n");
+	if (!break_each && !mig_break)
+		ksft_exit_fail_msg("-b byte|node|flag|status|count|leak|each\n");
 }
 
 /* With -c TEXT a case must have it in its name, with -x TEXT it must not. */
@@ -1518,7 +1620,8 @@ static bool chosen(const struct mig_case *test, int argc, char **argv)
 }
 
 /*
- * -c TEXT, -x TEXT: see above. -b WHAT: spoil it, to see that this is noticed.
+ * -c TEXT, -x TEXT: see above. -b WHAT: spoil it, to see that this is noticed;
+ * -b each: pass where a case fails each time that something it looks at is spoiled.
  * -t SECONDS: how long what has no end of its own goes on.
  */
 int mig_main(int argc, char **argv, const struct mig_case *cases, size_t nr)
@@ -1532,7 +1635,7 @@ int mig_main(int argc, char **argv, const struct mig_case *cases, size_t nr)
 		if (opt == 't')
 			mig_duration = atoi(optarg);
 		else if (opt == 'b' || opt == '?')
-			mig_break = parse_break(opt == 'b' ? optarg : "?");
+			parse_break(opt == 'b' ? optarg : "?");
 	}
 	init();
 	for (i = 0; i < nr; i++)

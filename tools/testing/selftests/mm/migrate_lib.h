@@ -117,7 +117,6 @@ enum mig_break {
 extern int mig_nodes[MIG_MAX_NODES];
 extern int mig_nr_nodes;
 extern size_t mig_psize;
-extern enum mig_break mig_break;
 extern unsigned int mig_duration;
 
 /* The first nodes with memory; a program does not start with less than two. */
@@ -183,6 +182,11 @@ size_t mig_count_on(void *mem, size_t len, int node);
 /* Moves. */
 long mig_move_to(void *mem, size_t len, int node, int flags, int *status);
 void mig_must_move_to(void *mem, size_t len, int node);
+
+/* What -b does to an observation, which is to be made just behind the call. */
+bool mig_breaks(enum mig_break what);
+void mig_spoil_byte(void *mem, size_t len);
+void mig_spoil_node(void *mem, size_t len, int node);
 void mig_spoil(void *mem, size_t len, int node);
 void mig_expect_on(void *mem, size_t len, int node);
 void mig_expect_errno(long ret, int want);

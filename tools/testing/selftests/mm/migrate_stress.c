@@ -481,7 +481,7 @@ static void spoil_one(void)
 
 	/* A page that its owner will not write first. */
 	for (page = 0; page < regions[0].size / mig_psize; page += 16)
-		mig_spoil(regions[0].mem + page * mig_psize, mig_psize, MIG_A);
+		mig_spoil_byte(regions[0].mem + page * mig_psize, mig_psize);
 }
 
 static void check_everything(void)

@@ -166,6 +166,10 @@ static void mbind_interleaves(const void *arg)
 	for (i = mig_psize; i < MB; i += mig_psize)
 		same += mig_node_of(mem + i) == mig_node_of(mem + i - mig_psize);
 	mig_check(!same, "%zu neighbours on the same node", same);
+	for (i = 1; i <= 2; i++)
+		mig_check(mig_count_on(mem, MB, mig_nodes[i]) == MB / mig_psize / 2,
+			  "%zu pages are on node %d",
+			  mig_count_on(mem, MB, mig_nodes[i]), mig_nodes[i]);
 	mig_check(mig_verify(mem, MB, 1) == MB, "contents changed");
 }
 
@@ -224,7 +228,7 @@ static size_t count_in(pid_t pid, char *mem, size_t len, int node)
 
 	for (i = 0; i < len; i += mig_psize)
 		nr += mig_node_of_in(pid, mem + i) == node;
-	return nr + (mig_break == MIG_BREAK_NODE);
+	return nr + mig_breaks(MIG_BREAK_NODE);
 }
 
 static void migrate_other(const void *arg)
@@ -543,9 +547,9 @@ static void wait_balanced(char *mem, size_t len)
 		for (i = 0; i < 200; i++)
 			mig_sum(mem, len);
 	}
-	before += (mig_break == MIG_BREAK_COUNT) << 20;
+	before += mig_breaks(MIG_BREAK_COUNT) << 20;
 	mig_check(mig_vmstat("numa_pages_migrated") > before, "not counted");
-	mig_spoil(mem, len, MIG_B);
+	mig_spoil_byte(mem, len);
 	mig_check(mig_verify(mem, len, 1) == len, "contents changed");
 }
 
@@ -642,14 +646,14 @@ static void compact_anon(const void *arg)
 	fragment(mem, len);
 	note_pfns(mem, len, was);
 	compact_node(MIG_A);
-	mig_spoil(mem + 32 * mig_psize, 32 * mig_psize, MIG_A);
 	note_pfns(mem, len, is);
 	changed = nr_changed(was, is, nr);
-	before += (mig_break == MIG_BREAK_COUNT) << 30;
+	before += mig_breaks(MIG_BREAK_COUNT) << 30;
 	mig_check(changed > 16, "compaction moved %zu pages", changed);
 	mig_check(mig_vmstat("pgmigrate_success") - before >= (long)changed,
 		  "%zu pages moved, but %ld are counted", changed,
 		  mig_vmstat("pgmigrate_success") - before);
+	mig_spoil_byte(mem + first_is_freed(0) * STRETCH * mig_psize, mig_psize);
 	check_rest(mem, len);
 }
 
@@ -667,7 +671,7 @@ static void check_file(int fd, size_t len)
 {
 	char *mem = mig_map(len, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
 
-	mig_spoil(mem, len, MIG_A);
+	mig_spoil_byte(mem, len);
 	mig_check(mig_verify(mem, len, 1) == len, "contents of the file changed");
 }
 
@@ -745,7 +749,7 @@ static void compact_unmapped(const void *arg)
 	mig_drain();
 	compact_node(MIG_A);
 	file_pfns(fd, len, is);
-	moved = mig_break == MIG_BREAK_COUNT ? 0 : nr_changed(was, is, nr);
+	moved = nr_changed(was, is, nr) * !mig_breaks(MIG_BREAK_COUNT);
 	mig_check(moved, "compaction left the file where it is");
 	check_file(fd, len);
 	check_rest(mem, PIECES * BETWEEN);
@@ -811,8 +815,7 @@ static void compact_zsmalloc(const void *arg)
 	mig_write(ZRAM_DIR "/compact", "1");
 	memset(data, 0, len);
 	read_zram(data, len);
-	if (mig_break != MIG_BREAK_NOTHING)
-		data[len / 2] ^= 1;
+	mig_spoil_byte(data, len);
 	mig_check(mig_sum(data, len) == sum, "zram has other contents");
 	check_rest(mem, filler);
 }
@@ -844,7 +847,7 @@ static void compact_balloon(const void *arg)
 			mig_skip("no balloon, or the host has not inflated it");
 		sleep(1);
 	}
-	before += (mig_break == MIG_BREAK_COUNT) << 30;
+	before += mig_breaks(MIG_BREAK_COUNT) << 30;
 	for (tries = 0; tries < 5; tries++) {
 		compact_everywhere();
 		if (mig_vmstat("balloon_migrate") > before)
@@ -957,8 +960,9 @@ static void remove_last_block(char *mem, size_t len, int node)
 		mig_skip("no memory block of node %d can be taken offline", node);
 	from = last * per;
 	in = nr_in_range(mem, len, from, from + per);
+	in += mig_breaks(MIG_BREAK_COUNT);
 	mig_check(!in, "%zu pages stayed in the block", in);
-	mig_spoil(mem, len, node);
+	mig_spoil_byte(mem, len);
 	mig_check(mig_verify(mem, len, 1) == len, "contents changed");
 }
 
@@ -1017,17 +1021,20 @@ static void unpoison_later(uint64_t pfn)
 
 static void soft_offline_at(char *mem, size_t len, char *addr)
 {
-	uint64_t was = mig_pagemap(addr) & MIG_PM_PFN, is;
+	uint64_t was = mig_pagemap(addr) & MIG_PM_PFN, is, flags;
 
 	if (access(HWPOISON_DIR "/unpoison-pfn", F_OK))
 		mig_skip("no hwpoison/unpoison-pfn, the page would be lost");
 	if (madvise(addr, mig_psize, MADV_SOFT_OFFLINE))
 		mig_fail("MADV_SOFT_OFFLINE: %m");
 	unpoison_later(was);
-	mig_spoil(mem, len, MIG_A);
 	is = mig_pagemap(addr) & MIG_PM_PFN;
 	mig_check(is && is != was, "the page is still in use");
-	mig_check(mig_kpageflags(was) & MIG_KPF_HWPOISON, "the page is not offline");
+	flags = mig_kpageflags(was);
+	if (mig_breaks(MIG_BREAK_FLAG))
+		flags ^= MIG_KPF_HWPOISON;
+	mig_check(flags & MIG_KPF_HWPOISON, "the page is not offline");
+	mig_spoil_byte(mem, len);
 	mig_check(mig_verify(mem, len, 1) == len, "contents changed");
 }
 
@@ -1190,7 +1197,7 @@ static void check_steps(char *mem, size_t len)
 {
 	size_t i;
 
-	mig_spoil(mem, len, MIG_A);
+	mig_spoil_byte(mem, len);
 	for (i = 0; i < len; i += STEP)
 		mig_check(mig_verify(mem + i, STEP, 1) == STEP,
 			  "contents changed in step %zu", i / STEP);
@@ -1234,7 +1241,7 @@ static void longterm_pin(const void *arg)
 		if (mig_try_pin(mem + i, mig_psize) < 0)
 			mig_fail("gup_test: %m");
 		pfn = mig_pagemap(mem + i) & MIG_PM_PFN;
-		pfn = mig_break == MIG_BREAK_NODE ? cma.from : pfn;
+		pfn = mig_breaks(MIG_BREAK_NODE) ? cma.from : pfn;
 		mig_check(pfn < cma.from || pfn >= cma.from + cma.nr,
 			  "pinned inside of the CMA area");
 		nr++;
