@@ -7,6 +7,11 @@ from .common import say
 from .ktap import FAIL, PASS, SKIP
 
 
+def in_words(count):
+    """The numbers of results in a line."""
+    return ", ".join(f"{count[status]} {status}" for status in (PASS, FAIL, SKIP))
+
+
 class Tally:
     """The results of a test, a suite or a whole run."""
 
@@ -22,7 +27,7 @@ class Tally:
 
     def text(self):
         """In words."""
-        return ", ".join(f"{self.count[s]} {s}" for s in (PASS, FAIL, SKIP))
+        return in_words(self.count)
 
 
 class Outcome:
@@ -80,7 +85,18 @@ def _skips(outcomes):
                                   subsequent_indent="    "))
 
 
-def _failures(outcomes):
+def total(outcomes):
+    """How many results of each status."""
+    tally = Tally()
+    for outcome in outcomes:
+        tally.add(outcome.tally)
+    return tally.count
+
+
+def failures(outcomes):
+    """Each failure once more, where there are any."""
+    if not total(outcomes)[FAIL]:
+        return
     say("\nFailed:")
     for outcome in outcomes:
         for result in outcome.of(FAIL):
@@ -99,20 +115,19 @@ def _tries(outcomes):
 
 def summary(outcomes, logs):
     """The end of a run; returns its exit status."""
-    suites, total = {}, Tally()
+    suites = {}
     for outcome in outcomes:
         key = (outcome.kernel, outcome.test.split("/", 1)[0])
         suites.setdefault(key, Tally()).add(outcome.tally)
-        total.add(outcome.tally)
     if any(outcome.tries for outcome in outcomes):
         _tries(outcomes)
-    if total.count[SKIP]:
+    count = total(outcomes)
+    if count[SKIP]:
         _skips(outcomes)
-    if total.count[FAIL]:
-        _failures(outcomes)
+    failures(outcomes)
     say("\nSummary by suite:")
     for (kernel, suite), tally in suites.items():
         say(f"  {kernel:6} {suite:14} {tally.text():38} {tally.seconds:5.0f} s")
     say(f"Logs: {logs}\n")
-    say(total.text())
-    return 1 if total.count[FAIL] or not outcomes else 0
+    say(in_words(count))
+    return 1 if count[FAIL] or not outcomes else 0
