@@ -208,7 +208,7 @@ look()
 
 mkdir -p "$out"
 lock "$out.lock"
-mapfile -t ours < <(git ls-files -co --exclude-standard -- 'mm/*.c')
+mapfile -t ours < <(our_files 'mm/*.c')
 use_ccache "$out"
 looked=0 bad=0
 while read -r arch prefix symbols; do

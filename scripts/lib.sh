@@ -44,6 +44,20 @@ share()
 	fi
 }
 
+# our_files PATTERN...: our files that fit, a path a line; also without a repository.
+our_files()
+{
+	local pattern
+
+	if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
+		git ls-files -co --exclude-standard -- "$@"
+		return
+	fi
+	for pattern; do
+		find . -type f \( -path "./$pattern" -o -path "./$pattern/*" \)
+	done | sed 's|^[.]/||' | sort -u
+}
+
 # kernel_version TREE: "7.3.4" of an unpacked kernel tree, nothing if it is none.
 kernel_version()
 {

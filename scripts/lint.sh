@@ -28,7 +28,7 @@ found()
 # ours PATTERN...: our files, a path a line.
 ours()
 {
-	git ls-files -co --exclude-standard -- "$@" | while read -r file; do
+	our_files "$@" | while read -r file; do
 		[ ! -f "$file" ] || echo "$file"
 	done
 }

@@ -447,7 +447,7 @@ bad()
 
 mkdir -p "$out"
 lock "$out.lock"
-mapfile -t ours < <(git ls-files -co --exclude-standard -- 'mm/*.c' 'lib/*.c')
+mapfile -t ours < <(our_files 'mm/*.c' 'lib/*.c')
 printf '%s\n' "${ours[@]}" >"$out/ours"
 {
 	printf '%s\n' "${ours[@]}"

@@ -324,9 +324,18 @@ def assemble(base, out):
     say(f"patched tree: {out} ({placed} files changed)")
 
 
+def author():
+    """Name, address and date of our last commit; without a repository the date is today."""
+    last = subprocess.run(["git", "-C", TOP, "log", "-1", "--format=%an%n%ae%n%aI"],
+                          capture_output=True, text=True)
+    if last.returncode == 0:
+        return last.stdout.split("\n")
+    match = re.search(rb"^M:\t(.+) <(.+)>$", read(os.path.join(TOP, "MAINTAINERS")), re.M)
+    return [match.group(1).decode(), match.group(2).decode()]
+
+
 def git(repo, *args, **kw):
-    who = subprocess.run(["git", "-C", TOP, "log", "-1", "--format=%an%n%ae%n%aI"],
-                         capture_output=True, text=True).stdout.split("\n")
+    who = author()
     env = dict(os.environ)
     for role in ("AUTHOR", "COMMITTER"):
         for key, value in zip(("NAME", "EMAIL", "DATE"), who):
