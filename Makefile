@@ -30,6 +30,10 @@ endif
 
 # The path of the base's tree; found, or fetched, when a recipe first needs it.
 BASE = $$(scripts/base.sh)
+# The kernel for machines like this one, and the target that builds it.
+HOST := $(patsubst aarch64,arm64,$(shell uname -m))
+GUEST_KERNEL := $(or $(filter arm64 riscv64 s390x,$(HOST)),guest)
+NATIVE := $(patsubst guest-kernel,kernel,$(GUEST_KERNEL)-kernel)
 # A signal for the shell that runs a recipe is for what it runs.
 GUEST = exec scripts/guest.py
 
@@ -42,11 +46,11 @@ help: ## list the targets
 		/^[a-z0-9 -]+:.*## / { sub(/:.*/, "", $$1); printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@printf '\nKSRC=tree-or-tarball picks the base, BUILD=folder the build folder.\n'
 
-run: kernel ## show page migration at work in a booted guest
+run: $(NATIVE) ## show page migration at work in a booted guest
 	@$(GUEST) run
 
-test: kernel ## run every suite; T=pattern for a part
-	@$(GUEST) test --kernel guest $(if $(T),--match '$(T)')
+test: $(NATIVE) ## run every suite; T=pattern for a part
+	@$(GUEST) test --kernel $(GUEST_KERNEL) $(if $(T),--match '$(T)')
 
 test-debug: debug-kernel ## run the suites with KASAN, lockdep, DEBUG_VM and more
 	@$(GUEST) test --kernel debug $(if $(T),--match '$(T)')
@@ -60,10 +64,10 @@ test-riscv64: riscv64-kernel riscv64-nohuge-kernel ## on riscv64, once with and 
 test-s390x: s390x-kernel ## on s390x, which has one node
 	@$(GUEST) test --kernel s390x $(if $(T),--match '$(T)')
 
-shell: kernel ## a prompt in the guest
+shell: $(NATIVE) ## a prompt in the guest
 	@$(GUEST) shell
 
-selfcheck: kernel ## does the test runner notice what goes wrong?
+selfcheck: $(NATIVE) ## does the test runner notice what goes wrong?
 	@$(GUEST) selfcheck
 
 bench: kernel base-kernel uml-kernels ## measure against the base; W=pattern for a part
@@ -72,7 +76,7 @@ bench: kernel base-kernel uml-kernels ## measure against the base; W=pattern for
 
 ##@ The base and the kernels
 
-deps: ## install the Debian packages that are missing
+deps: ## are the tools here? on Debian, install what is missing
 	@scripts/deps.sh
 
 base: deps ## find or fetch the base; its path is the last line
@@ -89,7 +93,7 @@ debug-kernel: tree ## build it with KASAN, lockdep, DEBUG_VM and more
 
 arm64-kernel riscv64-kernel s390x-kernel: %-kernel: tree ## for another machine
 	@scripts/deps.sh $*
-	@scripts/kernel.sh "$(BUILD)/src" "$(BUILD)/$*" guest series own foreign $*
+	@scripts/kernel.sh "$(BUILD)/src" "$(BUILD)/$*" guest series $(if $(filter $*,$(HOST)),,own) foreign $*
 
 riscv64-nohuge-kernel: riscv64-kernel ## for riscv64, without huge pages
 	@FROM="$(BUILD)/riscv64" scripts/kernel.sh "$(BUILD)/src" "$(BUILD)/riscv64-nohuge" \

@@ -1,60 +1,164 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# deps.sh [SET...]: install the Debian packages that are missing, and
-# those of each SET below.  Without root, print the command that would.
+# deps.sh [SET...]: are the commands and headers here that the work takes, and
+# those of each SET below?  On Debian, install the packages that have the missing
+# ones; without root, print the command that would.  Elsewhere, name them.
+# DEPS=0: do not ask.
 set -eu
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-# To fetch and patch the base, to build it, to boot it, to build its tests.
-packages="
-	debian-archive-keyring dpkg xz-utils git coccinelle patch perl python3
-	gcc libc6-dev make flex bison bc libelf-dev libssl-dev ccache cpio gzip
-	qemu-system-x86 busybox-static numactl libnuma-dev libcap-dev liburing-dev
-	e2fsprogs xfsprogs util-linux
+# WANTED PACKAGE: a command, or one of several with | between them; a header that a
+# compiler finds: PREFIX:HEADER.h.  PACKAGE is Debian's that has it.
+
+# To patch the base, to build it, to boot it, to build its tests.
+ALL="
+xz xz-utils
+git git
+spatch coccinelle
+patch patch
+perl perl
+python3 python3
+gcc gcc
+:stdio.h libc6-dev
+make make
+flex flex
+bison bison
+bc bc
+:libelf.h libelf-dev
+:openssl/opensslv.h libssl-dev
+cpio cpio
+gzip gzip
+busybox busybox-static
+numactl numactl
+migratepages numactl
+:numa.h libnuma-dev
+:sys/capability.h libcap-dev
+:liburing.h liburing-dev
+mkfs.ext4 e2fsprogs
+mkfs.xfs xfsprogs
+mkswap util-linux
+flock util-linux
 "
-for extra; do
-	case $extra in
-	lint) packages="$packages shellcheck pyflakes3" ;;
-	arm64) packages="$packages qemu-system-arm gcc-aarch64-linux-gnu libc6-dev-arm64-cross" ;;
-	riscv64) packages="$packages qemu-system-misc gcc-riscv64-linux-gnu libc6-dev-riscv64-cross" ;;
-	s390x) packages="$packages qemu-system-misc gcc-s390x-linux-gnu libc6-dev-s390x-cross" ;;
-	# There is no loongarch64 among those of Debian 12; matrix.sh says what it lacks.
-	matrix) packages="$packages gcc-aarch64-linux-gnu gcc-riscv64-linux-gnu
-		gcc-s390x-linux-gnu gcc-alpha-linux-gnu gcc-mips64el-linux-gnuabi64
-		gcc-hppa-linux-gnu gcc-hppa64-linux-gnu gcc-powerpc-linux-gnu
-		gcc-powerpc64-linux-gnu gcc-powerpc64le-linux-gnu gcc-sparc64-linux-gnu" ;;
-	bench) packages="$packages gnuplot-nox" ;;
-	*) die "no such set of packages: $extra (known: lint, arm64, riscv64, s390x, matrix, bench)" ;;
+# To fetch the base, and what another machine needs; and to build sooner.
+ON_DEBIAN="
+dpkg-deb dpkg
+/usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
+ccache ccache
+"
+
+# emulator ARCH: the program that is a machine of it.
+emulator()
+{
+	case $1 in
+	x86_64) echo "qemu-system-x86_64 qemu-system-x86" ;;
+	arm64) echo "qemu-system-aarch64 qemu-system-arm" ;;
+	riscv64) echo "qemu-system-riscv64 qemu-system-misc" ;;
+	s390x) echo "qemu-system-s390x qemu-system-misc|qemu-system-s390x" ;;
 	esac
-done
+}
 
-command -v dpkg-query >/dev/null ||
-	die "this is not a Debian system; install what matches these packages:$packages"
+# machine ARCH DEBIAN: to build and boot for it; DEBIAN is what packages call it.
+machine()
+{
+	emulator "$1"
+	toolchain "$1"
+	if [ -n "$cross" ]; then
+		echo "${cross}gcc gcc-${cross%-}"
+		echo "$cross:stdio.h libc6-dev-$2-cross"
+	fi
+}
 
-missing=
-for p in $packages; do
-	state=$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null || true)
-	[ "$state" = installed ] || missing="$missing $p"
-done
+# wanted SET: what there is to be.
+wanted()
+{
+	case $1 in
+	lint)
+		echo "shellcheck shellcheck"
+		echo "pyflakes3|pyflakes pyflakes3" ;;
+	arm64) machine arm64 arm64 ;;
+	riscv64) machine riscv64 riscv64 ;;
+	s390x) machine s390x s390x ;;
+	# There is no loongarch64 among those of Debian 12; matrix.sh says what it lacks.
+	matrix)
+		for cross in aarch64-linux-gnu riscv64-linux-gnu s390x-linux-gnu \
+				alpha-linux-gnu mips64el-linux-gnuabi64 hppa-linux-gnu \
+				hppa64-linux-gnu powerpc-linux-gnu powerpc64-linux-gnu \
+				powerpc64le-linux-gnu sparc64-linux-gnu; do
+			echo "$cross-gcc gcc-$cross"
+		done ;;
+	bench) echo "gnuplot gnuplot-nox" ;;
+	*) die "no such set: $1 (known: lint, arm64, riscv64, s390x, matrix, bench)" ;;
+	esac
+}
+
+# is_here WANTED
+is_here()
+{
+	local name
+
+	case $1 in
+	/*)
+		[ -e "$1" ] ;;
+	*:*)
+		echo "#include <${1#*:}>" | "${1%%:*}gcc" -E -o /dev/null - 2>/dev/null ;;
+	*)
+		for name in ${1//|/ }; do
+			PATH=$PATH:/usr/sbin:/sbin command -v "$name" >/dev/null && return
+		done
+		return 1 ;;
+	esac
+}
+
+# lacking: of the lines on stdin those whose first word is not here.
+lacking()
+{
+	local what package
+
+	while read -r what package; do
+		[ -z "$what" ] || is_here "$what" || echo "$what $package"
+	done
+}
+
+[ "${DEPS:-1}" != 0 ] || exit 0
+missing=$(
+	lacking <<<"$ALL"
+	emulator "$(native)" | lacking
+	if command -v apt-get >/dev/null; then
+		lacking <<<"$ON_DEBIAN"
+	fi
+	for extra; do
+		wanted "$extra" >/dev/null
+		wanted "$extra" | lacking
+	done
+)
 [ -n "$missing" ] || exit 0
 
+names=$(cut -d' ' -f1 <<<"$missing" | sed 's/^\(.*\):/<\1>/; s/^<>//' | sort -u | xargs)
+command -v apt-get >/dev/null ||
+	die "these are missing: $names (install them, or leave this check out with DEPS=0)"
+packages=$(cut -d' ' -f2 <<<"$missing" | while IFS='|' read -r first other; do
+	if [ -n "$other" ] && apt-cache show "$other" >/dev/null 2>&1; then
+		first=$other
+	fi
+	echo "$first"
+done | sort -u | xargs)
 if [ "$(id -u)" != 0 ]; then
-	die "packages are missing; type: sudo apt-get install --no-install-recommends$missing"
+	die "these are missing: $names; type: sudo apt-get install --no-install-recommends $packages"
 fi
 
-say "installing missing packages:$missing"
+say "installing missing packages: $packages"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 export DEBIAN_FRONTEND=noninteractive
 install()
 {
 	# shellcheck disable=SC2086 # a list of words is meant
-	apt-get -qy install --no-install-recommends $missing >"$log" 2>&1
+	apt-get -qy install --no-install-recommends $packages >"$log" 2>&1
 }
 # Package lists may be absent or old on a machine that is new.
 if ! install; then
 	apt-get -q update >"$log" 2>&1 || { cat "$log" >&2; die "apt-get update failed"; }
-	install || { tail -n 20 "$log" >&2; die "apt-get could not install:$missing"; }
+	install || { tail -n 20 "$log" >&2; die "apt-get could not install: $packages"; }
 fi

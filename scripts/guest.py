@@ -12,7 +12,7 @@ import time
 sys.dont_write_bytecode = True      # nothing is written into the checkout
 
 from guestlib import ending, machine, selfcheck, suites, testrun, userland
-from guestlib.common import Kernel, Refused, build_folder, log_folder, say
+from guestlib.common import Kernel, Refused, build_folder, host_kernel, log_folder, say
 
 RUN_LIMIT = 300
 
@@ -24,7 +24,7 @@ def source_tree():
 
 def run(args):
     """The demonstration."""
-    kernel = Kernel(args.kernel or "guest")
+    kernel = Kernel(args.kernel or host_kernel())
     programs = userland.build(source_tree(), demo_only=True)
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     guest = machine.Guest(kernel, log_folder() / "run", f"colour={int(colour)}")
@@ -77,12 +77,12 @@ def test(args):
 
 def check(args):
     """Whether the runner notices what goes wrong."""
-    return selfcheck.run(Kernel(args.kernel or "guest"), source_tree())
+    return selfcheck.run(Kernel(args.kernel or host_kernel()), source_tree())
 
 
 def shell(args):
     """A prompt in the guest."""
-    kernel = Kernel(args.kernel or "guest")
+    kernel = Kernel(args.kernel or host_kernel())
     source = source_tree()
     tests = source.is_dir()
     programs = userland.build(source, quiet=True, demo_only=not tests)
@@ -96,7 +96,7 @@ def shell(args):
 
 def probe(args):
     """Whether KVM boots the kernel."""
-    good, why = machine.probe_kvm(Kernel(args.kernel or "guest"))
+    good, why = machine.probe_kvm(Kernel(args.kernel or host_kernel()))
     say("kvm: it boots this kernel" if good else f"tcg: {why}")
     return 0
 

@@ -78,9 +78,16 @@ use_ccache()
 	export CCACHE_BASEDIR CCACHE_NOHASHDIR=1
 }
 
+# native: what we call the architecture of this machine.
+native()
+{
+	uname -m | sed 's/^aarch64$/arm64/'
+}
+
 # toolchain ARCH: what the kernel's make calls an architecture, in $karch; the
-# prefix of Debian's compiler in $cross; where the build leaves a kernel that
-# boots in $image.  A kernel that is a program is of the architecture uml.
+# prefix of Debian's compiler in $cross, empty for this machine's own; where the
+# build leaves a kernel that boots in $image.  A kernel that is a program is of the
+# architecture uml.
 # shellcheck disable=SC2034 # for those who source this
 toolchain()
 {
@@ -103,6 +110,11 @@ toolchain()
 	s390x) karch=s390 cross=s390x-linux-gnu- image=arch/s390/boot/bzImage ;;
 	*) die "no such architecture: $1" ;;
 	esac
+	if [ "$1" = "$(native)" ]; then
+		cross=''
+	elif [ "$1" = x86_64 ]; then
+		cross=x86_64-linux-gnu-
+	fi
 }
 
 # merge_fragments: of the lines on stdin about a symbol the last; a number that

@@ -45,7 +45,7 @@ done)
 
 shellcheck -x "${shell[@]}" >"$tmp" 2>&1 || true
 found "shellcheck (${#shell[@]} files)"
-pyflakes3 "${python[@]}" >"$tmp" 2>&1 || true
+"$(command -v pyflakes3 || echo pyflakes)" "${python[@]}" >"$tmp" 2>&1 || true
 found "pyflakes (${#python[@]} files)"
 scripts/style.py "$src" -f "${sources[@]}" >"$tmp" 2>&1 || true
 found "checkpatch --strict (${#sources[@]} files)"

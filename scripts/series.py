@@ -488,6 +488,7 @@ def check(base, tree, out):
         shutil.rmtree(build, ignore_errors=True)
     write(seen, "\n".join(sorted(paths)).encode())
     repository(base, repo, paths)
+    write(repo + ".state", "".join(f"- {path}\n" for path in sorted(paths)).encode())
     unstyled, fragment = [], os.path.join(out, "options")
     for number, patch in enumerate(numbered, 1):
         name = os.path.basename(patch)

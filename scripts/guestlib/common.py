@@ -26,11 +26,27 @@ class Arch(typing.NamedTuple):
     suites: tuple = ()          # Debian's, where this machine's own release has none of it
 
 
-ARCHES = {"x86_64": Arch("arch/x86/boot/bzImage", "x86_64"),
+ARCHES = {"x86_64": Arch("arch/x86/boot/bzImage", "x86_64", "x86_64-linux-gnu-"),
           "arm64": Arch("arch/arm64/boot/Image", "arm64", "aarch64-linux-gnu-"),
           "riscv64": Arch("arch/riscv/boot/Image", "riscv", "riscv64-linux-gnu-",
                           ("trixie", "forky", "sid")),
           "s390x": Arch("arch/s390/boot/bzImage", "s390", "s390x-linux-gnu-")}
+
+
+def host_arch():
+    """What we call the architecture of this machine."""
+    name = os.uname().machine
+    return {"aarch64": "arm64"}.get(name, name)
+
+
+def host_kernel():
+    """The kernel that is built for this machine."""
+    return host_arch() if host_arch() in TARGETS else "guest"
+
+
+def compiler_of(arch):
+    """The prefix of its compiler: none where it is that of this machine."""
+    return "" if arch == host_arch() else ARCHES[arch].cross
 
 
 class Refused(Exception):
@@ -75,6 +91,11 @@ class Kernel:
         if not self.image.exists():
             hint = "build it there first" if is_path else f"`make {TARGETS[name]}` builds it"
             raise Refused(f"no kernel image at {self.image}: {hint}", 2)
+
+    @property
+    def native(self):
+        """True when it is for machines like this one."""
+        return self.arch == host_arch()
 
     @property
     def slow(self):

@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import tempfile
@@ -60,7 +61,7 @@ def make_disks(folder):
 
 def accelerator(kernel):
     """The qemu accelerator that has been seen to boot this kernel."""
-    if kernel.arch != "x86_64" or os.uname().machine != "x86_64":
+    if not kernel.native:
         return "tcg"
     return "kvm" if probe_kvm(kernel)[0] else "tcg"
 
@@ -101,7 +102,7 @@ def emulator(kernel, slow_node=False):
     model = MODELS[kernel.arch]
     kvm = accelerator(kernel) == "kvm"
     return [model.program, "-accel", "kvm" if kvm else "tcg,thread=multi",
-            *hardware("host" if kvm else None, model, slow_node)]
+            *hardware(model, slow_node, kvm=kvm)]
 
 
 def probe_kvm(kernel):
@@ -134,8 +135,9 @@ def probe_kvm(kernel):
 
 def _probe_boot(kernel):
     """Boot under KVM as far as the search for a root file system; what the console says."""
-    command = ["qemu-system-x86_64", "-accel", "kvm", *hardware("host"), "-kernel",
-               str(kernel.image), "-append", "console=ttyS0 panic=-1", "-no-reboot",
+    model = MODELS[kernel.arch]
+    command = [model.program, "-accel", "kvm", *hardware(model, kvm=True), "-kernel",
+               str(kernel.image), "-append", f"{model.console} panic=-1", "-no-reboot",
                "-display", "none", "-serial", "stdio", "-monitor", "none"]
     said = b""
     with tempfile.TemporaryFile() as console:
@@ -155,7 +157,7 @@ def _probe_boot(kernel):
     return said.decode(errors="replace")
 
 
-def hardware(cpu=None, model=MODELS["x86_64"], slow_node=False, ram=""):
+def hardware(model=MODELS["x86_64"], slow_node=False, ram="", kvm=False):
     """Four CPUs and, where the machine has nodes, one of them and memory in each; a balloon.
 
     There is room for more memory where the machine takes it. A fifth node, of
@@ -165,8 +167,10 @@ def hardware(cpu=None, model=MODELS["x86_64"], slow_node=False, ram=""):
     sockets = f",sockets={NODES},cores=1,threads=1" if model.nodes == NODES else ""
     size = f"size={model.mib + slow_node * NODE_MIB}M"
     room = f",slots={SLOTS},maxmem={MAX_MIB}M" if model.hotplug else ""
-    args = ["-machine", model.machine + (",hmat=on" if slow_node else ""), "-nodefaults",
-            "-cpu", cpu or model.cpu, "-smp", f"{NODES}{sockets}", "-m", size + room]
+    # The interrupt controller is that of the host where it is no model.
+    machine = re.sub("gic-version=[^,]*", "gic-version=host", model.machine) if kvm else model.machine
+    args = ["-machine", machine + (",hmat=on" if slow_node else ""), "-nodefaults",
+            "-cpu", "host" if kvm else model.cpu, "-smp", f"{NODES}{sockets}", "-m", size + room]
     for node in range(model.nodes + slow_node if model.nodes > 1 else 0):
         owner = f"cpus={node}" if node < NODES else "initiator=0"
         args += ["-object", f"memory-backend-ram,id=ram{node},size={NODE_MIB}M{ram}",

@@ -107,7 +107,7 @@ def select(tests, pattern):
 
 def meant_for(test, kernel):
     """Whether this kernel is to run the test."""
-    ours = kernel.arch == "x86_64" or test.suite in PORTABLE
+    ours = kernel.native or test.suite in PORTABLE
     return ours and test.kernel in ("both", "debug" if kernel.slow else "guest")
 
 

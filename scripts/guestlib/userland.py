@@ -9,7 +9,8 @@ import stat
 import subprocess
 
 from . import ending, suites
-from .common import ARCHES, GUEST_FILES, SCRIPTS, Refused, build_folder, call, log_folder, say
+from .common import (ARCHES, GUEST_FILES, SCRIPTS, Refused, build_folder, call, compiler_of,
+                     host_arch, log_folder, say)
 
 SELFTESTS = "tools/testing/selftests/mm"
 # Debian programs that the guest uses besides busybox; a missing one is named.
@@ -77,7 +78,8 @@ def libraries(program):
 def unwinder():
     """The library that glibc loads by itself when a thread is cancelled."""
     cache = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True, check=False)
-    found = re.search(r"libgcc_s\.so\.1 \(libc6,x86-64[^)]*\) => (\S+)", cache.stdout)
+    kind = {"x86_64": "libc6,x86-64", "arm64": "libc6,AArch64"}.get(host_arch(), "libc6")
+    found = re.search(rf"libgcc_s\.so\.1 \({kind}[^)]*\) => (\S+)", cache.stdout)
     return found.group(1) if found else ""
 
 
@@ -118,8 +120,8 @@ def build_selftests(source, names, out, arch):
     out.mkdir(parents=True, exist_ok=True)
     headers = build_headers(source, out.parent / "headers", arch)
     libs, how = "-lrt -lpthread -lm", []
-    if arch != "x86_64":
-        how = [f"ARCH={ARCHES[arch].kernel_name}", f"CROSS_COMPILE={ARCHES[arch].cross}",
+    if arch != host_arch():
+        how = [f"ARCH={ARCHES[arch].kernel_name}", f"CROSS_COMPILE={compiler_of(arch)}",
                "LDFLAGS=-static"]
     else:
         libs += " -lnuma"
@@ -142,23 +144,23 @@ def build_demo(out):
     return program
 
 
-def build(source, quiet=False, demo_only=False, arch="x86_64"):
+def build(source, quiet=False, demo_only=False, arch=None):
     """Build all programs; returns the path of each by its name in the guest."""
     with ending.alone("user"):
-        return build_alone(source, quiet, demo_only, arch)
+        return build_alone(source, quiet, demo_only, arch or host_arch())
 
 
 def build_alone(source, quiet, demo_only, arch):
     """Build them while nobody else does."""
-    out = build_folder() / ("user" if arch == "x86_64" else f"user-{arch}")
+    out = build_folder() / ("user" if arch == host_arch() else f"user-{arch}")
     out.mkdir(parents=True, exist_ok=True)
-    programs = {"demo": build_demo(out)} if arch == "x86_64" else {}
+    programs = {"demo": build_demo(out)} if arch == host_arch() else {}
     if demo_only:
         return programs
     if not (source / SELFTESTS).is_dir():
         raise Refused(f"no kernel source at {source}: `make kernel` lays it out")
     names = set(own_programs(source))
-    if arch == "x86_64":
+    if arch == host_arch():
         names |= set(suites.programs(source / SELFTESTS))
     names = sorted(names)
     seconds = build_selftests(source, names, out / "mm", arch)
@@ -179,22 +181,25 @@ def foreign_busybox(arch):
     return found if found.exists() else merged
 
 
-def base_archive(path, programs, arch="x86_64"):
+def base_archive(path, programs, arch=None):
     """The root file system, less what belongs to a single run."""
+    arch = arch or host_arch()
     archive = Cpio(path)
     for name in FOLDERS:
         archive.folder(name)
     archive.console()
-    archive.file("bin/busybox", need("busybox") if arch == "x86_64" else foreign_busybox(arch))
+    archive.file("bin/busybox", need("busybox") if arch == host_arch() else foreign_busybox(arch))
     archive.file("init", GUEST_FILES / "init")
     archive.file("t/runner", GUEST_FILES / "runner")
     archive.data("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n")
     archive.data("etc/group", b"root:x:0:\nnogroup:x:65534:\n")
     everything = {f"t/{name}": path for name, path in programs.items()}
     found = set()
-    if arch == "x86_64":
+    if arch == host_arch():
         everything.update({f"usr/bin/{name}": need(name) for name in PROGRAMS})
-        found = {lib for p in everything.values() for lib in libraries(p)} | {unwinder()}
+        # There are machines whose busybox is not linked statically.
+        linked = [*everything.values(), need("busybox")]
+        found = {lib for p in linked for lib in libraries(p)} | {unwinder()}
     for name, program in everything.items():
         archive.file(name, program)
     for library in sorted(found - {""}):
