@@ -53,7 +53,7 @@ test: $(NATIVE) ## run every suite; T=pattern for a part
 	@$(GUEST) test --kernel $(GUEST_KERNEL) $(if $(T),--match '$(T)')
 
 test-debug: debug-kernel ## run the suites with KASAN, lockdep, DEBUG_VM and more
-	@$(GUEST) test --kernel debug $(if $(T),--match '$(T)')
+	@$(GUEST) test --kernel debug $(if $(T),--match '$(T)') $(if $(STRESS),--stress $(STRESS))
 
 test-arm64: arm64-kernel ## run our own suites on an emulated arm64 machine
 	@$(GUEST) test --kernel arm64 $(if $(T),--match '$(T)')

@@ -67,6 +67,8 @@ def follow_demo(guest):
 def test(args):
     """The tests."""
     tests = suites.select(suites.load(userland.own_programs(source_tree())), args.match)
+    for one in tests:
+        one.last(args.stress)
     if args.list:
         for one in tests:
             say(f"{one.name:44} {one.kernel:6} {one.seconds:4} s  {one.command}")
@@ -125,7 +127,10 @@ def parse():
         command.set_defaults(function=function, lock=lock)
         if name == "test":
             command.add_argument("--match", default="", metavar="PATTERN",
-                                 help="only the suites and tests that fit")
+                                 help="only the suites and tests that fit one of these, "
+                                 "with commas between")
+            command.add_argument("--stress", type=int, metavar="SECONDS",
+                                 help="how long what has no end of its own goes on")
             command.add_argument("--list", action="store_true", help="list the tests")
             command.add_argument("--kernel", action="append", metavar="guest|debug|base|FOLDER",
                                  help="on this kernel (may be repeated; else guest and debug)")
@@ -140,7 +145,8 @@ def main():
     ending.take_signals()
     try:
         # Each has log files of its own; a prompt may be open beside all of them.
-        with ending.alone(args.lock) if args.lock else contextlib.nullcontext():
+        lock = "" if getattr(args, "list", False) else args.lock
+        with ending.alone(lock) if lock else contextlib.nullcontext():
             return args.function(args)
     except Refused as problem:
         print(f"{pathlib.Path(sys.argv[0]).name}: {problem}", file=sys.stderr)

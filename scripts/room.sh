@@ -14,8 +14,7 @@ needs()
 	case $1 in
 	run | shell) echo 3 4 ;;
 	test | selfcheck | test-base) echo 6 5 ;;
-	ci | test-debug) echo 6 6 ;;
-	test-arm64 | test-riscv64 | test-s390x) echo 6 6 ;;
+	test-debug | test-arm64 | test-riscv64 | test-s390x) echo 6 6 ;;
 	bench) echo 10 6 ;;
 	kernel | *-kernel | uml-kernels) echo 2 4 ;;
 	lint | series-check | build-matrix | arch-hooks) echo 2 5 ;;

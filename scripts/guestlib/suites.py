@@ -18,15 +18,23 @@ class Test:
         self.kernel = kernel
         self.seconds = int(seconds)
         self.needs = [] if needs == "-" else needs.split(",")
+        self.lasts = 0              # what it goes on for, on any kernel
         self.command = command
         for need in self.needs:
-            if not re.fullmatch("own|oom|slow-node|balloon:[0-9]+|cmdline:.+", need):
+            if not re.fullmatch("own|oom|slow-node|balloon:[0-9]+|lasts:[0-9]+|cmdline:.+", need):
                 raise Refused(f"{name} has a need that nobody knows: {need}")
 
     @property
     def own_boot(self):
         """Whether it is alone in its guest."""
-        return bool(set(self.needs) - {"oom"})
+        return any(need != "oom" and not need.startswith("lasts:") for need in self.needs)
+
+    def last(self, seconds=None):
+        """Let it go on for so long, or for as long as the table says."""
+        for need in self.needs:
+            if need.startswith("lasts:"):
+                self.lasts = seconds or int(need.split(":", 1)[1])
+                self.command = self.command.replace("{half}", str(max(1, self.lasts // 2)))
 
     @property
     def may_kill(self):
@@ -50,7 +58,7 @@ class Test:
 
     def limit(self, kernel):
         """Its time limit on this kernel."""
-        return self.seconds * kernel.patience
+        return self.seconds * kernel.patience + self.lasts
 
     def expand(self, programs, taken):
         """The tests that a pattern stands for."""
@@ -85,10 +93,11 @@ def programs(folder):
     return sorted(word for word in words if (folder / f"{word}.c").exists())
 
 
-def fits(test, pattern):
+def fits(test, patterns):
     """A pattern names a suite, a test, a part of the name, or is a shell pattern."""
     names = (test.name, test.suite, test.short)
-    return any(fnmatch.fnmatch(n, pattern) for n in names) or pattern in test.name
+    return any(fnmatch.fnmatch(n, pattern) or pattern in test.name
+               for pattern in patterns.split(",") for n in names)
 
 
 def select(tests, pattern):
