@@ -315,8 +315,11 @@ static void outside_cpuset(const void *arg)
 	name(mem + 2 * mig_psize, MIG_A);
 	move(MIG_MF_MOVE_ALL);
 	expect_ret(-EACCES);
+	expect_moved(0);
 	expect_status(1, NOTHING);
 	expect_status(2, NOTHING);
+	mig_check(mig_count_on(mem, 3 * mig_psize, MIG_B) == 2,
+		  "what came behind it moved as well");
 	mig_must_move_to(mem, 2 * mig_psize, MIG_A);
 	expect_contents(mem, 3 * mig_psize);
 }
@@ -431,13 +434,19 @@ static void unaligned(const void *arg)
 static void already_there(const void *arg)
 {
 	char *mem = some_pages(16);
-	long before = mig_vmstat("pgmigrate_success");
+	long before, moved = -1;
+	int tries;
 
 	name_all(mem, 16 * mig_psize, MIG_A);
-	move(MIG_MF_MOVE);
-	expect_all_moved();
-	before -= mig_breaks(MIG_BREAK_COUNT);
-	mig_check(mig_vmstat("pgmigrate_success") == before, "moved for nothing");
+	/* Others move pages as well, but not each time. */
+	for (tries = 0; tries < 5 && moved; tries++) {
+		before = mig_vmstat("pgmigrate_success");
+		move(MIG_MF_MOVE);
+		expect_all_moved();
+		moved = mig_vmstat("pgmigrate_success") - before;
+		moved += mig_breaks(MIG_BREAK_COUNT);
+	}
+	mig_check(!moved, "%ld pages moved for nothing", moved);
 	expect_contents(mem, 16 * mig_psize);
 }
 
@@ -1358,7 +1367,7 @@ static void error_behind_pinned(const void *arg)
 	name_all(mem, 3 * mig_psize, MIG_B);
 	call.nodes[2] = -1;
 	move(MIG_MF_MOVE);
-	mig_check(call.ret == -ENODEV || call.ret > 0, "returned %ld", call.ret);
+	expect_ret(-ENODEV);
 	expect_status(0, -EBUSY);
 	expect_moved(1);
 	expect_status(2, NOTHING);
@@ -1659,7 +1668,7 @@ static void high_addresses(const void *arg)
 	expect_contents(call.pages[2], mig_psize);
 }
 
-/* Two threads of one process move the same pages in opposite directions. */
+/* Two processes move the same pages in opposite directions. */
 static void back_and_forth(const void *arg)
 {
 	char *mem = mig_map(64 * mig_psize, PROT_READ | PROT_WRITE,
@@ -1678,7 +1687,7 @@ static void back_and_forth(const void *arg)
 	}
 	if (!other)
 		_exit(0);
-	waitpid(other, NULL, 0);
+	expect_child(other);
 	for (i = 0; i < 64; i++)
 		call.nodes[i] = MIG_B;
 	issue(0, call.nodes, MIG_MF_MOVE_ALL);

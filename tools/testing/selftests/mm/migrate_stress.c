@@ -91,7 +91,7 @@ static struct region regions[] = {
 };
 
 static atomic_bool over;
-static atomic_long nr_moved, nr_changed, nr_read;
+static atomic_long nr_moved, nr_shifted, nr_changed, nr_read;
 
 /* Chunks go round the workers. */
 static unsigned int owner_of(const struct region *r, size_t offset)
@@ -357,7 +357,8 @@ static void shift(struct region *r, unsigned int *dice)
 {
 	int node = mig_nodes[rand_r(dice) % mig_nr_nodes];
 
-	mig_mbind(r->mem, r->size, MIG_MPOL_BIND, 1UL << node, MIG_MF_MOVE_ALL);
+	nr_shifted += !mig_mbind(r->mem, r->size, MIG_MPOL_BIND, 1UL << node,
+				 MIG_MF_MOVE_ALL);
 	mig_mbind(r->mem, r->size, MIG_MPOL_DEFAULT, 0, 0);
 }
 
@@ -507,8 +508,11 @@ static size_t nr_elsewhere(const struct region *r, int node)
 	return nr;
 }
 
-/* A page that kept a reference too many could not move any more. */
-static void gather(const struct region *r, int node)
+/*
+ * A page that kept a reference too many could not move any more. Returns how often
+ * this had to be tried, as swapping may go on for a while.
+ */
+static int gather(const struct region *r, int node)
 {
 	size_t left = 1;
 	int tries;
@@ -520,11 +524,25 @@ static void gather(const struct region *r, int node)
 		left = nr_elsewhere(r, node);
 	}
 	mig_check(!left, "%s: %zu pages cannot be moved any more", r->label, left);
+	return tries;
+}
+
+/* Somebody was at work in each of the ways there are. */
+static void check_busy(void)
+{
+	long moved = nr_moved * !mig_breaks(MIG_BREAK_COUNT);
+
+	mig_check(nr_changed, "nothing was changed");
+	mig_check(nr_read, "nobody has looked");
+	mig_check(moved >= nr_changed / 100, "only %ld pages moved during %ld changes",
+		  moved, nr_changed);
+	mig_check(nr_shifted, "no range was moved");
 }
 
 static void stress(const void *arg)
 {
 	pthread_t threads[NR_WORKERS + NR_MOVERS + NR_READERS];
+	int once, tries = 0;
 	size_t i;
 
 	allow_all_sizes();
@@ -539,13 +557,16 @@ static void stress(const void *arg)
 	for (i = 0; i < ARRAY_SIZE(threads); i++)
 		pthread_join(threads[i], NULL);
 	check_everything();
+	check_busy();
 	for (i = 0; i < ARRAY_SIZE(regions); i++) {
-		if (regions[i].mem)
-			gather(&regions[i], MIG_A);
+		if (!regions[i].mem)
+			continue;
+		once = gather(&regions[i], MIG_A);
+		tries = once > tries ? once : tries;
 	}
 	check_everything();
-	mig_note("%ld changes, %ld pages moved by address, %ld looks at /proc",
-		 nr_changed, nr_moved, nr_read);
+	mig_note("%ld changes, %ld pages and %ld ranges moved, %ld looks at /proc, all gathered in %d tries",
+		 nr_changed, nr_moved, nr_shifted, nr_read, tries);
 }
 
 /*
