@@ -177,27 +177,47 @@ static void mbind_interleaves(const void *arg)
  * migrate_pages(2)
  */
 
+/* The call returns how many pages it could not move. */
+static void send(pid_t pid, unsigned long from, unsigned long to, long stay)
+{
+	long left = mig_migrate_pages(pid, from, to);
+
+	mig_check(left >= 0, "migrate_pages: %m");
+	left += mig_breaks(MIG_BREAK_STATUS);
+	mig_check(left == stay, "%ld pages could not be moved, not %ld", left, stay);
+}
+
 static void migrate_self(const void *arg)
 {
 	char *mem = mig_anon_on(MB, MIG_A);
-	long ret = mig_migrate_pages(0, BIT_OF(MIG_A), BIT_OF(MIG_B));
 
-	mig_check(ret >= 0, "migrate_pages: %m");
+	send(0, BIT_OF(MIG_A), BIT_OF(MIG_B), 0);
 	mig_expect_on(mem, MB, MIG_B);
+}
+
+static void migrate_pinned(const void *arg)
+{
+	char *mem = mig_anon_on(16 * mig_psize, MIG_A);
+	int pin = mig_pin(mem, 3 * mig_psize);
+
+	send(0, BIT_OF(MIG_A), BIT_OF(MIG_B), 3);
+	mig_check(mig_count_on(mem, 3 * mig_psize, MIG_A) == 3, "a pinned page moved");
+	mig_check(mig_count_on(mem + 3 * mig_psize, 13 * mig_psize, MIG_B) == 13,
+		  "the others did not all move");
+	mig_unpin(pin);
+	send(0, BIT_OF(MIG_A), BIT_OF(MIG_B), 0);
+	mig_expect_on(mem, 16 * mig_psize, MIG_B);
 }
 
 /* {A, B} to {B, C}: each page keeps its place in the order of the nodes. */
 static void migrate_relative(const void *arg)
 {
 	char *on_a, *on_b;
-	long ret;
 
 	need_nodes(3);
 	on_a = mig_anon_on(256 * KB, MIG_A);
 	on_b = mig_anon_on(256 * KB, MIG_B);
-	ret = mig_migrate_pages(0, BIT_OF(MIG_A) | BIT_OF(MIG_B),
-				BIT_OF(MIG_B) | BIT_OF(mig_nodes[2]));
-	mig_check(ret >= 0, "migrate_pages: %m");
+	send(0, BIT_OF(MIG_A) | BIT_OF(MIG_B), BIT_OF(MIG_B) | BIT_OF(mig_nodes[2]), 0);
 	mig_expect_on(on_a, 256 * KB, MIG_B);
 	mig_expect_on(on_b, 256 * KB, mig_nodes[2]);
 }
@@ -209,8 +229,7 @@ static void migrate_to_fewer(const void *arg)
 	char *on_b = mig_anon_on(256 * KB, MIG_B);
 	uint64_t pfn = mig_pagemap(on_b) & MIG_PM_PFN;
 
-	mig_check(mig_migrate_pages(0, BIT_OF(MIG_A) | BIT_OF(MIG_B),
-				    BIT_OF(MIG_B)) >= 0, "migrate_pages: %m");
+	send(0, BIT_OF(MIG_A) | BIT_OF(MIG_B), BIT_OF(MIG_B), 0);
 	mig_check((mig_pagemap(on_b) & MIG_PM_PFN) == pfn, "moved on its node");
 	mig_expect_on(on_a, 256 * KB, MIG_B);
 	mig_expect_on(on_b, 256 * KB, MIG_B);
@@ -231,16 +250,33 @@ static size_t count_in(pid_t pid, char *mem, size_t len, int node)
 	return nr + mig_breaks(MIG_BREAK_NODE);
 }
 
+/* Of another process, where memory is filled as that of ours is. */
+static void check_contents_of(pid_t pid, char *mem, size_t len)
+{
+	char path[64], *copy = mig_map(len, PROT_READ | PROT_WRITE,
+				       MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	mig_check(fd >= 0 && pread(fd, copy, len, (uintptr_t)mem) == (ssize_t)len,
+		  "%s: %m", path);
+	close(fd);
+	mig_spoil_byte(copy, len);
+	mig_check(mig_verify(copy, len, 1) == len, "contents of the other process changed");
+	munmap(copy, len);
+}
+
 static void migrate_other(const void *arg)
 {
 	char *mem = mig_map(256 * KB, PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	pid_t other = mig_holder(fill_on_a, mem);
 
-	mig_check(mig_migrate_pages(other, BIT_OF(MIG_A), BIT_OF(MIG_B)) >= 0,
-		  "migrate_pages: %m");
+	send(other, BIT_OF(MIG_A), BIT_OF(MIG_B), 0);
 	mig_check(count_in(other, mem, 256 * KB, MIG_B) == 256 * KB / mig_psize,
 		  "not all of the other process moved");
+	check_contents_of(other, mem, 256 * KB);
 }
 
 static void migrate_errors(const void *arg)
@@ -448,6 +484,16 @@ static void cpuset_dirty(const void *arg)
 	mig_check(written >= (long)(MB / mig_psize), "%ld pages written", written);
 }
 
+static int cpu_of_node(int node)
+{
+	char path[96], text[128];
+
+	snprintf(path, sizeof(path), NODE_DIR "/node%d/cpulist", node);
+	if (mig_read(path, text, sizeof(text)) <= 0)
+		return -1;
+	return atoi(text);
+}
+
 static int nr_tiers(void)
 {
 	DIR *dir = opendir("/sys/devices/virtual/memory_tiering");
@@ -478,38 +524,53 @@ static long demoted(void)
 	return sum;
 }
 
+/* Nodes without a CPU have the slow memory here. */
+static long count_on_slow(char *mem, size_t len)
+{
+	size_t nr = 0;
+	int i;
+
+	for (i = 0; i < mig_nr_nodes; i++) {
+		if (cpu_of_node(mig_nodes[i]) < 0)
+			nr += mig_count_on(mem, len, mig_nodes[i]);
+	}
+	return nr;
+}
+
+/* What leaves its node is to be on the slow one, and not in swap. */
 static void demotion(const void *arg)
 {
+	long before, slow, stayed, nr = 16 * MB / mig_psize;
 	char dir[128], path[256], *mem;
-	long before = demoted();
+	int err;
 
 	if (nr_tiers() < 2)
 		mig_skip("needs two memory tiers, this machine has %d", nr_tiers());
 	mig_must_set("/sys/kernel/mm/numa/demotion_enabled", "1");
 	mig_enter_cgroup(dir, sizeof(dir), "demotion", "+memory");
+	snprintf(path, sizeof(path), "%s/memory.swap.max", dir);
+	mig_write_number(path, 0);
 	mem = mig_anon_on(16 * MB, MIG_A);
 	snprintf(path, sizeof(path), "%s/memory.reclaim", dir);
 	madvise(mem, 16 * MB, MADV_COLD);
-	mig_write(path, "8M swappiness=200");
-	mig_check(demoted() > before, "nothing was demoted");
+	before = demoted();
+	err = mig_write(path, "8M swappiness=200");
+	mig_check(!err || err == -EAGAIN, "%s: %s", path, strerror(-err));
+	before += mig_breaks(MIG_BREAK_COUNT) << 20;
+	slow = count_on_slow(mem, 16 * MB);
+	mig_check(demoted() - before >= slow, "%ld pages are on a slow node, %ld are counted",
+		  slow, demoted() - before);
+	slow -= mig_breaks(MIG_BREAK_NODE);
+	stayed = mig_count_on(mem, 16 * MB, MIG_A);
+	mig_check(slow && slow + stayed == nr, "%ld pages are on a slow node, %ld stayed",
+		  slow, stayed);
+	mig_spoil_byte(mem, 16 * MB);
 	mig_check(mig_verify(mem, 16 * MB, 1) == 16 * MB, "contents changed");
-	mig_check(mig_count_on(mem, 16 * MB, MIG_A) < 16 * MB / mig_psize,
-		  "all is where it was");
 }
 
 /*
  * NUMA balancing
  */
-
-static int cpu_of_node(int node)
-{
-	char path[96], text[128];
-
-	snprintf(path, sizeof(path), NODE_DIR "/node%d/cpulist", node);
-	if (mig_read(path, text, sizeof(text)) <= 0)
-		return -1;
-	return atoi(text);
-}
 
 static void run_on_node(int node)
 {
@@ -541,14 +602,16 @@ static void wait_balanced(char *mem, size_t len)
 
 	balance_fast();
 	run_on_node(MIG_B);
-	while (mig_count_on(mem, len, MIG_B) < len / mig_psize / 2) {
+	while (mig_count_on(mem, len, MIG_B) < len / mig_psize) {
 		mig_check(mig_seconds() < end, "only %zu of %zu pages followed",
 			  mig_count_on(mem, len, MIG_B), len / mig_psize);
 		for (i = 0; i < 200; i++)
 			mig_sum(mem, len);
 	}
 	before += mig_breaks(MIG_BREAK_COUNT) << 20;
-	mig_check(mig_vmstat("numa_pages_migrated") > before, "not counted");
+	mig_check(mig_vmstat("numa_pages_migrated") - before >= (long)(len / mig_psize),
+		  "%ld pages are counted of %zu",
+		  mig_vmstat("numa_pages_migrated") - before, len / mig_psize);
 	mig_spoil_byte(mem, len);
 	mig_check(mig_verify(mem, len, 1) == len, "contents changed");
 }
@@ -797,6 +860,67 @@ static void fill_compressible(char *data, size_t len)
 		mig_fill(data + i, mig_psize / 2, i);
 }
 
+/*
+ * Pages of zsmalloc are on no LRU, and a flag says that they can be moved, which is
+ * the one of pages that are up to date.
+ */
+#define ZS_FLAGS		MIG_KPF_UPTODATE
+#define NO_ZS_FLAGS		(MIG_KPF_LRU | MIG_KPF_DIRTY | MIG_KPF_SLAB |		\
+				 MIG_KPF_BUDDY | MIG_KPF_MMAP | MIG_KPF_ANON |		\
+				 MIG_KPF_SWAPCACHE | MIG_KPF_SWAPBACKED |		\
+				 MIG_KPF_HEAD | MIG_KPF_TAIL | MIG_KPF_HUGE |		\
+				 MIG_KPF_NOPAGE | MIG_KPF_OFFLINE | MIG_KPF_ZERO |	\
+				 MIG_KPF_PGTABLE | MIG_KPF_RESERVED)
+#define MOST_PAGES		(8192UL * 1024)
+#define AT_ONCE			8192
+
+/* A byte for each page of the machine: is it one of zsmalloc? */
+static unsigned char *find_zsmalloc(void)
+{
+	unsigned char *found = calloc(MOST_PAGES, 1);
+	uint64_t *flags = calloc(AT_ONCE, sizeof(*flags));
+	int fd = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
+	ssize_t i, nr;
+	size_t pfn;
+
+	if (fd < 0)
+		mig_skip("/proc/kpageflags: %m");
+	mig_drain();
+	for (pfn = 0; pfn < MOST_PAGES; pfn += AT_ONCE) {
+		nr = pread(fd, flags, AT_ONCE * sizeof(*flags), pfn * sizeof(*flags));
+		for (i = 0; i < nr / (ssize_t)sizeof(*flags); i++)
+			found[pfn + i] = (flags[i] & (ZS_FLAGS | NO_ZS_FLAGS)) == ZS_FLAGS;
+	}
+	close(fd);
+	free(flags);
+	return found;
+}
+
+static size_t nr_left(const unsigned char *was, const unsigned char *is)
+{
+	size_t pfn, nr = 0;
+
+	for (pfn = 0; pfn < MOST_PAGES; pfn++)
+		nr += was[pfn] && !is[pfn];
+	return nr;
+}
+
+/* Nothing is written to zram meanwhile: a page that is another one has been moved. */
+static void check_zsmalloc_moves(void)
+{
+	unsigned char *was = find_zsmalloc(), *is;
+	size_t moved;
+	int i;
+
+	for (i = 0; i < mig_nr_nodes; i++)
+		compact_node(mig_nodes[i]);
+	is = find_zsmalloc();
+	moved = nr_left(was, is) * !mig_breaks(MIG_BREAK_COUNT);
+	mig_check(moved >= 16, "%zu pages of zsmalloc moved", moved);
+	free(was);
+	free(is);
+}
+
 static void compact_zsmalloc(const void *arg)
 {
 	size_t len = 16 * MB, filler = 64 * MB;
@@ -804,14 +928,12 @@ static void compact_zsmalloc(const void *arg)
 			     MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	char *mem = mig_anon_on(filler, MIG_A);
 	uint64_t sum;
-	int i;
 
 	fill_compressible(data, len);
 	sum = mig_sum(data, len);
 	fragment(mem, filler);
 	write_zram(data, len);
-	for (i = 0; i < mig_nr_nodes; i++)
-		compact_node(mig_nodes[i]);
+	check_zsmalloc_moves();
 	mig_write(ZRAM_DIR "/compact", "1");
 	memset(data, 0, len);
 	read_zram(data, len);
@@ -835,9 +957,22 @@ static void compact_everywhere(void)
 	}
 }
 
+/* The host takes memory for some time. */
+static void wait_inflated(void)
+{
+	double end = mig_seconds() + 60;
+	long was, is = mig_vmstat("nr_balloon_pages");
+
+	do {
+		was = is;
+		sleep(2);
+		is = mig_vmstat("nr_balloon_pages");
+	} while (is != was && mig_seconds() < end);
+}
+
 static void compact_balloon(const void *arg)
 {
-	long before = mig_vmstat("balloon_migrate");
+	long before = mig_vmstat("balloon_migrate"), size, is;
 	int tries;
 
 	if (before < 0)
@@ -847,13 +982,15 @@ static void compact_balloon(const void *arg)
 			mig_skip("no balloon, or the host has not inflated it");
 		sleep(1);
 	}
+	wait_inflated();
+	size = mig_vmstat("nr_balloon_pages");
 	before += mig_breaks(MIG_BREAK_COUNT) << 30;
-	for (tries = 0; tries < 5; tries++) {
+	for (tries = 0; tries < 5 && mig_vmstat("balloon_migrate") <= before; tries++)
 		compact_everywhere();
-		if (mig_vmstat("balloon_migrate") > before)
-			return;
-	}
-	mig_fail("no page of the balloon moved");
+	mig_check(mig_vmstat("balloon_migrate") > before, "no page of the balloon moved");
+	is = mig_vmstat("nr_balloon_pages") + mig_breaks(MIG_BREAK_STATUS);
+	mig_check(is == size, "the balloon had %ld pages, and has %ld", size, is);
+	mig_note("moved by try %d", tries);
 }
 
 /*
@@ -1205,22 +1342,29 @@ static void check_steps(char *mem, size_t len)
 
 static void cma_alloc(const void *arg)
 {
+	char path[192], text[32], *mem;
 	size_t len, before, after;
 	struct cma cma;
-	char path[192], text[32], *mem;
+	int tries;
 
 	find_cma(&cma);
 	mem = fill_cma(&cma, &len);
 	before = nr_in_range(mem, len, cma.from, cma.from + cma.nr);
-	snprintf(text, sizeof(text), "%ld", cma.nr / 2);
+	/* All of it, so that what is handed out is known. */
+	snprintf(text, sizeof(text), "%ld", cma.nr);
 	snprintf(path, sizeof(path), "%s/free", cma.dir);
 	mig_on_end_write(path, text);
 	snprintf(path, sizeof(path), "%s/alloc", cma.dir);
-	mig_check(!mig_write(path, text), "no %s contiguous pages", text);
+	/* A page of somebody else may be held at the moment. */
+	for (tries = 1; mig_write(path, text); tries++) {
+		mig_check(tries < 5, "no %s contiguous pages", text);
+		usleep(100000);
+	}
 	after = nr_in_range(mem, len, cma.from, cma.from + cma.nr);
-	mig_check(after < before || before <= (size_t)cma.nr / 2,
-		  "%zu pages of ours are still in the area", after);
+	after += mig_breaks(MIG_BREAK_COUNT);
+	mig_check(!after, "%zu pages of ours are still in the area", after);
 	check_steps(mem, len);
+	mig_note("%zu pages moved, in try %d", before, tries);
 }
 
 /* Pins that may last must not keep memory that can be wanted back. */
@@ -1326,6 +1470,7 @@ static const struct mig_case cases[] = {
 	{ "mbind: errors", mbind_errors },
 	{ "mbind: interleave", mbind_interleaves },
 	{ "migrate_pages: oneself", migrate_self },
+	{ "migrate_pages: pinned pages", migrate_pinned },
 	{ "migrate_pages: relative nodes", migrate_relative },
 	{ "migrate_pages: to fewer nodes", migrate_to_fewer },
 	{ "migrate_pages: another process", migrate_other },
