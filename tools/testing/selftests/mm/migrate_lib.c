@@ -865,6 +865,41 @@ void mig_must_move_to(void *mem, size_t len, int node)
 		  there, len / mig_psize, node);
 }
 
+#define LOSS_TRIPS		16
+#define LOSS_ROUNDS		5
+
+static long settled_kb(void)
+{
+	mig_drain();
+	mig_write("/proc/sys/vm/stat_refresh", "1");
+	return mig_known_kb();
+}
+
+/*
+ * Memory is sent to and fro, and must not become less by a page with each trip.
+ * Others take memory as well, but not each time that this is measured; that some
+ * of it is given back meanwhile does not hide the loss.
+ */
+void mig_check_loss(void (*trip)(void *arg, int node), void *arg)
+{
+	const long limit = LOSS_TRIPS * (long)(mig_psize / 1024) / 2;
+	long was, lost = 0;
+	int round, nr;
+
+	trip(arg, MIG_B);
+	trip(arg, MIG_A);
+	for (round = 0; round < LOSS_ROUNDS; round++) {
+		was = settled_kb();
+		for (nr = 0; nr < LOSS_TRIPS; nr++)
+			trip(arg, nr % 2 ? MIG_A : MIG_B);
+		lost = was - settled_kb();
+		lost += 2 * limit * mig_breaks(MIG_BREAK_LOSS);
+		if (lost < limit)
+			return;
+	}
+	mig_fail("%ld kB are gone after %d trips", lost, LOSS_TRIPS);
+}
+
 /*
  * To spoil what a case looks at
  */
@@ -1457,7 +1492,7 @@ static int wait_child(pid_t pid, unsigned int seconds)
 }
 
 static const char *const break_words[] = {
-	"nothing", "byte", "node", "flag", "status", "count", "leak",
+	"nothing", "byte", "node", "flag", "status", "count", "loss", "leak",
 };
 
 static bool break_each;
@@ -1602,7 +1637,7 @@ static void parse_break(const char *word)
 			mig_break = i;
 	}
 	if (!break_each && !mig_break)
-		ksft_exit_fail_msg("-b byte|node|flag|status|count|leak|each\n");
+		ksft_exit_fail_msg("-b byte|node|flag|status|count|loss|leak|each\n");
 }
 
 /* With -c TEXT a case must have it in its name, with -x TEXT it must not. */

@@ -107,6 +107,7 @@ struct mig_page {
  * @MIG_BREAK_FLAG: a flag of a page is seen inverted
  * @MIG_BREAK_STATUS: a status or a result is seen changed
  * @MIG_BREAK_COUNT: a counter is seen changed
+ * @MIG_BREAK_LOSS: a page is seen to be lost on each trip
  * @MIG_BREAK_LEAK: the final books do not balance
  */
 enum mig_break {
@@ -116,6 +117,7 @@ enum mig_break {
 	MIG_BREAK_FLAG,
 	MIG_BREAK_STATUS,
 	MIG_BREAK_COUNT,
+	MIG_BREAK_LOSS,
 	MIG_BREAK_LEAK,
 };
 
@@ -187,6 +189,7 @@ size_t mig_count_on(void *mem, size_t len, int node);
 /* Moves. */
 long mig_move_to(void *mem, size_t len, int node, int flags, int *status);
 void mig_must_move_to(void *mem, size_t len, int node);
+void mig_check_loss(void (*trip)(void *arg, int node), void *arg);
 
 /* What -b does to an observation, which is to be made just behind the call. */
 bool mig_breaks(enum mig_break what);
