@@ -2526,73 +2526,6 @@ static void small_of_used_pages(struct kunit *test)
 	toy_end(&t);
 }
 
-/**
- * struct toy_cost - nanoseconds of the three calls
- * @setup: migrate_vma_setup()
- * @pages: migrate_vma_pages()
- * @finalize: migrate_vma_finalize()
- */
-struct toy_cost {
-	u64 setup;
-	u64 pages;
-	u64 finalize;
-};
-
-/* Pull one page of the size of @nr pages, and time everything but the copying. */
-static void toy_time(struct toy_test *t, struct migrate_vma *args,
-		     struct toy_cost *best)
-{
-	u64 time[4];
-
-	mmap_read_lock(current->mm);
-	args->vma = vma_lookup(current->mm, t->addr);
-	time[0] = ktime_get_ns();
-	KUNIT_EXPECT_EQ(t->test, migrate_vma_setup(args), 0);
-	time[1] = ktime_get_ns();
-	best->setup = min(best->setup, time[1] - time[0]);
-	toy_answer_device(t->toy, args);
-	time[1] = ktime_get_ns();
-	migrate_vma_pages(args);
-	time[2] = ktime_get_ns();
-	migrate_vma_finalize(args);
-	time[3] = ktime_get_ns();
-	mmap_read_unlock(current->mm);
-	best->pages = min(best->pages, time[2] - time[1]);
-	best->finalize = min(best->finalize, time[3] - time[2]);
-}
-
-static void toy_time_size(struct kunit *test, bool huge)
-{
-	struct toy_cost best = { U64_MAX, U64_MAX, U64_MAX };
-	unsigned long nr = huge ? TOY_NR : 1;
-	struct migrate_vma args = {};
-	unsigned int round;
-	struct toy_test t;
-
-	if (!toy_begin(test, &t, huge))
-		return;
-	toy_fill(&t, nr);
-	for (round = 0; toy_one_begin(&t, &args, nr) && round < 32; round++) {
-		toy_time(&t, &args, &best);
-		KUNIT_EXPECT_EQ(test, toy_held(&t), nr);
-		toy_check_filled(&t, nr);
-	}
-	kunit_info(test, "ns for a %s entry: setup %llu, pages %llu, finalize %llu\n",
-		   huge ? "huge" : "small", best.setup, best.pages, best.finalize);
-	toy_end(&t);
-}
-
-/* These print how long it takes, copying left out; no time is wrong. */
-static void cost_of_small_entry(struct kunit *test)
-{
-	toy_time_size(test, /* huge = */ false);
-}
-
-static void cost_of_huge_entry(struct kunit *test)
-{
-	toy_time_size(test, /* huge = */ true);
-}
-
 /*
  * LRU caches. What was faulted in a moment ago on some CPU is in a cache of that
  * CPU, and can be isolated only after all CPUs have drained theirs. This waits
@@ -3095,8 +3028,6 @@ static struct kunit_case migrate_device_cases[] = {
 	KUNIT_CASE(huge_of_used_pages),
 	KUNIT_CASE(small_of_used_pages),
 	KUNIT_CASE(tail_slots_not_visited),
-	KUNIT_CASE(cost_of_small_entry),
-	KUNIT_CASE(cost_of_huge_entry),
 	{}
 };
 

@@ -901,8 +901,11 @@ static void expect_events(struct mover *m, const struct outcome *want)
 	int i;
 
 	all_vm_events(now);
-	if (m->others)
+	if (m->others) {
+		kunit_info(test, "others migrated %u times, events are not compared",
+			   m->others);
 		return;
+	}
 	for (i = 0; i < NR_VM_EVENT_ITEMS; i++)
 		now[i] -= m->events[i];
 	KUNIT_EXPECT_EQ(test, now[PGMIGRATE_SUCCESS], want->ok);
