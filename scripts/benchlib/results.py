@@ -5,6 +5,7 @@ import csv
 import re
 import statistics
 
+STAYED = re.compile(r"\d+ of \d+ stayed")       # who moves less is sooner done
 SAMPLE = re.compile(r"sample (\S+) unit=(\S+) copied=(\d+) units=(\S+) cost=(\S+) "
                     r"check=(ok|bad)(?: note=(.*))?$")
 SIDES = ("base", "ours")
@@ -104,6 +105,8 @@ class Results:
         if not float(units):
             self.errors.append(f"{side}, {instrument}: {name} did no work: {note or 'no reason'}")
             return
+        if side == "ours" and note and STAYED.search(note):
+            self.errors.append(f"{side}, {instrument}: {name} moved less than it was to: {note}")
         key = (instrument, name)
         row = self.rows.setdefault(key, Row(instrument, name, unit, int(copied)))
         visit.setdefault(row, []).append(float(cost) / float(units))

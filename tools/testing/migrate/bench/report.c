@@ -28,15 +28,20 @@ void report_start(const char *name)
 }
 
 /**
- * note() - words that go with the next sample
+ * note() - words that go with the next sample, behind those that do already
  * @format: as for printf()
  */
 void note(const char *format, ...)
 {
+	size_t len = strlen(pending);
 	va_list args;
 
+	if (len && len + 2 < sizeof(pending)) {
+		strcat(pending, "; ");
+		len += 2;
+	}
 	va_start(args, format);
-	vsnprintf(pending, sizeof(pending), format, args);
+	vsnprintf(pending + len, sizeof(pending) - len, format, args);
 	va_end(args);
 }
 
