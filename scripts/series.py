@@ -374,6 +374,8 @@ def format_patches(base, out):
         git(repo, "config", "branch.series.description", cover)
         git(repo, "format-patch", "-q", "--cover-letter", "--numbered", "-M",
             "--cover-from-description=subject", "-o", os.path.abspath(out), "HEAD~%d" % len(todo))
+    # git am is given *.patch, and stops at one that changes nothing.
+    os.rename(os.path.join(out, "0000-cover-letter.patch"), os.path.join(out, "cover-letter"))
     say(f"{len(todo)} patches and a cover letter in {out}")
 
 
@@ -480,7 +482,7 @@ def check(base, tree, out):
     build = os.path.join(out, "guest")
     format_patches(base, patches)
     numbered = sorted(os.path.join(patches, p) for p in os.listdir(patches)
-                      if not p.startswith("0000"))
+                      if p.endswith(".patch"))
     paths = set().union(*(paths_of(p) for p in numbered))
     seen = os.path.join(out, "paths")
     if set(lines_of(seen)) - paths:
