@@ -39,6 +39,7 @@
 #include <lib/test_hmm_uapi.h>
 #include <mm/gup_test.h>
 
+#include "migrate_break.h"
 #include "vm_util.h"
 
 #define DEVICES		2
@@ -175,7 +176,7 @@ static long device_sees(int fd, void *addr, unsigned long npages,
 	for (unsigned long i = 0; !ret && i < npages; i++)
 		n += (place[i] & mask) == what;
 	free(place);
-	return ret ? ret : n;
+	return ret ? ret : n + migrate_spoils("node");
 }
 
 /* How many of these pages does the device hold? Negative on error. */
@@ -223,7 +224,7 @@ static long differing(char *mem, unsigned long first, unsigned long npages,
 			w++;
 		bad += w < page / sizeof(*word);
 	}
-	return bad;
+	return bad + migrate_spoils("byte");
 }
 
 /* Returns the number of pages that are not all zeroes. */
@@ -240,7 +241,7 @@ static long dirty_pages(char *mem, unsigned long first, unsigned long npages,
 			w++;
 		bad += w < page / sizeof(*word);
 	}
-	return bad;
+	return bad + migrate_spoils("byte");
 }
 
 static sigjmp_buf fault_jump;
