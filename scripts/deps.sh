@@ -148,6 +148,13 @@ if [ "$(id -u)" != 0 ]; then
 	die "these are missing: $names; type: sudo apt-get install --no-install-recommends $packages"
 fi
 
+# Somebody who is there is asked.
+if [ -t 0 ] && [ -t 2 ]; then
+	read -rp "These are missing: $names. Install $packages? [Y/n] " answer
+	case $answer in
+	[Nn]*) die "then install them, or leave this check out with DEPS=0" ;;
+	esac
+fi
 say "installing missing packages: $packages"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT

@@ -68,7 +68,7 @@ class Reader:
         elif subtest:
             self._level(depth).name = subtest.group(1)
         elif text.startswith(("KTAP version", "TAP version")):
-            self._level(depth)
+            self._begin(self._level(depth))
         elif plan:
             self._planned(self._level(depth), plan)
         elif result and (result.group(2) or depth):
@@ -85,15 +85,24 @@ class Reader:
             self.levels.append(Level(depth))
         return self.levels[-1]
 
+    def _begin(self, level):
+        """Results begin, behind those of somebody else, perhaps."""
+        self._count_planned(level)
+        level.plan, level.seen = None, 0
+
     def _close(self, level):
-        """A level ends: results that it promised and did not give have failed."""
-        if level.plan is not None and level.seen < level.plan:
+        """A level ends."""
+        self._count_planned(level)
+        if level.seen:
+            self.levels[-1].inner += level.seen
+
+    def _count_planned(self, level):
+        """It is a failure when results are not as many as promised."""
+        if level.plan is not None and level.seen != level.plan:
             where = f"{level.name}: " if level.name else ""
             self.results.append(Result(
                 f"{where}plan", FAIL,
                 f"{level.plan} results planned, {level.seen} came", self.comments))
-        if level.seen:
-            self.levels[-1].inner += level.seen
 
     def _planned(self, level, plan):
         level.plan = int(plan.group(1))

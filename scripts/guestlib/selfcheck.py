@@ -17,6 +17,7 @@ MUST = (
     ("trouble/status", FAIL, "exit status 3"),
     ("trouble/signal", FAIL, "killed by signal 11"),
     ("trouble/plan", FAIL, "3 results planned, 1 came"),
+    ("trouble/unplanned", FAIL, "1 results planned, 2 came"),
     ("trouble/skip", FAIL, "skipped, and not in scripts/guest/skips: no such device"),
     ("trouble/skip-one", FAIL, "second skipped, and not in scripts/guest/skips: no reason given"),
     ("trouble/skip-known", SKIP, "no such device"),
