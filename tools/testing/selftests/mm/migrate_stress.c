@@ -565,7 +565,7 @@ static void stress(const void *arg)
 		tries = once > tries ? once : tries;
 	}
 	check_everything();
-	mig_note("%ld changes, %ld pages and %ld ranges moved, %ld looks at /proc, all gathered in %d tries",
+	mig_note("%ld changes, %ld pages and %ld ranges moved, %ld looks, gathered in %d tries",
 		 nr_changed, nr_moved, nr_shifted, nr_read, tries);
 }
 
