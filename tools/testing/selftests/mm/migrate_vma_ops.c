@@ -103,8 +103,7 @@ static void wait_for_hit(const char *step, long before)
 
 static long held(void)
 {
-	return counter("allocated") - counter("freed") +
-	       (mig_break == MIG_BREAK_COUNT);
+	return counter("allocated") - counter("freed");
 }
 
 /*
@@ -154,42 +153,37 @@ static void expect_on(char *mem, size_t len, int node)
 
 static void expect_contents(const struct memory *m)
 {
+	mig_spoil_byte(m->mem, m->len);
 	mig_check(mig_verify(m->mem, m->len, 1) == m->len, "contents changed");
 }
 
 /* All of it is on the node, with its contents. */
 static void expect_moved(const struct memory *m, int node)
 {
-	mig_spoil(m->mem, m->len, node);
+	mig_spoil_node(m->mem, m->len, node);
 	expect_on(m->mem, m->len, node);
 	expect_contents(m);
 }
 
-static void expect_errno(long ret, int want)
-{
-	int got = ret < 0 ? errno : 0;
-
-	got += mig_break == MIG_BREAK_STATUS;
-	mig_check(got == want, "%s instead of %s", strerror(got), strerror(want));
-}
-
 static void expect_long(const char *what, long got, long want)
 {
-	got += mig_break == MIG_BREAK_STATUS;
+	got += mig_breaks(MIG_BREAK_STATUS);
 	mig_check(got == want, "%s is %ld instead of %ld", what, got, want);
 }
 
 /* Nothing is left. A worker of the kernel may be the last to let go. */
 static void end_memory(struct memory *m)
 {
-	double end = mig_seconds() + 5;
+	double end = mig_seconds() + 5 * mig_patience();
+	long left;
 
 	if (m->mem)
 		munmap(m->mem, m->len);
 	close(m->fd);
 	while (held() && mig_seconds() < end)
 		usleep(10000);
-	mig_check(!held(), "%ld pages were not freed", held());
+	left = held() + mig_breaks(MIG_BREAK_COUNT);
+	mig_check(!left, "%ld pages were not freed", left);
 }
 
 static void need_nodes(int nr)
@@ -534,7 +528,7 @@ static void expect_in_line(const char *line, const char *name, int node, size_t 
 		snprintf(want, sizeof(want), " N%d=%zu ", node, nr);
 	else
 		snprintf(want, sizeof(want), " %s=%zu ", name, nr);
-	mig_check(!!strstr(line, want) != (mig_break == MIG_BREAK_STATUS),
+	mig_check(!!strstr(line, want) != mig_breaks(MIG_BREAK_STATUS),
 		  "no%sin %s", want, line);
 }
 
@@ -625,8 +619,8 @@ static void mbind_part(const void *arg)
 	for (i = 0; i < PAGES; i++)
 		place(&m, i, 1, i % 2 ? MIG_B : MIG_A);
 	mig_fill(m.mem, m.len, 1);
-	expect_errno(mig_mbind(m.mem + first * mig_psize, nr * mig_psize,
-			       MIG_MPOL_BIND, BIT_OF(MIG_B), MIG_MF_MOVE), 0);
+	mig_expect_errno(mig_mbind(m.mem + first * mig_psize, nr * mig_psize,
+				   MIG_MPOL_BIND, BIT_OF(MIG_B), MIG_MF_MOVE), 0);
 	for (i = 0; i < PAGES; i++) {
 		bool in = i >= first && i < first + nr;
 
@@ -643,8 +637,8 @@ static void mbind_then_fault(const void *arg)
 {
 	struct memory m = new_memory(8);
 
-	expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
-			       MIG_MF_MOVE | MIG_MF_STRICT), 0);
+	mig_expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
+				   MIG_MF_MOVE | MIG_MF_STRICT), 0);
 	mig_fill(m.mem, m.len, 1);
 	expect_moved(&m, MIG_B);
 	end_memory(&m);
@@ -657,19 +651,19 @@ static void mbind_modes(const void *arg)
 	long moved = counter("moved");
 	size_t on;
 
-	expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_INTERLEAVE,
-			       BIT_OF(MIG_A) | BIT_OF(MIG_B), MIG_MF_MOVE), 0);
+	mig_expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_INTERLEAVE,
+				   BIT_OF(MIG_A) | BIT_OF(MIG_B), MIG_MF_MOVE), 0);
 	expect_long("moved", counter("moved") - moved, 0);
-	expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
-			       MIG_MF_MOVE), 0);
+	mig_expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
+				   MIG_MF_MOVE), 0);
 	expect_on(m.mem, m.len, MIG_B);
 
 	mig_alloc_on(MIG_A);
-	expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_DEFAULT, 0, MIG_MF_MOVE), 0);
+	mig_expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_DEFAULT, 0, MIG_MF_MOVE), 0);
 	expect_on(m.mem, m.len, MIG_A);
 	mig_alloc_anywhere();
 
-	expect_errno(mig_mbind(m.mem, m.len, MPOL_LOCAL, 0, MIG_MF_MOVE), 0);
+	mig_expect_errno(mig_mbind(m.mem, m.len, MPOL_LOCAL, 0, MIG_MF_MOVE), 0);
 	on = mig_node_of(m.mem);
 	expect_moved(&m, on);
 	end_memory(&m);
@@ -681,20 +675,20 @@ static void mbind_strict(const void *arg)
 	struct memory m = memory_on(8, MIG_A);
 	long moved = counter("moved");
 
-	expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
-			       MIG_MF_STRICT), EIO);
-	expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_A),
-			       MIG_MF_STRICT), 0);
-	expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B), 0), 0);
+	mig_expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
+				   MIG_MF_STRICT), EIO);
+	mig_expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_A),
+				   MIG_MF_STRICT), 0);
+	mig_expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B), 0), 0);
 	expect_long("moved", counter("moved") - moved, 0);
 	expect_on(m.mem, m.len, MIG_A);
 
 	set_knob("begin", "error", ENXIO);
-	expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
-			       MIG_MF_STRICT | MIG_MF_MOVE), ENXIO);
+	mig_expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
+				   MIG_MF_STRICT | MIG_MF_MOVE), ENXIO);
 	set_knob("begin", "error", 0);
-	expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
-			       MIG_MF_STRICT | MIG_MF_MOVE), 0);
+	mig_expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
+				   MIG_MF_STRICT | MIG_MF_MOVE), 0);
 	expect_moved(&m, MIG_B);
 	end_memory(&m);
 }
@@ -707,15 +701,15 @@ static void mbind_hole(const void *arg)
 	long begun = nr_hits("begin");
 
 	mig_check(!munmap(m.mem + hole, mig_psize), "munmap: %m");
-	expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
-			       MIG_MF_MOVE | MIG_MF_STRICT), EFAULT);
-	expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
-			       MIG_MF_STRICT), EFAULT);
+	mig_expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
+				   MIG_MF_MOVE | MIG_MF_STRICT), EFAULT);
+	mig_expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
+				   MIG_MF_STRICT), EFAULT);
 	expect_long("moves begun", nr_hits("begin") - begun, 0);
 	expect_on(m.mem, hole, MIG_A);
 
 	mig_alloc_on(MIG_B);
-	expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_DEFAULT, 0, MIG_MF_MOVE), 0);
+	mig_expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_DEFAULT, 0, MIG_MF_MOVE), 0);
 	mig_alloc_anywhere();
 	expect_long("moves begun", nr_hits("begin") - begun, 2);
 	expect_on(m.mem, hole, MIG_B);
@@ -930,10 +924,10 @@ static void private_refused(const void *arg)
 {
 	struct memory m = new_memory(1);
 
-	expect_errno(mmap(NULL, mig_psize, PROT_READ, MAP_PRIVATE, m.fd, 0) ==
-		     MAP_FAILED ? -1 : 0, EINVAL);
-	expect_errno(mmap(NULL, mig_psize, PROT_READ, MAP_SHARED, m.fd,
-			  TVM_PAGES * mig_psize) == MAP_FAILED ? -1 : 0, EINVAL);
+	mig_expect_errno(mmap(NULL, mig_psize, PROT_READ, MAP_PRIVATE, m.fd, 0) ==
+			 MAP_FAILED ? -1 : 0, EINVAL);
+	mig_expect_errno(mmap(NULL, mig_psize, PROT_READ, MAP_SHARED, m.fd,
+			      TVM_PAGES * mig_psize) == MAP_FAILED ? -1 : 0, EINVAL);
 	end_memory(&m);
 }
 
@@ -978,10 +972,10 @@ static void without_method(const void *arg)
 	expect_not_movable(m.mem);
 	expect_long("query", mig_node_of(m.mem), -ENOENT);
 	expect_long("get_mempolicy", node_by_policy(m.mem), -EFAULT);
-	expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
-			       MIG_MF_MOVE | MIG_MF_STRICT), 0);
-	expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
-			       MIG_MF_STRICT), 0);
+	mig_expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
+				   MIG_MF_MOVE | MIG_MF_STRICT), 0);
+	mig_expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
+				   MIG_MF_STRICT), 0);
 	expect_long("migrate_pages", by_migrate_pages(&m, MIG_B, 0), 0);
 	expect_not_in_numa_maps(&m);
 	map_again(&m, TVM_MIGRATE | TVM_GET_NODE);
@@ -1000,8 +994,8 @@ static void without_get_node(const void *arg)
 	expect_long("query", mig_node_of(m.mem), -ENOENT);
 	expect_long("get_mempolicy", node_by_policy(m.mem), -EFAULT);
 	expect_not_in_numa_maps(&m);
-	expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
-			       MIG_MF_STRICT), 0);
+	mig_expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
+				   MIG_MF_STRICT), 0);
 	expect_long("moved", counter("moved") - moved, 0);
 
 	set_knob("begin", "error", ENXIO);
@@ -1010,8 +1004,8 @@ static void without_get_node(const void *arg)
 	expect_long(way->name, way->move(&m, MIG_B, MIG_MF_MOVE), 0);
 	expect_long("moved", counter("moved") - moved, PAGES);
 	/* It moves what it is asked to, and is not asked whether it has. */
-	expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
-			       MIG_MF_STRICT | MIG_MF_MOVE_ALL), 0);
+	mig_expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
+				   MIG_MF_STRICT | MIG_MF_MOVE_ALL), 0);
 	expect_long("queries", nr_hits("query") - asked, 0);
 
 	map_again(&m, TVM_MIGRATE | TVM_GET_NODE);
@@ -1038,19 +1032,19 @@ static void without_migrate(const void *arg)
 
 	expect_not_movable(m.mem);
 	expect_long("get_mempolicy", node_by_policy(m.mem), MIG_A);
-	expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_A),
-			       strict | move), 0);
-	expect_errno(mig_mbind(area, 2 * m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
-			       strict), EIO);
+	mig_expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_A),
+				   strict | move), 0);
+	mig_expect_errno(mig_mbind(area, 2 * m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
+				   strict), EIO);
 	expect_on(rest, m.len, MIG_A);
-	expect_errno(mig_mbind(area, 2 * m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
-			       strict | move), EIO);
+	mig_expect_errno(mig_mbind(area, 2 * m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
+				   strict | move), EIO);
 	expect_on(rest, m.len, MIG_B);
-	expect_errno(mig_mbind(area, 2 * m.len, MIG_MPOL_BIND, BIT_OF(MIG_A),
-			       move), 0);
+	mig_expect_errno(mig_mbind(area, 2 * m.len, MIG_MPOL_BIND, BIT_OF(MIG_A),
+				   move), 0);
 	expect_on(rest, m.len, MIG_A);
-	expect_errno(mig_mbind(area, 2 * m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
-			       strict | all), EIO);
+	mig_expect_errno(mig_mbind(area, 2 * m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
+				   strict | all), EIO);
 	expect_on(rest, m.len, MIG_B);
 	expect_long("migrate_pages", by_migrate_pages(&m, MIG_B, 0), 0);
 
@@ -1252,6 +1246,25 @@ static void *read_all(void *arg)
 	return NULL;
 }
 
+/* When all is over, what each writer has written last is everywhere. */
+static void expect_written(const struct memory *m)
+{
+	unsigned long last;
+	size_t i;
+	int who;
+
+	mig_spoil_byte(m->mem, m->len);
+	for (who = 0; who < WRITERS; who++) {
+		last = get(word_of(m, 0, who));
+		for (i = 0; i < PAGES; i++)
+			mig_check(get(word_of(m, i, who)) == last &&
+				  get(word_of(m, i, who) + 1) == last,
+				  "page %zu: writer %d wrote %lu last, not %lu and %lu",
+				  i, who, last, get(word_of(m, i, who)),
+				  get(word_of(m, i, who) + 1));
+	}
+}
+
 /*
  * By one of so many ways after the other. There and back at least, which takes longer
  * than that if the steps are slow.
@@ -1293,6 +1306,7 @@ static void write_while_moved(const struct way *way, size_t nr, const char *step
 		work[i].stop = true;
 	for (i = 0; i < WRITERS + READERS; i++)
 		pthread_join(threads[i], NULL);
+	expect_written(&m);
 	end_memory(&m);
 }
 
@@ -1331,6 +1345,7 @@ static void written_by_others(const void *arg)
 		work[i].stop = true;
 	for (i = 0; i < WRITERS; i++)
 		expect_good_end(pids[i]);
+	expect_written(&m);
 	end_memory(&m);
 }
 
