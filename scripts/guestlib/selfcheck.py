@@ -12,6 +12,7 @@ from .ktap import FAIL, PASS, SKIP
 # What has to be among the results of each test: status, and a pattern for name and reason.
 MUST = (
     ("trouble/world", FAIL, "exit status 1"),
+    ("trouble/word", FAIL, "exit status 1"),
     ("trouble/result", PASS, "good"),
     ("trouble/result", FAIL, "bad"),
     ("trouble/status", FAIL, "exit status 3"),
