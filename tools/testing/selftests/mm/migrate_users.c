@@ -598,9 +598,11 @@ static void balance_fast(void)
 static void wait_balanced(char *mem, size_t len)
 {
 	long before = mig_vmstat("numa_pages_migrated");
-	double end = mig_seconds() + 40;
+	double end = mig_seconds() + 40 * mig_patience();
 	size_t i;
 
+	/* What a CPU has still to put on an LRU cannot follow. */
+	mig_drain();
 	balance_fast();
 	run_on_node(MIG_B);
 	while (mig_count_on(mem, len, MIG_B) < len / mig_psize) {
