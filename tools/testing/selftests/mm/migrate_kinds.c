@@ -709,7 +709,7 @@ static size_t nr_swapped(const struct area *a)
 
 static void page_out(struct area *a)
 {
-	double end = mig_seconds() + 10;
+	double end = mig_seconds() + 10 * mig_patience();
 
 	need_swap();
 	while (nr_swapped(a) < nr_pages(a)) {
@@ -882,7 +882,7 @@ static void large_partly(struct area *a, unsigned long kb)
 /* A folio that is still large must be known as partially mapped. */
 static void check_partly(struct area *a)
 {
-	double end = mig_seconds() + 2;
+	double end = mig_seconds() + 2 * mig_patience();
 	long known;
 
 	do {
@@ -1407,7 +1407,7 @@ static size_t nr_under_writeback(const struct area *a)
 static void under_writeback(const void *arg)
 {
 	struct area a = { .len = 512 * KB, .named = 512 * KB };
-	double end = mig_seconds() + 30;
+	double end = mig_seconds() + 30 * mig_patience();
 	size_t trip, seen = 0;
 	pid_t writer;
 	int node;
@@ -1415,7 +1415,8 @@ static void under_writeback(const void *arg)
 	ext4_dirty(&a, 0);
 	writer = start_writer(&a);
 	for (trip = 0; trip < 24 || !seen || trip % 2; trip++) {
-		mig_check(mig_seconds() < end, "no page was seen under writeback");
+		mig_check(seen || mig_seconds() < end,
+			  "no page was seen under writeback");
 		node = trip % 2 ? MIG_A : MIG_B;
 		seen += nr_under_writeback(&a);
 		go_by_range(&a, node);
@@ -1438,7 +1439,7 @@ static void stays_queued(const void *arg)
 {
 	size_t size = mig_pmd_size();
 	long before = mig_vmstat("thp_underused_split_page");
-	double end = mig_seconds() + 10;
+	double end = mig_seconds() + 10 * mig_patience();
 	char *mem;
 
 	if (!size || before < 0)
