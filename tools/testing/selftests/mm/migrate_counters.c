@@ -626,7 +626,7 @@ static int first_change(const struct mig_counters *a, const struct mig_counters 
 /* Read until two readings in a row are the same. */
 void mig_counters_read(struct mig_counters *c)
 {
-	double end = mig_seconds() + REST_SECONDS;
+	double end = mig_seconds() + REST_SECONDS * mig_patience();
 	int i;
 
 	read_once(c);

@@ -335,7 +335,7 @@ void mig_must_set(const char *path, const char *text)
 /* A control group can go when the last of its processes has. */
 static void undo_rmdir(const char *path)
 {
-	double end = mig_seconds() + 2;
+	double end = mig_seconds() + 2 * mig_patience();
 
 	while (rmdir(path) && errno == EBUSY && mig_seconds() < end)
 		usleep(10000);
@@ -1341,7 +1341,7 @@ void mig_hugetlb_reserve(int node, int nr)
 
 static void wait_merged(long saved)
 {
-	double end = mig_seconds() + 15;
+	double end = mig_seconds() + 15 * mig_patience();
 
 	while (mig_read_long(KSM_DIR "/pages_sharing") < saved) {
 		if (mig_seconds() > end)
@@ -1444,7 +1444,7 @@ static void reclaim_unused(const struct books *is)
 static bool books_balance(const struct books *was)
 {
 	bool leak = mig_breaks(MIG_BREAK_LEAK);
-	double end = mig_seconds() + (leak ? 0 : 3);
+	double end = mig_seconds() + (leak ? 0 : 3 * mig_patience());
 	struct books is;
 
 	for (;;) {

@@ -847,7 +847,7 @@ static void hugetlb_of_busy_file(const void *arg)
 	size_t size = mig_meminfo("Hugepagesize") * KB;
 	int *moved = mig_map(mig_psize, PROT_READ | PROT_WRITE,
 			     MAP_SHARED | MAP_ANONYMOUS, -1);
-	double end = mig_seconds() + 20;
+	double end = mig_seconds() + 20 * mig_patience();
 	pid_t other, mover;
 	int fd, round;
 	char *mem;
@@ -1837,7 +1837,7 @@ static void query_killed(const void *arg)
 	mig_check(!waitpid(pid, &status, WNOHANG), "it has ended by itself");
 	if (!mig_breaks(MIG_BREAK_STATUS))
 		kill(pid, SIGKILL);
-	end = mig_seconds() + 20;
+	end = mig_seconds() + 20 * mig_patience();
 	while (!waitpid(pid, &status, WNOHANG)) {
 		mig_check(mig_seconds() < end, "killed, and still at it");
 		usleep(1000);

@@ -48,7 +48,7 @@
 /* Wait until all of it is on the node, or the time is over. */
 static void wait_on(void *mem, size_t len, int node, double seconds)
 {
-	double end = mig_seconds() + seconds;
+	double end = mig_seconds() + seconds * mig_patience();
 
 	while (mig_count_on(mem, len, node) < len / mig_psize &&
 	       mig_seconds() < end)

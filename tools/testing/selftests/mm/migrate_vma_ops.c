@@ -93,7 +93,7 @@ static long nr_hits(const char *step)
 
 static void wait_for_hit(const char *step, long before)
 {
-	double end = mig_seconds() + 10;
+	double end = mig_seconds() + 10 * mig_patience();
 
 	while (nr_hits(step) == before) {
 		mig_check(mig_seconds() < end, "step %s is not reached", step);
@@ -265,7 +265,7 @@ static bool knows_cpuset_v1(void)
  */
 static void mount_cpuset_v1(const char *root)
 {
-	double end = mig_seconds() + 10;
+	double end = mig_seconds() + 10 * mig_patience();
 	int err;
 
 	if (!knows_cpuset_v1())
@@ -1524,7 +1524,7 @@ static void mover_killed(const void *arg)
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 	set_knob("copy", "sleep_ms", 0);
-	mig_check(mig_seconds() - start < 5, "it took %.1f s to die",
+	mig_check(mig_seconds() - start < 5 * mig_patience(), "it took %.1f s to die",
 		  mig_seconds() - start);
 	expect_on(m.mem, m.len, MIG_A);
 	expect_contents(&m);

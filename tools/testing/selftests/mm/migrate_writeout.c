@@ -201,7 +201,7 @@ static void disk_stalls(const void *arg)
 	}
 	waited = !ends_within(pid, 1);
 	kill(pid, SIGKILL);
-	ended = !waited || ends_within(pid, A_LONG_TIME);
+	ended = !waited || ends_within(pid, A_LONG_TIME * mig_patience());
 	mig_fs_set("stall", "N");
 	mig_check(waited, "it did not wait for the disk");
 	mig_check(ended, "it could not be killed");
