@@ -1213,6 +1213,7 @@ static void soft_offline_file(const void *arg)
  */
 
 #define STEP			(2 * MB)
+#define CMA_TRIES		20
 /* MLOCK_ONFAULT of mlock2(2) */
 #define ON_FAULT		1
 
@@ -1345,26 +1346,40 @@ static void check_steps(char *mem, size_t len)
 			  "contents changed in step %zu", i / STEP);
 }
 
+/*
+ * All of it, so that what is handed out is known. A page of somebody else may be
+ * held at the moment, by a disk for one. Returns how often this was tried.
+ */
+static int take_cma(const struct cma *cma)
+{
+	const int most = CMA_TRIES * mig_patience();
+	char path[192], text[32];
+	int tries;
+
+	snprintf(text, sizeof(text), "%ld", cma->nr);
+	snprintf(path, sizeof(path), "%s/free", cma->dir);
+	mig_on_end_write(path, text);
+	snprintf(path, sizeof(path), "%s/alloc", cma->dir);
+	for (tries = 1; mig_write(path, text); tries++) {
+		mig_check(tries < most, "no %s contiguous pages", text);
+		sync();
+		mig_write("/proc/sys/vm/drop_caches", "3");
+		usleep(100000);
+	}
+	return tries;
+}
+
 static void cma_alloc(const void *arg)
 {
-	char path[192], text[32], *mem;
 	size_t len, before, after;
 	struct cma cma;
+	char *mem;
 	int tries;
 
 	find_cma(&cma);
 	mem = fill_cma(&cma, &len);
 	before = nr_in_range(mem, len, cma.from, cma.from + cma.nr);
-	/* All of it, so that what is handed out is known. */
-	snprintf(text, sizeof(text), "%ld", cma.nr);
-	snprintf(path, sizeof(path), "%s/free", cma.dir);
-	mig_on_end_write(path, text);
-	snprintf(path, sizeof(path), "%s/alloc", cma.dir);
-	/* A page of somebody else may be held at the moment. */
-	for (tries = 1; mig_write(path, text); tries++) {
-		mig_check(tries < 5, "no %s contiguous pages", text);
-		usleep(100000);
-	}
+	tries = take_cma(&cma);
 	after = nr_in_range(mem, len, cma.from, cma.from + cma.nr);
 	after += mig_breaks(MIG_BREAK_COUNT);
 	mig_check(!after, "%zu pages of ours are still in the area", after);
