@@ -865,6 +865,23 @@ void mig_must_move_to(void *mem, size_t len, int node)
 		  there, len / mig_psize, node);
 }
 
+/*
+ * How many pages of a process migrate_pages(2) does not get from these nodes to
+ * those, as they belong to what all processes have. Whatever can move is on the
+ * nodes that it comes from in the end. Called before the memory exists that is to
+ * be counted.
+ */
+long mig_stay_anyway(pid_t pid, unsigned long from, unsigned long to)
+{
+	long left;
+
+	mig_migrate_pages(pid, to, from);
+	left = mig_migrate_pages(pid, from, to);
+	mig_check(left >= 0, "migrate_pages: %m");
+	mig_migrate_pages(pid, to, from);
+	return left;
+}
+
 #define LOSS_TRIPS		16
 #define LOSS_ROUNDS		5
 

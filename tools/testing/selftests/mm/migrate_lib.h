@@ -189,6 +189,7 @@ size_t mig_count_on(void *mem, size_t len, int node);
 /* Moves. */
 long mig_move_to(void *mem, size_t len, int node, int flags, int *status);
 void mig_must_move_to(void *mem, size_t len, int node);
+long mig_stay_anyway(pid_t pid, unsigned long from, unsigned long to);
 void mig_check_loss(void (*trip)(void *arg, int node), void *arg);
 
 /* What -b does to an observation, which is to be made just behind the call. */

@@ -177,7 +177,7 @@ static void mbind_interleaves(const void *arg)
  * migrate_pages(2)
  */
 
-/* The call returns how many pages it could not move. */
+/* The call returns how many pages it could not move, those of others included. */
 static void send(pid_t pid, unsigned long from, unsigned long to, long stay)
 {
 	long left = mig_migrate_pages(pid, from, to);
@@ -189,35 +189,42 @@ static void send(pid_t pid, unsigned long from, unsigned long to, long stay)
 
 static void migrate_self(const void *arg)
 {
+	long rest = mig_stay_anyway(0, BIT_OF(MIG_A), BIT_OF(MIG_B));
 	char *mem = mig_anon_on(MB, MIG_A);
 
-	send(0, BIT_OF(MIG_A), BIT_OF(MIG_B), 0);
+	send(0, BIT_OF(MIG_A), BIT_OF(MIG_B), rest);
 	mig_expect_on(mem, MB, MIG_B);
 }
 
 static void migrate_pinned(const void *arg)
 {
+	long rest = mig_stay_anyway(0, BIT_OF(MIG_A), BIT_OF(MIG_B));
 	char *mem = mig_anon_on(16 * mig_psize, MIG_A);
 	int pin = mig_pin(mem, 3 * mig_psize);
 
-	send(0, BIT_OF(MIG_A), BIT_OF(MIG_B), 3);
+	send(0, BIT_OF(MIG_A), BIT_OF(MIG_B), rest + 3);
 	mig_check(mig_count_on(mem, 3 * mig_psize, MIG_A) == 3, "a pinned page moved");
 	mig_check(mig_count_on(mem + 3 * mig_psize, 13 * mig_psize, MIG_B) == 13,
 		  "the others did not all move");
 	mig_unpin(pin);
-	send(0, BIT_OF(MIG_A), BIT_OF(MIG_B), 0);
+	send(0, BIT_OF(MIG_A), BIT_OF(MIG_B), rest);
 	mig_expect_on(mem, 16 * mig_psize, MIG_B);
 }
 
 /* {A, B} to {B, C}: each page keeps its place in the order of the nodes. */
 static void migrate_relative(const void *arg)
 {
+	unsigned long from, to;
 	char *on_a, *on_b;
+	long rest;
 
 	need_nodes(3);
+	from = BIT_OF(MIG_A) | BIT_OF(MIG_B);
+	to = BIT_OF(MIG_B) | BIT_OF(mig_nodes[2]);
+	rest = mig_stay_anyway(0, from, to);
 	on_a = mig_anon_on(256 * KB, MIG_A);
 	on_b = mig_anon_on(256 * KB, MIG_B);
-	send(0, BIT_OF(MIG_A) | BIT_OF(MIG_B), BIT_OF(MIG_B) | BIT_OF(mig_nodes[2]), 0);
+	send(0, from, to, rest);
 	mig_expect_on(on_a, 256 * KB, MIG_B);
 	mig_expect_on(on_b, 256 * KB, mig_nodes[2]);
 }
@@ -225,11 +232,13 @@ static void migrate_relative(const void *arg)
 /* {A, B} to {B}: what is on B already stays. */
 static void migrate_to_fewer(const void *arg)
 {
+	unsigned long from = BIT_OF(MIG_A) | BIT_OF(MIG_B), to = BIT_OF(MIG_B);
+	long rest = mig_stay_anyway(0, from, to);
 	char *on_a = mig_anon_on(256 * KB, MIG_A);
 	char *on_b = mig_anon_on(256 * KB, MIG_B);
 	uint64_t pfn = mig_pagemap(on_b) & MIG_PM_PFN;
 
-	send(0, BIT_OF(MIG_A) | BIT_OF(MIG_B), BIT_OF(MIG_B), 0);
+	send(0, from, to, rest);
 	mig_check((mig_pagemap(on_b) & MIG_PM_PFN) == pfn, "moved on its node");
 	mig_expect_on(on_a, 256 * KB, MIG_B);
 	mig_expect_on(on_b, 256 * KB, MIG_B);
@@ -271,9 +280,12 @@ static void migrate_other(const void *arg)
 {
 	char *mem = mig_map(256 * KB, PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS, -1);
-	pid_t other = mig_holder(fill_on_a, mem);
+	pid_t other = mig_holder(NULL, NULL);
+	long rest = mig_stay_anyway(other, BIT_OF(MIG_A), BIT_OF(MIG_B));
 
-	send(other, BIT_OF(MIG_A), BIT_OF(MIG_B), 0);
+	mig_end_holder(other);
+	other = mig_holder(fill_on_a, mem);
+	send(other, BIT_OF(MIG_A), BIT_OF(MIG_B), rest);
 	mig_check(count_in(other, mem, 256 * KB, MIG_B) == 256 * KB / mig_psize,
 		  "not all of the other process moved");
 	check_contents_of(other, mem, 256 * KB);
