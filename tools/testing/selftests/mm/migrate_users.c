@@ -975,7 +975,7 @@ static void compact_everywhere(void)
 /* The host takes memory for some time. */
 static void wait_inflated(void)
 {
-	double end = mig_seconds() + 60;
+	double end = mig_seconds() + 60 * mig_patience();
 	long was, is = mig_vmstat("nr_balloon_pages");
 
 	do {
@@ -987,24 +987,27 @@ static void wait_inflated(void)
 
 static void compact_balloon(const void *arg)
 {
-	long before = mig_vmstat("balloon_migrate"), size, is;
+	unsigned int seconds;
+	long before, size, is;
 	int tries;
 
-	if (before < 0)
+	if (mig_vmstat("balloon_migrate") < 0)
 		mig_skip("the kernel cannot move pages of a balloon");
-	for (tries = 0; mig_vmstat("nr_balloon_pages") <= 0; tries++) {
-		if (tries == BALLOON_SECONDS)
+	for (seconds = 0; mig_vmstat("nr_balloon_pages") <= 0; seconds++) {
+		if (seconds == BALLOON_SECONDS * mig_patience())
 			mig_skip("no balloon, or the host has not inflated it");
 		sleep(1);
 	}
 	wait_inflated();
 	size = mig_vmstat("nr_balloon_pages");
+	before = mig_vmstat("balloon_migrate");
 	before += mig_breaks(MIG_BREAK_COUNT) << 30;
 	for (tries = 0; tries < 5 && mig_vmstat("balloon_migrate") <= before; tries++)
 		compact_everywhere();
 	mig_check(mig_vmstat("balloon_migrate") > before, "no page of the balloon moved");
-	is = mig_vmstat("nr_balloon_pages") + mig_breaks(MIG_BREAK_STATUS);
-	mig_check(is == size, "the balloon had %ld pages, and has %ld", size, is);
+	/* The host may not be at its end yet, but it takes nothing out of it. */
+	is = mig_vmstat("nr_balloon_pages") * !mig_breaks(MIG_BREAK_STATUS);
+	mig_check(is >= size, "the balloon had %ld pages, and has %ld", size, is);
 	mig_note("moved by try %d", tries);
 }
 
