@@ -182,6 +182,18 @@ void mig_note(const char *fmt, ...)
 	va_end(args);
 }
 
+/* Said at once, and counted by who reads it: this try begins, for that reason. */
+void mig_try_again(int nr, int most, const char *fmt, ...)
+{
+	char why[256];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(why, sizeof(why), fmt, args);
+	va_end(args);
+	ksft_print_msg("try %d of %d: %s\n", nr, most, why);
+}
+
 /*
  * Files
  */

@@ -135,6 +135,7 @@ int mig_main(int argc, char **argv, const struct mig_case *cases, size_t nr);
 void mig_fail(const char *fmt, ...) __printf(1, 2) __noreturn;
 void mig_skip(const char *fmt, ...) __printf(1, 2) __noreturn;
 void mig_note(const char *fmt, ...) __printf(1, 2);
+void mig_try_again(int nr, int most, const char *fmt, ...) __printf(3, 4);
 #define mig_check(cond, ...) do { if (!(cond)) mig_fail(__VA_ARGS__); } while (0)
 
 /* Files, settings, and what is undone at the end of the case. */

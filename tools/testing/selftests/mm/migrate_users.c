@@ -886,54 +886,111 @@ static void fill_compressible(char *data, size_t len)
 				 MIG_KPF_HEAD | MIG_KPF_TAIL | MIG_KPF_HUGE |		\
 				 MIG_KPF_NOPAGE | MIG_KPF_OFFLINE | MIG_KPF_ZERO |	\
 				 MIG_KPF_PGTABLE | MIG_KPF_RESERVED)
-#define MOST_PAGES		(8192UL * 1024)
 #define AT_ONCE			8192
+#define ENOUGH_ZS_PAGES		16
+#define ZS_TRIES		5
 
-/* A byte for each page of the machine: is it one of zsmalloc? */
-static unsigned char *find_zsmalloc(void)
+/**
+ * struct pfns - pages, in ascending order
+ * @pfn: which
+ * @nr: how many
+ * @size: for how many there is room
+ */
+struct pfns {
+	uint64_t *pfn;
+	size_t nr;
+	size_t size;
+};
+
+static void add_pfn(struct pfns *pfns, uint64_t pfn)
 {
-	unsigned char *found = calloc(MOST_PAGES, 1);
-	uint64_t *flags = calloc(AT_ONCE, sizeof(*flags));
+	if (pfns->nr == pfns->size) {
+		pfns->size = pfns->size ? 2 * pfns->size : AT_ONCE;
+		pfns->pfn = realloc(pfns->pfn, pfns->size * sizeof(*pfns->pfn));
+		mig_check(pfns->pfn, "no memory for %zu numbers", pfns->size);
+	}
+	pfns->pfn[pfns->nr++] = pfn;
+}
+
+static bool is_zsmalloc(uint64_t flags)
+{
+	return (flags & (ZS_FLAGS | NO_ZS_FLAGS)) == ZS_FLAGS;
+}
+
+/* Those of zsmalloc, of all pages of the machine. */
+static struct pfns find_zsmalloc(void)
+{
+	const size_t size = sizeof(uint64_t);
+	uint64_t *flags = calloc(AT_ONCE, size), pfn = 0;
 	int fd = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
-	ssize_t i, nr;
-	size_t pfn;
+	struct pfns found = { };
+	ssize_t i, len;
 
 	if (fd < 0)
 		mig_skip("/proc/kpageflags: %m");
 	mig_drain();
-	for (pfn = 0; pfn < MOST_PAGES; pfn += AT_ONCE) {
-		nr = pread(fd, flags, AT_ONCE * sizeof(*flags), pfn * sizeof(*flags));
-		for (i = 0; i < nr / (ssize_t)sizeof(*flags); i++)
-			found[pfn + i] = (flags[i] & (ZS_FLAGS | NO_ZS_FLAGS)) == ZS_FLAGS;
+	while ((len = pread(fd, flags, AT_ONCE * size, pfn * size)) > 0) {
+		for (i = 0; i < len / (ssize_t)size; i++, pfn++) {
+			if (is_zsmalloc(flags[i]))
+				add_pfn(&found, pfn);
+		}
 	}
 	close(fd);
 	free(flags);
 	return found;
 }
 
-static size_t nr_left(const unsigned char *was, const unsigned char *is)
+/* How many of these pages are not among those. */
+static size_t nr_left(const struct pfns *was, const struct pfns *is)
 {
-	size_t pfn, nr = 0;
+	size_t i, j = 0, nr = 0;
 
-	for (pfn = 0; pfn < MOST_PAGES; pfn++)
-		nr += was[pfn] && !is[pfn];
+	for (i = 0; i < was->nr; i++) {
+		while (j < is->nr && is->pfn[j] < was->pfn[i])
+			j++;
+		nr += j == is->nr || is->pfn[j] != was->pfn[i];
+	}
 	return nr;
 }
 
-/* Nothing is written to zram meanwhile: a page that is another one has been moved. */
-static void check_zsmalloc_moves(void)
+/* A page may be anywhere, so every node has to be compacted. */
+static void compact_everywhere(void)
 {
-	unsigned char *was = find_zsmalloc(), *is;
-	size_t moved;
+	char *mem;
 	int i;
 
-	for (i = 0; i < mig_nr_nodes; i++)
+	for (i = 0; i < mig_nr_nodes; i++) {
+		mem = mig_anon_on(32 * MB, mig_nodes[i]);
+		fragment(mem, 32 * MB);
 		compact_node(mig_nodes[i]);
-	is = find_zsmalloc();
-	moved = nr_left(was, is) * !mig_breaks(MIG_BREAK_COUNT);
-	mig_check(moved >= 16, "%zu pages of zsmalloc moved", moved);
-	free(was);
-	free(is);
+		check_rest(mem, 32 * MB);
+		munmap(mem, 32 * MB);
+	}
+}
+
+/*
+ * Nothing is written to zram meanwhile: a page that is another one has been moved.
+ * Two of the pages that were written share one, more of them do not.
+ */
+static void check_zsmalloc_moves(size_t written)
+{
+	struct pfns was = find_zsmalloc(), is;
+	size_t moved = 0;
+	int try;
+
+	mig_check(was.nr >= written / mig_psize / 4, "only %zu pages of zsmalloc are seen",
+		  was.nr);
+	for (try = 1; try <= ZS_TRIES && moved < ENOUGH_ZS_PAGES; try++) {
+		if (try > 1)
+			mig_try_again(try, ZS_TRIES, "%zu pages of zsmalloc moved", moved);
+		compact_everywhere();
+		is = find_zsmalloc();
+		moved = nr_left(&was, &is);
+		free(is.pfn);
+	}
+	moved *= !mig_breaks(MIG_BREAK_COUNT);
+	mig_check(moved >= ENOUGH_ZS_PAGES, "%zu pages of zsmalloc moved", moved);
+	free(was.pfn);
 }
 
 static void compact_zsmalloc(const void *arg)
@@ -948,28 +1005,13 @@ static void compact_zsmalloc(const void *arg)
 	sum = mig_sum(data, len);
 	fragment(mem, filler);
 	write_zram(data, len);
-	check_zsmalloc_moves();
+	check_zsmalloc_moves(len);
 	mig_write(ZRAM_DIR "/compact", "1");
 	memset(data, 0, len);
 	read_zram(data, len);
 	mig_spoil_byte(data, len);
 	mig_check(mig_sum(data, len) == sum, "zram has other contents");
 	check_rest(mem, filler);
-}
-
-/* Its pages may be anywhere, so every node has to be compacted. */
-static void compact_everywhere(void)
-{
-	char *mem;
-	int i;
-
-	for (i = 0; i < mig_nr_nodes; i++) {
-		mem = mig_anon_on(32 * MB, mig_nodes[i]);
-		fragment(mem, 32 * MB);
-		compact_node(mig_nodes[i]);
-		check_rest(mem, 32 * MB);
-		munmap(mem, 32 * MB);
-	}
 }
 
 /* The host takes memory for some time. */
