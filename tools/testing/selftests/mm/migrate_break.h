@@ -2,7 +2,7 @@
 /*
  * For programs whose cases are not those of migrate_lib.h: to show that a case looks
  * at something, have it see what is not there. The environment variable
- * MIGRATE_BREAK says what is spoiled, and a line of output that it was.
+ * MIGRATE_BREAK says what is spoiled, and a line of output each time that it was.
  */
 #ifndef __MIGRATE_BREAK_H
 #define __MIGRATE_BREAK_H
@@ -17,13 +17,10 @@
 static inline bool migrate_spoils(const char *what)
 {
 	const char *word = getenv("MIGRATE_BREAK");
-	static bool told;
 
 	if (!word || strcmp(word, what))
 		return false;
-	if (!told)
-		dprintf(STDOUT_FILENO, "# spoiled: %s\n", what);
-	told = true;
+	dprintf(STDOUT_FILENO, "# spoiled: %s\n", what);
 	return true;
 }
 
