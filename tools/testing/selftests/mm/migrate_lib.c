@@ -933,14 +933,25 @@ void mig_check_loss(void (*trip)(void *arg, int node), void *arg)
  * To spoil what a case looks at
  */
 
+/* Is it this observation that is to be spoiled? Several threads may ask. */
+static bool asks(enum mig_break what)
+{
+	__atomic_fetch_or(&shared->asked, 1U << what, __ATOMIC_RELAXED);
+	return mig_break == what;
+}
+
 /* The case observes this: is it to see something else than what is there? */
 bool mig_breaks(enum mig_break what)
 {
-	shared->asked |= MIG_BIT(what);
-	if (mig_break != what)
+	if (!asks(what))
 		return false;
 	shared->spoiled = true;
 	return true;
+}
+
+static bool can_change(int probe, char *addr)
+{
+	return pwrite(probe, addr, 1, 0) == 1 && pread(probe, addr, 1, 0) == 1;
 }
 
 /* Also in memory that we may only read, as long as it can be made writable. */
@@ -949,48 +960,70 @@ static bool flip_byte(char *addr)
 	int probe = memfd_create("probe", MFD_CLOEXEC);
 	bool done;
 
-	if (pwrite(probe, addr, 1, 0) != 1)
-		mprotect(addr, mig_psize, PROT_READ | PROT_WRITE);
-	done = pread(probe, addr, 1, 0) == 1 ||
-	       !mprotect(addr, mig_psize, PROT_READ | PROT_WRITE);
+	done = can_change(probe, addr) ||
+	       (!mprotect(addr, mig_psize, PROT_READ | PROT_WRITE) &&
+		can_change(probe, addr));
 	if (done)
 		*addr ^= 1;
 	close(probe);
 	return done;
 }
 
-static char *middle_page(void *mem, size_t len)
+/* One page after the other, and the one in the middle first. */
+static char *nth_page(void *mem, size_t len, size_t nth)
 {
-	return (char *)mem + (len / mig_psize / 2) * mig_psize;
+	size_t nr = len / mig_psize;
+
+	return (char *)mem + (nr / 2 + nth) % nr * mig_psize;
 }
 
-/* What -b byte does between a move and the look at contents: once to a byte. */
+/*
+ * What -b byte does between a move and the look at contents: once to a byte, of a
+ * page that can be read.
+ */
 void mig_spoil_byte(void *mem, size_t len)
 {
-	char *addr = middle_page(mem, len);
 	static char *flipped;
+	char *addr;
+	size_t i;
 
-	shared->asked |= MIG_BIT(MIG_BREAK_BYTE);
-	if (mig_break != MIG_BREAK_BYTE || addr == flipped || !flip_byte(addr))
+	if (!asks(MIG_BREAK_BYTE))
 		return;
-	flipped = addr;
-	shared->spoiled = true;
+	for (i = 0; i < len / mig_psize; i++) {
+		addr = nth_page(mem, len, i);
+		if (addr == flipped)
+			return;
+		if (!flip_byte(addr))
+			continue;
+		flipped = addr;
+		shared->spoiled = true;
+		return;
+	}
 }
 
-/* What -b node does between a move to this node and the look at where pages are. */
+/*
+ * What -b node does between a move to this node and the look at where pages are: to
+ * a page that can move.
+ */
 void mig_spoil_node(void *mem, size_t len, int node)
 {
-	char *addr = middle_page(mem, len);
-	int was;
+	int was, other = node == MIG_A ? MIG_B : MIG_A;
+	char *addr;
+	size_t i;
 
-	shared->asked |= MIG_BIT(MIG_BREAK_NODE);
-	if (mig_break != MIG_BREAK_NODE)
+	if (!asks(MIG_BREAK_NODE))
 		return;
-	was = mig_node_of(addr);
-	mig_move_to(addr, mig_psize, node == MIG_A ? MIG_B : MIG_A,
-		    MIG_MF_MOVE_ALL, NULL);
-	if (mig_node_of(addr) != was)
+	for (i = 0; i < len / mig_psize; i++) {
+		addr = nth_page(mem, len, i);
+		was = mig_node_of(addr);
+		if (was < 0)
+			continue;
+		mig_move_to(addr, mig_psize, other, MIG_MF_MOVE_ALL, NULL);
+		if (mig_node_of(addr) == was)
+			continue;
 		shared->spoiled = true;
+		return;
+	}
 }
 
 void mig_spoil(void *mem, size_t len, int node)
