@@ -877,6 +877,27 @@ void mig_must_move_to(void *mem, size_t len, int node)
 		  there, len / mig_psize, node);
 }
 
+/* All of it, as it was filled with the seed 1. */
+void mig_expect_on(void *mem, size_t len, int node)
+{
+	size_t there;
+
+	mig_spoil(mem, len, node);
+	there = mig_count_on(mem, len, node);
+	mig_check(there == len / mig_psize, "%zu of %zu pages are on node %d",
+		  there, len / mig_psize, node);
+	mig_check(mig_verify(mem, len, 1) == len, "contents changed");
+}
+
+/* What a system call has just returned; 0 is no error. */
+void mig_expect_errno(long ret, int want)
+{
+	int got = ret < 0 ? errno : 0;
+
+	got += mig_breaks(MIG_BREAK_STATUS);
+	mig_check(got == want, "%s instead of %s", strerror(got), strerror(want));
+}
+
 /*
  * How many pages of a process migrate_pages(2) does not get from these nodes to
  * those, as they belong to what all processes have. Whatever can move is on the
@@ -1030,27 +1051,6 @@ void mig_spoil(void *mem, size_t len, int node)
 {
 	mig_spoil_byte(mem, len);
 	mig_spoil_node(mem, len, node);
-}
-
-/* All of it, as it was filled with the seed 1. */
-void mig_expect_on(void *mem, size_t len, int node)
-{
-	size_t there;
-
-	mig_spoil(mem, len, node);
-	there = mig_count_on(mem, len, node);
-	mig_check(there == len / mig_psize, "%zu of %zu pages are on node %d",
-		  there, len / mig_psize, node);
-	mig_check(mig_verify(mem, len, 1) == len, "contents changed");
-}
-
-/* What a system call has just returned; 0 is no error. */
-void mig_expect_errno(long ret, int want)
-{
-	int got = ret < 0 ? errno : 0;
-
-	got += mig_breaks(MIG_BREAK_STATUS);
-	mig_check(got == want, "%s instead of %s", strerror(got), strerror(want));
 }
 
 /*

@@ -190,6 +190,8 @@ size_t mig_count_on(void *mem, size_t len, int node);
 /* Moves. */
 long mig_move_to(void *mem, size_t len, int node, int flags, int *status);
 void mig_must_move_to(void *mem, size_t len, int node);
+void mig_expect_on(void *mem, size_t len, int node);
+void mig_expect_errno(long ret, int want);
 long mig_stay_anyway(pid_t pid, unsigned long from, unsigned long to);
 void mig_check_loss(void (*trip)(void *arg, int node), void *arg);
 
@@ -198,8 +200,6 @@ bool mig_breaks(enum mig_break what);
 void mig_spoil_byte(void *mem, size_t len);
 void mig_spoil_node(void *mem, size_t len, int node);
 void mig_spoil(void *mem, size_t len, int node);
-void mig_expect_on(void *mem, size_t len, int node);
-void mig_expect_errno(long ret, int want);
 
 /* Large folios. */
 size_t mig_pmd_size(void);
