@@ -106,6 +106,16 @@ static long held(void)
 	return counter("allocated") - counter("freed");
 }
 
+/* What is held in the end. A worker of the kernel may be the last to let go. */
+static long held_at_rest(void)
+{
+	double end = mig_seconds() + 5 * mig_patience();
+
+	while (held() && mig_seconds() < end)
+		usleep(10000);
+	return held();
+}
+
 /*
  * The memory
  */
@@ -118,7 +128,7 @@ static struct memory new_memory(size_t pages)
 	if (m.fd < 0 && errno == ENOENT)
 		mig_skip("the module test_vma_migrate is not loaded");
 	mig_check(m.fd >= 0, DEVICE ": %m");
-	mig_check(!held(), "others have memory of the driver, or it was lost");
+	mig_check(!held_at_rest(), "others have memory of the driver, or it was lost");
 	m.mem = mig_map(m.len, PROT_READ | PROT_WRITE, MAP_SHARED, m.fd);
 	return m;
 }
@@ -171,18 +181,15 @@ static void expect_long(const char *what, long got, long want)
 	mig_check(got == want, "%s is %ld instead of %ld", what, got, want);
 }
 
-/* Nothing is left. A worker of the kernel may be the last to let go. */
+/* Nothing is left. */
 static void end_memory(struct memory *m)
 {
-	double end = mig_seconds() + 5 * mig_patience();
 	long left;
 
 	if (m->mem)
 		munmap(m->mem, m->len);
 	close(m->fd);
-	while (held() && mig_seconds() < end)
-		usleep(10000);
-	left = held() + mig_breaks(MIG_BREAK_COUNT);
+	left = held_at_rest() + mig_breaks(MIG_BREAK_COUNT);
 	mig_check(!left, "%ld pages were not freed", left);
 }
 
