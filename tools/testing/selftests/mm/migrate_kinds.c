@@ -1452,12 +1452,10 @@ static void stays_queued(const void *arg)
 	mig_alloc_anywhere();
 	if (mig_nr_folios(mem, size, size / mig_psize) != 1)
 		mig_skip("no huge page");
-	if (!mig_breaks(MIG_BREAK_COUNT))
-		mig_must_move_to(mem, mig_psize, MIG_B);
-	else
-		mlock(mem, size);
+	mig_must_move_to(mem, mig_psize, MIG_B);
 	mig_spoil(mem, mig_psize, MIG_B);
-	while (mig_vmstat("thp_underused_split_page") == before) {
+	before += mig_breaks(MIG_BREAK_COUNT) << 30;
+	while (mig_vmstat("thp_underused_split_page") <= before) {
 		mig_check(mig_seconds() < end, "the folio left the queue");
 		mig_write("/proc/sys/vm/drop_caches", "2");
 	}
