@@ -989,6 +989,7 @@ static void *worker_reads(void *arg)
 
 		w->bad += value && value != stamp(p, 7, 18);
 	}
+	w->bad += migrate_spoils("byte");
 	return NULL;
 }
 
