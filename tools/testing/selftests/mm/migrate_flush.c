@@ -341,15 +341,16 @@ static void run(const struct test *test)
 	int round, ok = 1;
 
 	if (nr_nodes < test->nodes) {
-		ksft_test_result_skip("%s: needs %d nodes with memory, has %d\n",
-				      test->name, test->nodes, nr_nodes);
+		ksft_test_result_code(KSFT_SKIP, test->name,
+				      "needs %d nodes with memory, has %d",
+				      test->nodes, nr_nodes);
 		return;
 	}
 	/* What has been compacted has no reason to move: take other memory. */
 	for (round = 0; ok == 1 && moved < enough && round < NR_ROUNDS; round++)
 		ok = try_once(test, &moved);
 	if (ok < 0)
-		ksft_test_result_skip("%s: no huge page to be had\n", test->name);
+		ksft_test_result_code(KSFT_SKIP, test->name, "no huge page to be had");
 	else
 		ksft_test_result(ok && moved >= enough, "%s\n", test->name);
 }

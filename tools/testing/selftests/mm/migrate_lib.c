@@ -1642,7 +1642,7 @@ static void report(const struct mig_case *test, int result, double took)
 	if (*why && result != KSFT_SKIP)
 		ksft_print_msg("%s: %s\n", test->name, why);
 	if (result == KSFT_SKIP)
-		ksft_test_result_skip("%s: %s\n", test->name, why);
+		ksft_test_result_code(KSFT_SKIP, test->name, "%s", why);
 	else
 		ksft_test_result(result == KSFT_PASS, "%s\n", test->name);
 	if (took > 2)
