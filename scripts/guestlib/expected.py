@@ -5,7 +5,7 @@ import fnmatch
 
 from .common import Refused
 from .ktap import FAIL, SKIP, Result
-from .suites import table
+from .suites import meant_for, table
 
 
 class Row:
@@ -49,33 +49,43 @@ def rows(name, status):
 class Expected:
     """All that is foreseen, and what of it happened."""
 
-    def __init__(self, lines=None):
+    def __init__(self, tests, lines=None):
+        self.tests = tests          # all there are, whether they run now or not
         self.rows = rows("expected", FAIL) + rows("skips", SKIP) if lines is None else lines
-        self.ended = []             # (kernel, test) of each test that came to its end
+        self.ended = {}             # the names of the tests that came to their end on a kernel
+        for row in self.rows:
+            if not any(fnmatch.fnmatchcase(test.name, row.test) for test in tests):
+                raise Refused(f"{row.place}: there is no test {row.test}")
+
+    def end(self, kernel, test):
+        """This test came to its end."""
+        self.ended.setdefault(kernel, set()).add(test)
 
     def judge(self, kernel, test, result):
         """A failure that is foreseen becomes a skip; a skip that is not, a failure.
 
         A kernel that is not built by this project may lack anything, and is free to skip.
         """
-        row = next((r for r in self.rows if r.fits(kernel.kind, test, result)), None)
-        if row:
+        fitting = [r for r in self.rows if r.fits(kernel.kind, test, result)]
+        for row in fitting:
             row.used.add(kernel.kind)
-        if row and result.status == FAIL:
-            result.status, result.why = SKIP, f"as on the untouched base: {row.why}"
-        elif not row and result.status == SKIP and kernel.ours:
+        if fitting and result.status == FAIL:
+            result.status, result.why = SKIP, f"as on the untouched base: {fitting[0].why}"
+        elif not fitting and result.status == SKIP and kernel.ours:
             result.status = FAIL
             result.why = f"skipped, and not in scripts/guest/skips: {result.why}"
 
     def unused(self):
         """(kernel, test, result) for each row that did not happen where it should have."""
-        found = []
-        for row in self.rows:
-            due = {kernel: test for kernel, test in self.ended if row.speaks_of(kernel, test)[1]}
-            for kernel, test in due.items():
-                if kernel not in row.used:
-                    found.append((kernel, test, self._gone(row)))
-        return found
+        return [(kernel.kind, due[-1], self._gone(row)) for row in self.rows
+                for kernel in self.ended if (due := self._due(row, kernel))
+                and kernel.kind not in row.used]
+
+    def _due(self, row, kernel):
+        """The tests that a row speaks of, if it has to happen on this kernel and all of them ended."""
+        names = [test.name for test in self.tests
+                 if meant_for(test, kernel) and row.speaks_of(kernel.kind, test.name)[1]]
+        return names if self.ended[kernel].issuperset(names) else []
 
     @staticmethod
     def _gone(row):
