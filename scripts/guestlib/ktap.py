@@ -178,6 +178,8 @@ class Reader:
 
 def how_ended(code):
     """An exit status in words."""
+    if code == 125:
+        return "bailed out"
     if code in (126, 127):
         return f"exit status {code}: no such program"
     if code > 128:
