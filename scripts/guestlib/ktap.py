@@ -141,11 +141,9 @@ class Reader:
         if not name.strip() and why:
             name, why = self._named_by_reason(why)
         name = ": ".join(parents + [name or f"result {level.seen}"])
-        if kind in ("SKIP", "TODO"):
+        if kind in ("SKIP", "TODO", "XFAIL"):
             status = SKIP
             why = why or (self.comments[-1].lstrip("# ") if self.comments else "no reason given")
-        elif kind == "XFAIL":
-            status = PASS
         else:
             status = FAIL if failed or kind == "XPASS" else PASS
         detail = self.comments if status == FAIL else ()
