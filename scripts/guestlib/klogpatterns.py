@@ -53,6 +53,11 @@ PATTERNS = (
     ("slab", r"slab \S+ .*(?:corrupt|Redzone|Poison)", "slab nothing is corrupt"),
     ("slab-count", r"SLUB:? .*counted but counter", "SLUB nothing: 1 partial slabs counted but counter=2"),
     ("memcg-stat", r".*Warning, stat buffer overflow", "memcg_stat_format: Warning, stat buffer overflow, please report"),
+    ("reserved", r"hugetlb: Huge Page Reserved count may go negative", "hugetlb: Huge Page Reserved count may go negative."),
+    ("vma-lock", r"HugeTLB: vma_lock already exists", "HugeTLB: vma_lock already exists in hugetlb_vm_op_open."),
+    ("shmem", r"shmem_evict_inode: ino=\d+ i_blocks=", "shmem_evict_inode: ino=1 i_blocks=8 alloced=1 swapped=0 nrpages=0"),
+    ("zswap", r"zswap: Decompression error", "zswap: Decompression error from zswap (0:1 lzo 1->2)"),
+    ("zone-device", r"Unsupported ZONE_DEVICE page type", "Unsupported ZONE_DEVICE page type."),
     # Checkers
     ("ubsan", r"UBSAN: ", "UBSAN: array-index-out-of-bounds in mm/nothing.c:1:1"),
     ("kasan", r"KASAN: ", "KASAN: null-ptr-deref in range [0x1-0x2]"),
