@@ -11,6 +11,8 @@ cd "$(dirname "$0")/.."
 src=$1 out=$2
 bad=''
 mkdir -p "$(dirname "$out")"
+# Not $out.lock, which kernel.sh takes.
+lock "$out.alone"
 tmp=$out.findings
 
 # found NAME: what a reader has written to $tmp; silence is the only good answer.
