@@ -36,6 +36,8 @@ GUEST_KERNEL := $(or $(filter arm64 riscv64 s390x,$(HOST)),guest)
 NATIVE := $(patsubst guest-kernel,kernel,$(GUEST_KERNEL)-kernel)
 # A signal for the shell that runs a recipe is for what it runs.
 GUEST = exec scripts/guest.py
+# UNTIL=$(date +%s -d '1 hour'): what cannot begin in time is left out, by name.
+TIME = $(if $(UNTIL),--until $(UNTIL))
 
 .DEFAULT_GOAL := help
 
@@ -50,10 +52,10 @@ run: $(NATIVE) ## show page migration at work in a booted guest
 	@$(GUEST) run
 
 test: $(NATIVE) ## run every suite; T=pattern for a part
-	@$(GUEST) test --kernel $(GUEST_KERNEL) $(if $(T),--match '$(T)')
+	@$(GUEST) test --kernel $(GUEST_KERNEL) $(if $(T),--match '$(T)') $(TIME)
 
 test-debug: debug-kernel ## run the suites with KASAN, lockdep, DEBUG_VM and more
-	@$(GUEST) test --kernel debug $(if $(T),--match '$(T)') $(if $(STRESS),--stress $(STRESS))
+	@$(GUEST) test --kernel debug $(if $(T),--match '$(T)') $(if $(STRESS),--stress $(STRESS)) $(TIME)
 
 test-arm64: arm64-kernel ## run our own suites on an emulated arm64 machine
 	@$(GUEST) test --kernel arm64 $(if $(T),--match '$(T)')
@@ -68,7 +70,7 @@ shell: $(NATIVE) ## a prompt in the guest
 	@$(GUEST) shell
 
 selfcheck: $(NATIVE) ## does the test runner notice what goes wrong?
-	@$(GUEST) selfcheck
+	@$(GUEST) selfcheck $(TIME)
 
 bench: kernel base-kernel uml-kernels ## measure against the base; W=pattern for a part
 	@scripts/deps.sh bench

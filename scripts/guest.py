@@ -74,12 +74,12 @@ def test(args):
             say(f"{one.name:44} {one.kernel:6} {one.seconds:4} s  {one.command}")
         return 0
     kernels = [Kernel(name) for name in args.kernel or ("guest", "debug")]
-    return testrun.run(kernels, tests, source_tree())
+    return testrun.run(kernels, tests, source_tree(), args.until)
 
 
 def check(args):
     """Whether the runner notices what goes wrong."""
-    return selfcheck.run(Kernel(args.kernel or host_kernel()), source_tree())
+    return selfcheck.run(Kernel(args.kernel or host_kernel()), source_tree(), args.until)
 
 
 def shell(args):
@@ -125,6 +125,10 @@ def parse():
             ("userland", programs_only, "", "build the guest's programs")):
         command = commands.add_parser(name, help=words, description=words)
         command.set_defaults(function=function, lock=lock)
+        if lock == "test":
+            command.add_argument("--until", type=int, metavar="SECONDS",
+                                 help="no test begins later (as `date +%%s` has it); each "
+                                 "that is left out for that is named")
         if name == "test":
             command.add_argument("--match", default="", metavar="PATTERN",
                                  help="only the suites and tests that fit one of these, "

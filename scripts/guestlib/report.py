@@ -33,11 +33,12 @@ class Tally:
 class Outcome:
     """A test that has ended, in one way or another."""
 
-    def __init__(self, kernel, test, results, seconds=0.0, tries=()):
+    def __init__(self, kernel, test, results, seconds=0.0, tries=(), late=False):
         self.kernel = kernel
         self.test = test
         self.results = results
         self.tries = list(tries)        # how each ended, where there may be several
+        self.late = late                # it never began, as the time was over
         self.tally = Tally()
         self.tally.seconds = seconds
         for result in results:
@@ -113,6 +114,13 @@ def _tries(outcomes):
             say(f"  {outcome.label}: {len(outcome.tries)} tries: {', '.join(outcome.tries)}")
 
 
+def left_out(outcomes):
+    """The tests that did not begin in time, in a line."""
+    late = [outcome.label for outcome in outcomes if outcome.late]
+    if late:
+        say(f"\nLeft out, as the time was over: {', '.join(late)}")
+
+
 def summary(outcomes, logs):
     """The end of a run; returns its exit status."""
     suites = {}
@@ -122,8 +130,10 @@ def summary(outcomes, logs):
     if any(outcome.tries for outcome in outcomes):
         _tries(outcomes)
     count = total(outcomes)
-    if count[SKIP]:
-        _skips(outcomes)
+    skipped = [outcome for outcome in outcomes if outcome.of(SKIP) and not outcome.late]
+    if skipped:
+        _skips(skipped)
+    left_out(outcomes)
     failures(outcomes)
     say("\nSummary by suite:")
     for (kernel, suite), tally in suites.items():

@@ -118,8 +118,8 @@ def said_of(outcomes, must):
     return missing
 
 
-def run(kernel, source):
-    """Run the tests that must not pass, and the programs that see wrong things."""
+def run(kernel, source, until=None):
+    """Run the tests that must not pass, and, in time, the programs that see wrong things."""
     log, must = log_tests()
     must += MUST
     missing = 0
@@ -135,7 +135,8 @@ def run(kernel, source):
     missing += said_of(wrong, must)
     say("\nPrograms that see what is not there, and have to notice it; no FAIL is wanted.")
     spoiled = testrun.collect([kernel], suites.load(name="spoiled"), source,
-                              Expected(testrun.everything(source)))
+                              Expected(testrun.everything(source)), until)
+    report.left_out(spoiled)
     report.failures(spoiled)
     say(f"\nLogs: {log_folder() / 'test'}\n")
     count = report.total(spoiled)

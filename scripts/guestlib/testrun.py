@@ -10,13 +10,15 @@ from .ktap import FAIL, SKIP, Reader, Result
 
 GRACE = 60      # seconds beyond a test's limit until the guest counts as hanging
 INDENT = 4
+TOO_LATE = "left out, as the time was over"
 
 
 class Boot:
     """One guest and the tests that it is to run."""
 
-    def __init__(self, kernel, name, tests, expected):
+    def __init__(self, kernel, name, tests, expected, until=None):
         self.kernel = kernel
+        self.until = until              # the time after which no test begins
         self.name = name
         self.suite = name.split("/", 1)[0]
         self.waiting = list(tests)
@@ -36,6 +38,8 @@ class Boot:
         guest.scanner.may_kill.update(t.name for t in self.waiting if t.may_kill)
         try:
             userland.initramfs(guest.initramfs, self.kernel, programs, plan)
+            if self.until:
+                guest.append += f" UNTIL={max(1, int(self.until - time.time()))}"
             guest.start("test")
             self.deadline = time.monotonic() + machine.BOOT_LIMIT * self.kernel.patience
             trouble = self._follow(guest)
@@ -76,9 +80,23 @@ class Boot:
             guest.poll_console()
             self._end(int(words[2]), float(words[3]), guest)
             self.deadline = now + GRACE
+        elif words[0] == "left":
+            self._leave()
         elif words[0] == "done":
             self.done = not self.waiting
             self.deadline = now + GRACE
+
+    def _leave(self):
+        """The next test does not begin, as it is too late."""
+        self.outcomes.append(report.Outcome(self.kernel.kind, self.waiting.pop(0).name,
+                                            [Result("", SKIP, TOO_LATE)], late=True))
+        report.progress(self.outcomes[-1])
+
+    def leave_all(self):
+        """None of them begins; returns the outcomes."""
+        while self.waiting:
+            self._leave()
+        return self.outcomes
 
     def _end(self, code, seconds, guest):
         """The running test has ended by itself or by its time limit."""
@@ -147,8 +165,8 @@ def everything(source):
     return suites.load(userland.own_programs(source)) + suites.load(name="spoiled")
 
 
-def collect(kernels, tests, source, expected):
-    """Run tests on each of these kernels; returns their outcomes."""
+def collect(kernels, tests, source, expected, until=None):
+    """Run tests on each of these kernels, none after a time; returns their outcomes."""
     programs = {arch: userland.build(source, arch=arch) for arch in {k.arch for k in kernels}}
     outcomes = []
     for kernel in kernels:
@@ -158,15 +176,17 @@ def collect(kernels, tests, source, expected):
                 f"{sum(len(group) for _, group in groups)} tests in {len(groups)} boots")
         outcomes += left_out(kernel, tests, expected)
         for name, group in groups:
-            outcomes += Boot(kernel, name, group, expected).run(programs[kernel.arch])
+            boot = Boot(kernel, name, group, expected, until)
+            late = until and time.time() >= until
+            outcomes += boot.leave_all() if late else boot.run(programs[kernel.arch])
     return outcomes + [report.Outcome(kernel, test, [result])
                        for kernel, test, result in expected.unused()]
 
 
-def run(kernels, tests, source):
+def run(kernels, tests, source, until=None):
     """Run tests on these kernels and tell the end; returns the exit status."""
     if not any(suites.boots(tests, kernel) for kernel in kernels):
         raise Refused("none of the tests that fit runs on this kernel: "
                       + ", ".join(f"{t.name} ({t.kernel})" for t in tests), 2)
-    outcomes = collect(kernels, tests, source, Expected(everything(source)))
+    outcomes = collect(kernels, tests, source, Expected(everything(source)), until)
     return report.summary(outcomes, log_folder() / "test")
