@@ -132,7 +132,7 @@ def parse():
         if name == "test":
             command.add_argument("--match", default="", metavar="PATTERN",
                                  help="only the suites and tests that fit one of these, "
-                                 "with commas between")
+                                 "with commas between, and none that fits one with a ! in front")
             command.add_argument("--stress", type=int, metavar="SECONDS",
                                  help="how long what has no end of its own goes on")
             command.add_argument("--list", action="store_true", help="list the tests")

@@ -29,6 +29,11 @@ class Test:
         """Whether it is alone in its guest."""
         return any(need != "oom" and not need.startswith("lasts:") for need in self.needs)
 
+    @property
+    def boot(self):
+        """The guest that it runs in, by name."""
+        return self.name if self.own_boot else self.suite
+
     def last(self, seconds=None):
         """Let it go on for so long, or for as long as the table says."""
         for need in self.needs:
@@ -93,11 +98,19 @@ def programs(folder):
     return sorted(word for word in words if (folder / f"{word}.c").exists())
 
 
+def fits_one(test, pattern):
+    """It names a suite, a test, a part of the name, `boot:` and a guest, or is a shell pattern."""
+    names = (test.name, test.suite, test.short, f"boot:{test.boot}")
+    return pattern in test.name or any(fnmatch.fnmatch(n, pattern) for n in names)
+
+
 def fits(test, patterns):
-    """A pattern names a suite, a test, a part of the name, or is a shell pattern."""
-    names = (test.name, test.suite, test.short)
-    return any(fnmatch.fnmatch(n, pattern) or pattern in test.name
-               for pattern in patterns.split(",") for n in names)
+    """One of the patterns fits, and none of those that have a ! in front."""
+    words = patterns.split(",")
+    wanted = [word for word in words if not word.startswith("!")]
+    unwanted = [word[1:] for word in words if word.startswith("!")]
+    return (not wanted or any(fits_one(test, word) for word in wanted)) and \
+        not any(fits_one(test, word) for word in unwanted)
 
 
 def select(tests, pattern):
@@ -134,8 +147,7 @@ def boots(tests, kernel):
     groups = {}
     for test in tests:
         if meant_for(test, kernel) and not lacking(test, kernel):
-            key = test.name if test.own_boot else test.suite
-            groups.setdefault(key, []).append(test)
+            groups.setdefault(test.boot, []).append(test)
     return list(groups.items())
 
 
