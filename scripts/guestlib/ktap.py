@@ -12,7 +12,9 @@ DIRECTIVE = re.compile(r"(?:^|\s)#\s*(SKIP|XFAIL|XPASS|TODO)\b:?\s*(.*)$", re.I)
 PLAN = re.compile(r"^1\.\.(\d+)(?:\s*#\s*(?:SKIP)?\s*(.*))?$", re.I)
 SUBTEST = re.compile(r"^# Subtest: (.*)$")
 BAIL = re.compile(r"^Bail out!\s*(.*)$")
+# Of the whole program, which has ended; and of something in it, which begins.
 TRY = re.compile(r"^# try (\d+) of \d+: exit status (\d+)$")
+AGAIN = re.compile(r"^# (try \d+ of \d+: .+)$")
 EXIT_SKIP = 4
 
 PASS, FAIL, SKIP = "passed", "failed", "skipped"
@@ -49,6 +51,7 @@ class Reader:
         self.whole_skip = None
         self.bailed = None
         self.tries = []         # how each try ended, where a test has several
+        self.again = []         # what a program has tried once more, and why
         self.last_line = ""
 
     def feed(self, line):
@@ -60,9 +63,11 @@ class Reader:
         subtest = SUBTEST.match(text)
         plan = PLAN.match(text)
         result = RESULT.match(text)
-        bail, attempt = BAIL.match(text), TRY.match(text)
+        bail, attempt, again = BAIL.match(text), TRY.match(text), AGAIN.match(text)
         if attempt:
             self.tries.append(how_ended(int(attempt.group(2))))
+        elif again:
+            self.again.append(again.group(1))
         elif bail:
             self.bailed = bail.group(1) or "no reason given"
         elif subtest:

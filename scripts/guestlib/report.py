@@ -33,11 +33,13 @@ class Tally:
 class Outcome:
     """A test that has ended, in one way or another."""
 
-    def __init__(self, kernel, test, results, seconds=0.0, tries=(), late=False):
+    def __init__(self, kernel, test, results, seconds=0.0, reader=None, late=False):
         self.kernel = kernel
         self.test = test
         self.results = results
-        self.tries = list(tries)        # how each ended, where there may be several
+        # How each try ended, where there may be several, and what was tried again within.
+        self.tries = list(reader.tries) if reader else []
+        self.again = list(reader.again) if reader else []
         self.late = late                # it never began, as the time was over
         self.tally = Tally()
         self.tally.seconds = seconds
@@ -112,6 +114,9 @@ def _tries(outcomes):
             say(f"  {outcome.label}: 1 try")
         elif outcome.tries:
             say(f"  {outcome.label}: {len(outcome.tries)} tries: {', '.join(outcome.tries)}")
+        if outcome.again:
+            say(f"  {outcome.label}: {len(outcome.again)} times within, "
+                f"the last: {outcome.again[-1]}")
 
 
 def left_out(outcomes):
@@ -127,7 +132,7 @@ def summary(outcomes, logs):
     for outcome in outcomes:
         key = (outcome.kernel, outcome.test.split("/", 1)[0])
         suites.setdefault(key, Tally()).add(outcome.tally)
-    if any(outcome.tries for outcome in outcomes):
+    if any(outcome.tries or outcome.again for outcome in outcomes):
         _tries(outcomes)
     count = total(outcomes)
     skipped = [outcome for outcome in outcomes if outcome.of(SKIP) and not outcome.late]

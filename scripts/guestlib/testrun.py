@@ -103,20 +103,21 @@ class Boot:
         test, reader = self.running, self.reader
         self.running = self.reader = None
         results = reader.finish(code)
-        self.expected.end(self.kernel, test.name)
         if code == 137 and seconds >= test.limit(self.kernel) - 1:
             results = [r for r in results if r.name not in ("", "exit status", "plan")]
             results.append(Result("time limit", FAIL,
                                   f"still running after {test.limit(self.kernel)} s",
                                   reader.comments))
+        else:
+            self.expected.end(self.kernel, test.name)
         self._conclude(test.name, results + kernel_said(guest.scanner.of(test.name)), seconds,
-                       reader.tries)
+                       reader)
 
-    def _conclude(self, name, results, seconds, tries=()):
+    def _conclude(self, name, results, seconds, reader=None):
         """Take out what is expected, tell the rest."""
         for result in results:
             self.expected.judge(self.kernel, name, result)
-        outcome = report.Outcome(self.kernel.kind, name, results, seconds, tries)
+        outcome = report.Outcome(self.kernel.kind, name, results, seconds, reader)
         self.outcomes.append(outcome)
         report.progress(outcome)
 

@@ -347,8 +347,12 @@ static void run(const struct test *test)
 		return;
 	}
 	/* What has been compacted has no reason to move: take other memory. */
-	for (round = 0; ok == 1 && moved < enough && round < NR_ROUNDS; round++)
+	for (round = 1; ok == 1 && moved < enough && round <= NR_ROUNDS; round++) {
+		if (round > 1)
+			ksft_print_msg("try %d of %d: too few pages of %s moved\n",
+				       round, NR_ROUNDS, test->name);
 		ok = try_once(test, &moved);
+	}
 	if (ok < 0)
 		ksft_test_result_code(KSFT_SKIP, test->name, "no huge page to be had");
 	else

@@ -438,11 +438,13 @@ static void already_there(const void *arg)
 {
 	char *mem = some_pages(16);
 	long before, moved = -1;
-	int tries;
+	int try;
 
 	name_all(mem, 16 * mig_psize, MIG_A);
 	/* Others move pages as well, but not each time. */
-	for (tries = 0; tries < 5 && moved; tries++) {
+	for (try = 1; try <= 5 && moved; try++) {
+		if (try > 1)
+			mig_try_again(try, 5, "%ld pages moved", moved);
 		before = mig_vmstat("pgmigrate_success");
 		move(MIG_MF_MOVE);
 		expect_all_moved();
@@ -1079,17 +1081,19 @@ static bool is_cached(const void *mem)
 static void cached_and_mapped_often(const void *arg)
 {
 	struct cpus cpus = two_cpus();
-	int i, tries, fd;
+	int i, try, fd;
 	char *mem;
 
-	for (tries = 0; tries < 5; tries++) {
+	for (try = 1; try <= 5; try++) {
+		if (try > 1)
+			mig_try_again(try, 5, "somebody has drained the caches");
 		mem = cached_page(&cpus, &fd);
 		for (i = 0; i < 1100; i++)
 			touch_page(mig_map(mig_psize, PROT_READ, MAP_SHARED, fd));
 		if (is_cached(mem))
 			break;
 	}
-	if (tries == 5)
+	if (try > 5)
 		mig_skip("somebody drains the caches all the time");
 	name(mem, MIG_B);
 	move(MIG_MF_MOVE_ALL);

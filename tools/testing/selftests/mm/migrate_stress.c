@@ -41,6 +41,7 @@
 #define NR_READERS		2
 /* Most microseconds that movers and readers leave the workers in peace. */
 #define PAUSE			10000
+#define GATHER_TRIES		20
 #define SPLIT_FILE		"/sys/kernel/debug/split_huge_pages"
 
 /**
@@ -509,22 +510,24 @@ static size_t nr_elsewhere(const struct region *r, int node)
 }
 
 /*
- * A page that kept a reference too many could not move any more. Returns how often
- * this had to be tried, as swapping may go on for a while.
+ * A page that kept a reference too many could not move any more. This is tried more
+ * than once, as swapping may go on for a while.
  */
-static int gather(const struct region *r, int node)
+static void gather(const struct region *r, int node)
 {
 	size_t left = 1;
-	int tries;
+	int try;
 
-	for (tries = 0; left && tries < 20; tries++) {
+	for (try = 1; left && try <= GATHER_TRIES; try++) {
+		if (try > 1)
+			mig_try_again(try, GATHER_TRIES, "%s: %zu pages were left",
+				      r->label, left);
 		mig_drain();
 		mig_move_to(r->mem, r->size, node, MIG_MF_MOVE_ALL, NULL);
 		mig_spoil(r->mem, r->size, node);
 		left = nr_elsewhere(r, node);
 	}
 	mig_check(!left, "%s: %zu pages cannot be moved any more", r->label, left);
-	return tries;
 }
 
 /* Somebody was at work in each of the ways there are. */
@@ -542,7 +545,6 @@ static void check_busy(void)
 static void stress(const void *arg)
 {
 	pthread_t threads[NR_WORKERS + NR_MOVERS + NR_READERS];
-	int once, tries = 0;
 	size_t i;
 
 	allow_all_sizes();
@@ -559,14 +561,12 @@ static void stress(const void *arg)
 	check_everything();
 	check_busy();
 	for (i = 0; i < ARRAY_SIZE(regions); i++) {
-		if (!regions[i].mem)
-			continue;
-		once = gather(&regions[i], MIG_A);
-		tries = once > tries ? once : tries;
+		if (regions[i].mem)
+			gather(&regions[i], MIG_A);
 	}
 	check_everything();
-	mig_note("%ld changes, %ld pages and %ld ranges moved, %ld looks, gathered in %d tries",
-		 nr_changed, nr_moved, nr_shifted, nr_read, tries);
+	mig_note("%ld changes, %ld pages and %ld ranges moved, %ld looks",
+		 nr_changed, nr_moved, nr_shifted, nr_read);
 }
 
 /*

@@ -36,6 +36,7 @@
 #define OFFLINE_SECONDS		60
 #define BIT_OF(node)		(1UL << (node))
 #define BALLOON_SECONDS		5
+#define BALLOON_TRIES		5
 
 #define NODE_DIR		"/sys/devices/system/node"
 #define BLOCK_DIR		"/sys/devices/system/memory"
@@ -1031,7 +1032,7 @@ static void compact_balloon(const void *arg)
 {
 	unsigned int seconds;
 	long before, size, is;
-	int tries;
+	int try;
 
 	if (mig_vmstat("balloon_migrate") < 0)
 		mig_skip("the kernel cannot move pages of a balloon");
@@ -1044,13 +1045,15 @@ static void compact_balloon(const void *arg)
 	size = mig_vmstat("nr_balloon_pages");
 	before = mig_vmstat("balloon_migrate");
 	before += mig_breaks(MIG_BREAK_COUNT) << 30;
-	for (tries = 0; tries < 5 && mig_vmstat("balloon_migrate") <= before; tries++)
+	compact_everywhere();
+	for (try = 2; try <= BALLOON_TRIES && mig_vmstat("balloon_migrate") <= before; try++) {
+		mig_try_again(try, BALLOON_TRIES, "no page of the balloon moved");
 		compact_everywhere();
+	}
 	mig_check(mig_vmstat("balloon_migrate") > before, "no page of the balloon moved");
 	/* The host may not be at its end yet, but it takes nothing out of it. */
 	is = mig_vmstat("nr_balloon_pages") * !mig_breaks(MIG_BREAK_STATUS);
 	mig_check(is >= size, "the balloon had %ld pages, and has %ld", size, is);
-	mig_note("moved by try %d", tries);
 }
 
 /*
@@ -1271,6 +1274,7 @@ static void soft_offline_file(const void *arg)
 
 #define STEP			(2 * MB)
 #define CMA_TRIES		20
+#define FILL_TRIES		5
 /* MLOCK_ONFAULT of mlock2(2) */
 #define ON_FAULT		1
 
@@ -1385,8 +1389,11 @@ static char *fill_cma(const struct cma *cma, size_t *len)
 	int node = mig_node_of_pfn(cma->from);
 	char *mem = NULL;
 
-	for (int i = 0; i < 5 && !mem; i++)
+	for (int try = 1; try <= FILL_TRIES && !mem; try++) {
+		if (try > 1)
+			mig_try_again(try, FILL_TRIES, "no page got into the CMA area");
 		mem = try_fill_cma(cma, node, len);
+	}
 	if (!mem)
 		mig_skip("no page of ours got into the CMA area, with %zu KiB free on its node",
 			 mig_node_free(node) / KB);
@@ -1405,25 +1412,25 @@ static void check_steps(char *mem, size_t len)
 
 /*
  * All of it, so that what is handed out is known. A page of somebody else may be
- * held at the moment, by a disk for one. Returns how often this was tried.
+ * held at the moment, by a disk for one.
  */
-static int take_cma(const struct cma *cma)
+static void take_cma(const struct cma *cma)
 {
 	const int most = CMA_TRIES * mig_patience();
 	char path[192], text[32];
-	int tries;
+	int try;
 
 	snprintf(text, sizeof(text), "%ld", cma->nr);
 	snprintf(path, sizeof(path), "%s/free", cma->dir);
 	mig_on_end_write(path, text);
 	snprintf(path, sizeof(path), "%s/alloc", cma->dir);
-	for (tries = 1; mig_write(path, text); tries++) {
-		mig_check(tries < most, "no %s contiguous pages", text);
+	for (try = 2; mig_write(path, text); try++) {
+		mig_check(try <= most, "no %s contiguous pages", text);
+		mig_try_again(try, most, "no %s contiguous pages", text);
 		sync();
 		mig_write("/proc/sys/vm/drop_caches", "3");
 		usleep(100000);
 	}
-	return tries;
 }
 
 static void cma_alloc(const void *arg)
@@ -1431,17 +1438,16 @@ static void cma_alloc(const void *arg)
 	size_t len, before, after;
 	struct cma cma;
 	char *mem;
-	int tries;
 
 	find_cma(&cma);
 	mem = fill_cma(&cma, &len);
 	before = nr_in_range(mem, len, cma.from, cma.from + cma.nr);
-	tries = take_cma(&cma);
+	take_cma(&cma);
 	after = nr_in_range(mem, len, cma.from, cma.from + cma.nr);
 	after += mig_breaks(MIG_BREAK_COUNT);
 	mig_check(!after, "%zu pages of ours are still in the area", after);
 	check_steps(mem, len);
-	mig_note("%zu pages moved, in try %d", before, tries);
+	mig_note("%zu pages moved", before);
 }
 
 /* Pins that may last must not keep memory that can be wanted back. */
