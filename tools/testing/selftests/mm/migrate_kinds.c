@@ -83,6 +83,7 @@ enum way {
  * @fd: the file behind it, or something else to keep open
  * @path: the name of that file
  * @other: another process that maps it at the same address, or 0
+ * @rest: pages that migrate_pages(2) leaves behind of what else the process has
  * @was: the pages before
  * @is: the pages after
  */
@@ -94,6 +95,7 @@ struct area {
 	int fd;
 	char path[256];
 	pid_t other;
+	long rest;
 	struct mig_page *was;
 	struct mig_page *is;
 };
@@ -116,6 +118,7 @@ struct area {
  * @len: how much
  * @need: flags that all of it must have, or this is not the kind
  * @opts: KIND_*
+ * @status: of each page that is asked to move, if it stays
  * @after: what else must hold when it has travelled
  */
 struct kind {
@@ -124,6 +127,7 @@ struct kind {
 	size_t len;
 	uint64_t need;
 	unsigned int opts;
+	int status;
 	void (*after)(struct area *a);
 };
 
@@ -229,13 +233,15 @@ static void go_by_range(const struct area *a, int node)
 		mig_fail("mbind to node %d: %m", node);
 }
 
-/* Something else of this process may stay behind, so no strict result. */
-static void go_with_all(int from, int to)
+/* So many of the pages are to stay behind, besides those of the process's rest. */
+static void go_with_all(const struct area *a, int from, int to, long stay)
 {
 	long ret = mig_migrate_pages(0, 1UL << from, 1UL << to);
 
 	if (ret < 0)
 		mig_fail("migrate_pages from %d to %d: %m", from, to);
+	mig_check(ret == a->rest + stay, "migrate_pages left %ld pages behind, not %ld",
+		  ret, a->rest + stay);
 }
 
 /* Flags that differ although they should not. */
@@ -324,7 +330,7 @@ static void travel(const struct kind *kind, struct area *a, int from, int to,
 	else if (way == BY_MBIND)
 		go_by_range(a, to);
 	else
-		go_with_all(from, to);
+		go_with_all(a, from, to, 0);
 	check_area(kind, a, to);
 }
 
@@ -339,19 +345,30 @@ static void travel_all(const struct kind *kind, struct area *a)
 	travel(kind, a, MIG_B, MIG_A, by_name);
 }
 
-/* Memory that cannot be moved: says so, and nothing happens to it. */
+static void check_refused(const struct kind *kind, const struct area *a,
+			  const int *status)
+{
+	size_t i;
+	int got;
+
+	for (i = 0; i < a->named / a->step; i++) {
+		got = status[i] + mig_breaks(MIG_BREAK_STATUS);
+		mig_check(got == kind->status, "status %d instead of %d for a page that stays",
+			  got, kind->status);
+	}
+}
+
+/*
+ * Memory that cannot be moved: says so, and nothing happens to it. The zero page is
+ * none that migrate_pages(2) would count.
+ */
 static void try_to_move(const struct kind *kind, struct area *a)
 {
 	int *status = calloc(a->named / a->step, sizeof(*status));
-	size_t i;
 
 	send_by_address(a, MIG_B, status);
-	if (mig_breaks(MIG_BREAK_STATUS))
-		status[0] = MIG_B;
-	for (i = 0; i < a->named / a->step; i++)
-		mig_check(status[i] < 0, "status %d for a page that stays",
-			  status[i]);
-	mig_migrate_pages(0, 1UL << MIG_A, 1UL << MIG_B);
+	check_refused(kind, a, status);
+	go_with_all(a, MIG_A, MIG_B, kind->status == -EBUSY ? nr_pages(a) : 0);
 	/* What is on no node is not expected on another one either. */
 	check_area(kind, a, moves(a->was) && mig_breaks(MIG_BREAK_NODE) ? MIG_B : MIG_A);
 	free(status);
@@ -423,7 +440,10 @@ static void send_cargo(void *arg, int node)
 		send_by_address(c->a, node, c->status);
 }
 
-/* Also what stays where it is may cost a page each time that it is asked to go. */
+/*
+ * Also what stays where it is may cost a page each time that it is asked to go. And
+ * after so many trips all is as it was.
+ */
 static void lose_nothing(const struct kind *kind, struct area *a)
 {
 	struct cargo cargo = {
@@ -433,15 +453,25 @@ static void lose_nothing(const struct kind *kind, struct area *a)
 	};
 
 	mig_check_loss(send_cargo, &cargo);
+	if (kind->opts & KIND_STAYS)
+		check_refused(kind, a, cargo.status);
+	else if (!(kind->opts & KIND_RANGE_ONLY))
+		check_status(a, MIG_A, cargo.status);
+	check_area(kind, a, MIG_A);
 	free(cargo.status);
 }
 
 static void run_kind(const void *arg)
 {
 	const struct kind *kind = arg;
+	long rest = mig_stay_anyway(0, 1UL << MIG_A, 1UL << MIG_B);
 	struct area a;
 
+	/* What is dirty is not to be written back by itself meanwhile. */
+	if (kind->opts & KIND_WRITTEN_BACK)
+		mig_set("/proc/sys/vm/dirty_writeback_centisecs", "0");
 	make_area(kind, &a);
+	a.rest = rest;
 	if (kind->opts & KIND_STAYS)
 		try_to_move(kind, &a);
 	else
@@ -1535,7 +1565,7 @@ static const struct mig_case cases[] = {
 	     .need = MIG_KPF_UNEVICTABLE | MIG_KPF_MLOCKED, .after = check_anon),
 	KIND("zero pages", zero_pages, 0, 64 * KB),
 	KIND("huge zero page", huge_zero, 0, 0, .opts = KIND_STAYS,
-	     .need = MIG_KPF_ZERO | MIG_KPF_THP),
+	     .status = -EFAULT, .need = MIG_KPF_ZERO | MIG_KPF_THP),
 	KIND("guard regions", guard_regions, 0, 256 * KB, .after = check_guards),
 	KIND("soft-dirty", soft_dirty, 0, 256 * KB),
 	KIND("userfaultfd write protected", uffd_marked, 0, 256 * KB),
@@ -1591,7 +1621,7 @@ static const struct mig_case cases[] = {
 	     .opts = KIND_WRITTEN_BACK),
 	KIND("no migrate_folio, clean", ramfs, 0, 64 * KB),
 	KIND("no migrate_folio, dirty", ramfs, 1, 16 * KB, .opts = KIND_STAYS,
-	     .need = MIG_KPF_DIRTY, .after = check_anon),
+	     .status = -EBUSY, .need = MIG_KPF_DIRTY, .after = check_anon),
 	KIND("shared anon", shared_anon, 0, 512 * KB,
 	     .need = MIG_KPF_SWAPBACKED, .after = check_anon),
 	KIND("shared anon of two processes", shared_anon_in_two, 0, 256 * KB,
@@ -1623,9 +1653,9 @@ static const struct mig_case cases[] = {
 	KIND("program text", text, 0, 64 * KB, .after = check_text),
 	KIND("aio ring", aio_ring, 0, 0, .after = check_aio),
 	KIND("secretmem", secret, 0, 64 * KB, .opts = KIND_STAYS,
-	     .after = check_anon),
+	     .status = -EBUSY, .after = check_anon),
 	KIND("pinned", pinned, 0, 64 * KB, .opts = KIND_STAYS,
-	     .after = check_unpinned),
+	     .status = -EBUSY, .after = check_unpinned),
 	{ .name = "nothing lost on the way", .run = nothing_lost },
 };
 
