@@ -354,12 +354,13 @@ static void scatter(struct region *r, unsigned int *dice)
 		nr_moved += status[i] == nodes[i];
 }
 
+/* Counts as moved if all of it was there when the call ended. */
 static void shift(struct region *r, unsigned int *dice)
 {
 	int node = mig_nodes[rand_r(dice) % mig_nr_nodes];
 
 	nr_shifted += !mig_mbind(r->mem, r->size, MIG_MPOL_BIND, 1UL << node,
-				 MIG_MF_MOVE_ALL);
+				 MIG_MF_MOVE_ALL | MIG_MF_STRICT);
 	mig_mbind(r->mem, r->size, MIG_MPOL_DEFAULT, 0, 0);
 }
 
