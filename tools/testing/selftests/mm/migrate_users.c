@@ -132,6 +132,19 @@ static void mbind_pinned_strict(const void *arg)
 	mig_expect_on(mem, 64 * KB, MIG_B);
 }
 
+static void trip_by_mbind(void *mem, int node)
+{
+	mig_expect_errno(mig_mbind(mem, MB, MIG_MPOL_BIND, BIT_OF(node), MIG_MF_MOVE), 0);
+}
+
+static void mbind_loses_nothing(const void *arg)
+{
+	char *mem = mig_anon_on(MB, MIG_A);
+
+	mig_check_loss(trip_by_mbind, mem);
+	mig_expect_on(mem, MB, MIG_A);
+}
+
 static void mbind_errors(const void *arg)
 {
 	char *mem = mig_anon_on(3 * mig_psize, MIG_A);
@@ -210,6 +223,22 @@ static void migrate_pinned(const void *arg)
 	mig_unpin(pin);
 	send(0, BIT_OF(MIG_A), BIT_OF(MIG_B), rest);
 	mig_expect_on(mem, 16 * mig_psize, MIG_B);
+}
+
+static void trip_by_migrate_pages(void *unused, int node)
+{
+	int from = node == MIG_A ? MIG_B : MIG_A;
+
+	mig_check(mig_migrate_pages(0, BIT_OF(from), BIT_OF(node)) >= 0,
+		  "migrate_pages: %m");
+}
+
+static void migrate_loses_nothing(const void *arg)
+{
+	char *mem = mig_anon_on(MB, MIG_A);
+
+	mig_check_loss(trip_by_migrate_pages, NULL);
+	mig_expect_on(mem, MB, MIG_A);
 }
 
 /* {A, B} to {B, C}: each page keeps its place in the order of the nodes. */
@@ -479,6 +508,37 @@ static void cpuset_entered(const void *arg)
 	mig_fill(mem, MB, 1);
 	mig_enter_cgroup(to, sizeof(to), "to", "+cpuset");
 	wait_on(mem, MB, MIG_B, 10);
+}
+
+/**
+ * struct resident - memory of somebody in a cpuset
+ * @dir: its control group
+ * @mem: the memory
+ */
+struct resident {
+	char dir[128];
+	char *mem;
+};
+
+static void trip_by_cpuset(void *arg, int node)
+{
+	struct resident *r = arg;
+	double end = mig_seconds() + 10 * mig_patience();
+
+	set_mems(r->dir, node);
+	while (mig_count_on(r->mem, MB, node) < MB / mig_psize && mig_seconds() < end)
+		usleep(2000);
+}
+
+static void cpuset_loses_nothing(const void *arg)
+{
+	struct resident r;
+
+	mig_enter_cgroup(r.dir, sizeof(r.dir), "cpuset", "+cpuset");
+	set_mems(r.dir, MIG_A);
+	r.mem = mig_anon_on(MB, MIG_A);
+	mig_check_loss(trip_by_cpuset, &r);
+	mig_expect_on(r.mem, MB, MIG_A);
 }
 
 /* Nor does it matter that the file system has no method to move what is dirty. */
@@ -1550,6 +1610,7 @@ static const struct mig_case cases[] = {
 	{ "mbind: shared memory and MOVE_ALL", mbind_shared },
 	{ "mbind: pinned page", mbind_pinned },
 	{ "mbind: pinned page and STRICT", mbind_pinned_strict },
+	{ "mbind: nothing lost", mbind_loses_nothing },
 	{ "mbind: errors", mbind_errors },
 	{ "mbind: interleave", mbind_interleaves },
 	{ "migrate_pages: oneself", migrate_self },
@@ -1557,12 +1618,14 @@ static const struct mig_case cases[] = {
 	{ "migrate_pages: relative nodes", migrate_relative },
 	{ "migrate_pages: to fewer nodes", migrate_to_fewer },
 	{ "migrate_pages: another process", migrate_other },
+	{ "migrate_pages: nothing lost", migrate_loses_nothing },
 	{ "migrate_pages: errors", migrate_errors },
 	{ "registers of a device: move_pages", registers_move_pages },
 	{ "registers of a device: mbind", registers_mbind },
 	{ "registers of a device: migrate_pages", registers_migrate_pages },
 	{ "cpuset: new nodes", cpuset_changes },
 	{ "cpuset: entered", cpuset_entered },
+	{ "cpuset: nothing lost", cpuset_loses_nothing },
 	{ "cpuset: dirty file", cpuset_dirty },
 	{ "NUMA balancing: base pages", balance_small },
 	{ "NUMA balancing: PMD THP", balance_huge },

@@ -436,6 +436,20 @@ static void there_and_back(const void *arg)
 	end_memory(&m);
 }
 
+static void trip(void *m, int node)
+{
+	expect_long("mbind", by_mbind(m, node, MIG_MF_MOVE), 0);
+}
+
+static void loses_nothing(const void *arg)
+{
+	struct memory m = memory_on(PAGES, MIG_A);
+
+	mig_check_loss(trip, &m);
+	expect_moved(&m, MIG_A);
+	end_memory(&m);
+}
+
 /*
  * Asking
  */
@@ -1677,6 +1691,7 @@ static const struct mig_case cases[] = {
 	{ "there and back: mbind", there_and_back, &ways[1] },
 	{ "there and back: migrate_pages", there_and_back, &ways[2] },
 	{ "there and back: cpuset", there_and_back, &cpuset },
+	{ "nothing lost", loses_nothing },
 	{ "query", query },
 	{ "query fails", query_fails },
 	{ "get_mempolicy", get_mempolicy_node },

@@ -135,6 +135,20 @@ static void written(const void *arg)
 	expect_on_disk(fd, mem, LEN);
 }
 
+static void trip(void *mem, int node)
+{
+	mig_fill(mem, LEN, 1);
+	mig_expect_errno(bind_to(mem, LEN, node, MIG_MF_STRICT), 0);
+}
+
+static void loses_nothing(const void *arg)
+{
+	char *mem = mig_fs_dirty(mig_fs_file(), LEN, MIG_A);
+
+	mig_check_loss(trip, mem);
+	mig_expect_on(mem, LEN, MIG_A);
+}
+
 /* The same with the switch off: it fails, and nothing changes. */
 static void not_written(const void *arg)
 {
@@ -791,6 +805,7 @@ static const struct mig_case cases[] = {
 	  &(const struct way){ move_by_migrate_pages } },
 	{ "written out: move_pages", written,
 	  &(const struct way){ move_by_move_pages } },
+	{ "written out: nothing lost", loses_nothing },
 	{ "written out: switched off", not_written },
 	{ "written out: disk fails", disk_fails },
 	{ "written out: disk fails, dirty again", disk_fails, "dirty" },
