@@ -33,7 +33,8 @@ OPTIONS="NUMA THP HUGETLBFS SWAP MEMCG BLOCK BUFFER_HEAD KSM COMPACTION
 	ZONE_DEVICE MIGRATION"
 # What is off, and what is on, on x86_64 alone; HUGE is THP and HUGETLBFS.
 MORE="HUGE MMU_NOTIFIER SMP"
-FEATURES="RT KCSAN UBSAN DEBUG_VM"
+FEATURES="RT KCSAN UBSAN DEBUG_VM PREEMPT MEM_ALLOC_PROFILING DEBUG_PAGEALLOC
+	NO_PAGE_MAPCOUNT"
 # With all options that they have; the first two without HUGE as well.
 OTHERS="riscv64 s390x alpha loongarch64 mips64 parisc parisc64 powerpc powerpc64
 	powerpc64le sparc64"
@@ -73,7 +74,8 @@ off_with()
 	# Most of a kernel, and half of its files.
 	linked) echo ACPI ACPI_NUMA X86_64_ACPI_NUMA ACPI_HOTPLUG_MEMORY \
 		ACPI_HMAT PCI PCI_MSI VIRTIO_PCI ;;
-	all | drivers | KCSAN | UBSAN | DEBUG_VM) ;;
+	all | drivers | KCSAN | UBSAN | DEBUG_VM | PREEMPT | MEM_ALLOC_PROFILING | \
+		DEBUG_PAGEALLOC | NO_PAGE_MAPCOUNT) ;;
 	*-linked) off_with "${1%-linked}" && off_with linked ;;
 	*) die "no such option: $1" ;;
 	esac
@@ -132,6 +134,7 @@ on_with()
 	case $1-$2 in
 	*-RT) echo PREEMPT_RT ;;
 	*-KCSAN) echo KCSAN ;;
+	*-PREEMPT | *-MEM_ALLOC_PROFILING | *-DEBUG_PAGEALLOC | *-NO_PAGE_MAPCOUNT) echo "$2" ;;
 	# All that GCC has; objtool does not go together with UBSAN_UNREACHABLE.
 	*-UBSAN) echo UBSAN UBSAN_BOUNDS UBSAN_SHIFT UBSAN_DIV_ZERO UBSAN_BOOL \
 		UBSAN_ENUM UBSAN_ALIGNMENT ;;
