@@ -145,6 +145,24 @@ def cocci_rules(text):
             for at, end in zip(starts, starts[1:] + [len(lines)])]
 
 
+def hunks(patch):
+    """Of each hunk of a patch the file, its first line, and the text that it replaces."""
+    found, path, hunk, left, old = [], "", "", 0, []
+    for line in patch.splitlines(keepends=True):
+        head = re.match(rb"(@@ -\d+(?:,(\d+))? \+\d+(?:,\d+)? @@)", line)
+        if left:
+            if line[:1] in b" -\n":
+                old.append(line[1:] or line)
+                left -= 1
+            if not left:
+                found.append((path, hunk, b"".join(old)))
+        elif head:
+            hunk, left, old = head.group(1).decode(), int(head.group(2) or 1), []
+        elif line.startswith(b"--- a/"):
+            path = line[6:].split()[0].decode()
+    return found
+
+
 def steps():
     root = os.path.join(TOP, "series")
     names = sorted(n for n in os.listdir(root) if re.match(r"\d\d-", n))
@@ -210,6 +228,11 @@ class Edits:
                           f"{path}{names}\n" + done.stderr[-2000:])
 
     def run_patch(self, step, patch, scratch):
+        for path, hunk, old in hunks(read(os.path.join(step.dir, patch))):
+            times = (b"\n" + read(os.path.join(scratch, path))).count(b"\n" + old)
+            if times > 1:
+                raise Failure(f"series/{step.name}/{patch}: {path} has {times} places where "
+                              f"the hunk {hunk} would fit; give it more context")
         done = subprocess.run(["patch", "-p1", "--fuzz=0", "--no-backup-if-mismatch", "-i",
                                os.path.join(step.dir, patch)],
                               cwd=scratch, capture_output=True, text=True)
