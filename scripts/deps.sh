@@ -41,10 +41,13 @@ mkfs.xfs xfsprogs
 mkswap util-linux
 flock util-linux
 "
-# To fetch the base, and what another machine needs; and to build sooner.
+# To fetch the base, and what another machine needs.
 ON_DEBIAN="
 dpkg-deb dpkg
 /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
+"
+# To build sooner. Only who can install it is told that it is missing.
+OPTIONAL="
 ccache ccache
 "
 
@@ -127,6 +130,7 @@ missing=$(
 	emulator "$(native)" | lacking
 	if command -v apt-get >/dev/null; then
 		lacking <<<"$ON_DEBIAN"
+		[ "$(id -u)" != 0 ] || lacking <<<"$OPTIONAL"
 	fi
 	for extra; do
 		wanted "$extra" >/dev/null

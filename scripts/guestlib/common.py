@@ -3,6 +3,7 @@
 
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import time
@@ -121,6 +122,11 @@ class Kernel:
 def say(text):
     """Print a line at once, also into a pipe."""
     print(text, flush=True)
+
+
+def find_tool(name):
+    """The path of a program that a plain user's PATH may lack."""
+    return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
 
 
 def call(command, log, what, cwd=None):

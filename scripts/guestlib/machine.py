@@ -12,7 +12,7 @@ import tempfile
 import time
 
 from . import ending, klog
-from .common import Refused, build_folder, call, log_folder
+from .common import Refused, build_folder, call, find_tool, log_folder
 
 NODES = 4
 NODE_MIB = 1024
@@ -36,11 +36,6 @@ DISKS = (
     ("ext4", 512, ["mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,nodiscard"]),
     ("xfs", 320, ["mkfs.xfs", "-q", "-f"]),
 )
-
-
-def find_tool(name):
-    """The path of a program that a plain user's PATH may lack."""
-    return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
 
 
 def make_disks(folder):

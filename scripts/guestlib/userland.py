@@ -10,7 +10,7 @@ import subprocess
 
 from . import ending, suites
 from .common import (ARCHES, GUEST_FILES, SCRIPTS, Refused, build_folder, call, compiler_of,
-                     host_arch, log_folder, say)
+                     find_tool, host_arch, log_folder, say)
 
 SELFTESTS = "tools/testing/selftests/mm"
 # Debian programs that the guest uses besides busybox; a missing one is named.
@@ -76,8 +76,11 @@ def libraries(program):
 
 
 def unwinder():
-    """The library that glibc loads by itself when a thread is cancelled."""
-    cache = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True, check=False)
+    """The library that glibc loads by itself when a thread is cancelled, if it is found."""
+    tool = find_tool("ldconfig")
+    if not tool:
+        return ""
+    cache = subprocess.run([tool, "-p"], capture_output=True, text=True, check=False)
     kind = {"x86_64": "libc6,x86-64", "arm64": "libc6,AArch64"}.get(host_arch(), "libc6")
     found = re.search(rf"libgcc_s\.so\.1 \({kind}[^)]*\) => (\S+)", cache.stdout)
     return found.group(1) if found else ""
