@@ -42,6 +42,7 @@ MUST = (
     ("trouble/not-there", FAIL, "exit status 1"),
     ("trouble/dies-spoiled", FAIL, "exit status 1"),
     ("trouble/ends-spoiled", FAIL, "exit status 1"),
+    ("trouble/module", FAIL, "exit status 1"),
     ("trouble/slow", FAIL, "time limit still running after \\d+ s"),
     ("trouble/late", FAIL, "kernel log: INFO: task nobody:1 blocked"),
     ("trouble/killed", PASS, "^ $"),
