@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -1572,6 +1573,28 @@ static void other_process(const void *arg)
 	}
 }
 
+#ifdef __aarch64__
+/* With something in that byte of an address which the CPU does not look at. */
+static void tagged_addresses(const void *arg)
+{
+	char *mem = some_pages(4);
+	size_t i;
+
+	if (prctl(PR_SET_TAGGED_ADDR_CTRL, PR_TAGGED_ADDR_ENABLE, 0, 0, 0))
+		mig_skip("PR_SET_TAGGED_ADDR_CTRL: %m");
+	for (i = 0; i < 4; i++)
+		name((void *)((uintptr_t)(mem + i * mig_psize) | 0x5aUL << 56), MIG_B);
+	move(MIG_MF_MOVE);
+	expect_all_moved();
+	query();
+	expect_ret(0);
+	for (i = 0; i < 4; i++)
+		expect_status(i, MIG_B);
+	mig_check(mig_count_on(mem, 4 * mig_psize, MIG_B) == 4, "other pages moved");
+	expect_contents(mem, 4 * mig_psize);
+}
+#endif
+
 #ifdef __x86_64__
 #define NR_MOVE_PAGES_32	317
 
@@ -1929,6 +1952,9 @@ static const struct mig_case cases[] = {
 	{ "pages of another process", other_process },
 	{ "32-bit form", from_32bit },
 	{ "addresses beyond 4 GiB", high_addresses },
+#ifdef __aarch64__
+	{ "tagged addresses", tagged_addresses },
+#endif
 	{ "two processes at cross purposes", back_and_forth },
 };
 
