@@ -1391,6 +1391,8 @@ static void take_most_of(int node)
 		return;
 	len -= 64 * MB;
 	mem = mig_map(len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	/* A huge page would be taken from the area as soon as there is no other one. */
+	madvise(mem, len, MADV_NOHUGEPAGE);
 	mig_mbind(mem, len, MIG_MPOL_BIND, BIT_OF(node), 0);
 	if (mlock(mem, len))
 		mig_skip("mlock of %zu MiB: %m", len / MB);
@@ -1412,18 +1414,40 @@ static void vacate(const struct cma *cma)
 	mig_write(path, text);
 }
 
+/**
+ * enum filling - what is to get into the area
+ * @FILL_ANON: base pages
+ * @FILL_HUGE: huge pages, among others
+ * @FILL_FILE: pages of a file in memory
+ */
+enum filling {
+	FILL_ANON,
+	FILL_HUGE,
+	FILL_FILE,
+};
+
+static char *map_filling(size_t len, enum filling what)
+{
+	char *mem;
+
+	if (what == FILL_FILE)
+		return mig_map(len, PROT_READ | PROT_WRITE, MAP_SHARED, empty_memfd(len));
+	mem = mig_map_aligned(len, STEP);
+	madvise(mem, len, what == FILL_HUGE ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+	return mem;
+}
+
 /*
  * Take memory of the area's node in steps until enough of it lies in the area,
  * to which the page allocator turns when little else is left. Without success
  * the memory is given back, and NULL is returned.
  */
-static char *try_fill_cma(const struct cma *cma, int node, size_t *len)
+static char *try_fill_cma(const struct cma *cma, int node, enum filling what,
+			  size_t *len)
 {
 	size_t most = 96 * MB, in = 0;
-	char *mem = mig_map(most, PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	char *mem = map_filling(most, what);
 
-	madvise(mem, most, MADV_NOHUGEPAGE);
 	vacate(cma);
 	take_most_of(node);
 	syscall(SYS_mlock2, mem, most, ON_FAULT);
@@ -1444,7 +1468,7 @@ static char *try_fill_cma(const struct cma *cma, int node, size_t *len)
  * What others give back meanwhile, and a page in the area that cannot move at
  * the moment, may be in the way: once more, then.
  */
-static char *fill_cma(const struct cma *cma, size_t *len)
+static char *fill_cma(const struct cma *cma, enum filling what, size_t *len)
 {
 	int node = mig_node_of_pfn(cma->from);
 	char *mem = NULL;
@@ -1452,7 +1476,7 @@ static char *fill_cma(const struct cma *cma, size_t *len)
 	for (int try = 1; try <= FILL_TRIES && !mem; try++) {
 		if (try > 1)
 			mig_try_again(try, FILL_TRIES, "no page got into the CMA area");
-		mem = try_fill_cma(cma, node, len);
+		mem = try_fill_cma(cma, node, what, len);
 	}
 	if (!mem)
 		mig_skip("no page of ours got into the CMA area, with %zu KiB free on its node",
@@ -1500,7 +1524,7 @@ static void cma_alloc(const void *arg)
 	char *mem;
 
 	find_cma(&cma);
-	mem = fill_cma(&cma, &len);
+	mem = fill_cma(&cma, FILL_ANON, &len);
 	before = nr_in_range(mem, len, cma.from, cma.from + cma.nr);
 	take_cma(&cma);
 	after = nr_in_range(mem, len, cma.from, cma.from + cma.nr);
@@ -1510,10 +1534,27 @@ static void cma_alloc(const void *arg)
 	mig_note("%zu pages moved", before);
 }
 
+static bool is_in_cma(const struct cma *cma, uint64_t pfn)
+{
+	return pfn >= cma->from && pfn < cma->from + cma->nr;
+}
+
+static void pin_out_of_cma(const struct cma *cma, char *addr)
+{
+	uint64_t pfn;
+
+	if (mig_try_pin(addr, mig_psize) < 0)
+		mig_fail("gup_test: %m");
+	pfn = mig_pagemap(addr) & MIG_PM_PFN;
+	pfn = mig_breaks(MIG_BREAK_NODE) ? cma->from : pfn;
+	mig_check(pfn && !is_in_cma(cma, pfn), "pinned inside of the CMA area");
+}
+
 /* Pins that may last must not keep memory that can be wanted back. */
 static void longterm_pin(const void *arg)
 {
-	uint64_t pfn;
+	const enum filling what = *(const enum filling *)arg;
+	uint64_t pfn, need = what == FILL_HUGE ? MIG_KPF_THP : 0;
 	struct cma cma;
 	size_t len, i, nr = 0;
 	char *mem;
@@ -1521,19 +1562,21 @@ static void longterm_pin(const void *arg)
 	find_cma(&cma);
 	if (access("/sys/kernel/debug/gup_test", F_OK))
 		mig_skip("no gup_test in debugfs");
-	mem = fill_cma(&cma, &len);
+	if (need && !mig_pmd_size())
+		mig_skip("no transparent huge pages");
+	if (need)
+		mig_thp_enable(mig_pmd_size() / KB);
+	mem = fill_cma(&cma, what, &len);
 	for (i = 0; i < len && nr < 16; i += mig_psize) {
-		if (!nr_in_range(mem + i, mig_psize, cma.from, cma.from + cma.nr))
-			continue;
-		if (mig_try_pin(mem + i, mig_psize) < 0)
-			mig_fail("gup_test: %m");
 		pfn = mig_pagemap(mem + i) & MIG_PM_PFN;
-		pfn = mig_breaks(MIG_BREAK_NODE) ? cma.from : pfn;
-		mig_check(pfn < cma.from || pfn >= cma.from + cma.nr,
-			  "pinned inside of the CMA area");
+		if (!is_in_cma(&cma, pfn) || (need & ~mig_kpageflags(pfn)))
+			continue;
+		pin_out_of_cma(&cma, mem + i);
 		nr++;
 	}
+	mig_check(nr, "nothing of this kind got into the CMA area");
 	check_steps(mem, len);
+	mig_note("%zu pins", nr);
 }
 
 /*
@@ -1641,7 +1684,12 @@ static const struct mig_case cases[] = {
 	{ "memory offline: dirty file", remove_dirty },
 	{ "memory offline: dirty file, disk fails", remove_dirty, "5" },
 	{ "CMA allocation", cma_alloc },
-	{ "long-term pin of CMA memory", longterm_pin },
+	{ "long-term pin of CMA memory", longterm_pin,
+	  &(const enum filling){ FILL_ANON } },
+	{ "long-term pin of CMA memory: PMD THP", longterm_pin,
+	  &(const enum filling){ FILL_HUGE } },
+	{ "long-term pin of CMA memory: memfd", longterm_pin,
+	  &(const enum filling){ FILL_FILE } },
 	{ "soft offline: base page", soft_offline_small },
 	{ "soft offline: PMD THP", soft_offline_huge },
 	{ "soft offline: file", soft_offline_file },
