@@ -43,7 +43,7 @@ PATTERNS = (
     ("rss", r"Bad rss-counter", "Bad rss-counter state mm:1 type:MM_ANONPAGES val:1"),
     ("table-check", r"page_table_check", "page_table_check: an entry that is not in order"),
     # Pages. What memory hot-remove says of a page in its way is no error.
-    ("dumped", r"page dumped because: (?!migration failure|unmovable page)", "page dumped because: nonzero mapcount"),
+    ("dumped", r"page dumped because: (?!migration failure|isolation failed|unmovable page)", "page dumped because: nonzero mapcount"),
     ("vmg-dumped", r"vmg \S+ dumped because: ", "vmg 1 dumped because: of nothing"),
     ("outside", r"page 0x\S+ outside node", "page 0x1 outside node 0 zone DMA [ 0x2 - 0x3 ]"),
     ("pagealloc", r"pagealloc: (?:memory corruption|single bit error)", "pagealloc: memory corruption"),

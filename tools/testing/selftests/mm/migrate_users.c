@@ -34,6 +34,7 @@
 #define MAX_BLOCK		65535
 /* A block takes a second or two. Without a signal there is no end to trying. */
 #define OFFLINE_SECONDS		60
+#define PINNED_SECONDS		3
 #define BIT_OF(node)		(1UL << (node))
 #define BALLOON_SECONDS		5
 #define BALLOON_TRIES		5
@@ -1153,25 +1154,40 @@ static void fail_in_use(long block)
 		 block, OFFLINE_SECONDS * mig_patience(), nr, text);
 }
 
-static bool take_offline(long block)
+static bool is_online(long block)
 {
-	struct sigaction action = { .sa_handler = interrupt };
 	char path[128], text[32];
-	int err;
 
 	snprintf(path, sizeof(path), BLOCK_DIR "/memory%ld/state", block);
-	if (mig_read(path, text, sizeof(text)) <= 0 || strcmp(text, "online"))
-		return false;
+	return mig_read(path, text, sizeof(text)) > 0 && !strcmp(text, "online");
+}
+
+/* 0 or -errno, which is -EINTR when the time is over. */
+static int try_offline(long block, unsigned int seconds)
+{
+	struct sigaction action = { .sa_handler = interrupt };
+	char path[128];
+	int err;
+
+	if (!is_online(block))
+		return -EINVAL;
+	snprintf(path, sizeof(path), BLOCK_DIR "/memory%ld/state", block);
 	sigaction(SIGALRM, &action, NULL);
-	alarm(OFFLINE_SECONDS * mig_patience());
+	alarm(seconds);
 	err = mig_write(path, "offline");
 	alarm(0);
+	if (!err)
+		mig_on_end_write(path, "online");
+	return err;
+}
+
+static bool take_offline(long block)
+{
+	int err = try_offline(block, OFFLINE_SECONDS * mig_patience());
+
 	if (err == -EINTR)
 		fail_in_use(block);
-	if (err)
-		return false;
-	mig_on_end_write(path, "online");
-	return true;
+	return !err;
 }
 
 /*
@@ -1190,6 +1206,17 @@ static size_t nr_in_range(char *mem, size_t len, uint64_t from, uint64_t to)
 	}
 	free(entries);
 	return nr;
+}
+
+static char *first_in_range(char *mem, size_t len, uint64_t from, uint64_t to)
+{
+	size_t i;
+
+	for (i = 0; i < len; i += mig_psize) {
+		if (nr_in_range(mem + i, mig_psize, from, to))
+			return mem + i;
+	}
+	return NULL;
 }
 
 /* What tasks of a cpuset need has to come from its nodes; if there is any. */
@@ -1254,6 +1281,54 @@ static void remove_block(const void *arg)
 	if (arg)
 		enter_cpuset_of(node);
 	remove_last_block(mem, len, node);
+}
+
+/* False if the block has nothing of the memory, or something else that stays. */
+static bool stays_while_pinned(char *mem, size_t len, long block)
+{
+	const uint64_t per = pages_per_block(), from = block * per;
+	char *page = first_in_range(mem, len, from, from + per);
+	int pin, err;
+
+	if (!page)
+		return false;
+	pin = mig_pin(page, mig_psize);
+	err = try_offline(block, PINNED_SECONDS * mig_patience());
+	if (err && err != -EINTR) {
+		mig_unpin(pin);
+		return false;
+	}
+	err += mig_breaks(MIG_BREAK_STATUS);
+	mig_check(err == -EINTR, "with a pinned page in it: %s", strerror(-err));
+	mig_check(is_online(block), "the block is not online any more");
+	mig_check(nr_in_range(page, mig_psize, from, from + per), "the pinned page moved");
+	mig_unpin(pin);
+	mig_check(take_offline(block), "without the pin it cannot go either");
+	mig_check(!nr_in_range(mem, len, from, from + per), "some pages stayed in the block");
+	return true;
+}
+
+/*
+ * The kernel tries to move a pinned page out of the block for as long as it is let;
+ * then all is as before, and without the pin the block can go.
+ */
+static void remove_pinned(const void *arg)
+{
+	const uint64_t per = pages_per_block();
+	int node = mig_nodes[mig_nr_nodes - 1];
+	size_t len = 160 * MB;
+	char *mem = mig_anon_on(len, node);
+	long block;
+
+	for (block = MAX_BLOCK; block >= 0; block--) {
+		if (mig_node_of_pfn(block * per) == node &&
+		    stays_while_pinned(mem, len, block))
+			break;
+	}
+	if (block < 0)
+		mig_skip("no memory block of node %d can be taken offline", node);
+	mig_spoil_byte(mem, len);
+	mig_check(mig_verify(mem, len, 1) == len, "contents changed");
 }
 
 /* Of memory that has to be written first. @arg has the disk fail, which is no end. */
@@ -1681,6 +1756,7 @@ static const struct mig_case cases[] = {
 	{ "compaction: balloon", compact_balloon },
 	{ "memory offline", remove_block },
 	{ "memory offline: by a cpuset", remove_block, "cpuset" },
+	{ "memory offline: pinned page", remove_pinned },
 	{ "memory offline: dirty file", remove_dirty },
 	{ "memory offline: dirty file, disk fails", remove_dirty, "5" },
 	{ "CMA allocation", cma_alloc },
