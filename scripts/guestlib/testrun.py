@@ -66,7 +66,14 @@ class Boot:
         if line.startswith("# guest: "):
             self._marker(line.split()[2:], guest)
         elif self.reader and line.startswith(" " * INDENT):
+            if line.startswith("# host: ", INDENT):
+                self._asked(line.split()[2:], guest)
             self.reader.feed(line[INDENT:])
+
+    def _asked(self, words, guest):
+        """A test asks for what only the host can do."""
+        if self.running.balloon and words in (["inflate"], ["deflate"]):
+            guest.inflate(self.running.balloon if words == ["inflate"] else 0)
 
     def _marker(self, words, guest):
         now = time.monotonic()

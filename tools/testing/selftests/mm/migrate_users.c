@@ -1089,6 +1089,29 @@ static void wait_inflated(void)
 	} while (is != was && mig_seconds() < end);
 }
 
+/* Who runs this may be one that tells the host, and has said so then. */
+static bool ask_host(const char *what)
+{
+	if (!getenv("MIGRATE_HOST"))
+		return false;
+	ksft_print_msg("host: %s\n", what);
+	return true;
+}
+
+/* What has moved meanwhile is given back like the rest. */
+static void check_deflates(void)
+{
+	double end = mig_seconds() + 60 * mig_patience();
+
+	if (!ask_host("deflate"))
+		return;
+	while (mig_vmstat("nr_balloon_pages")) {
+		mig_check(mig_seconds() < end, "%ld pages of the balloon do not come back",
+			  mig_vmstat("nr_balloon_pages"));
+		usleep(100000);
+	}
+}
+
 static void compact_balloon(const void *arg)
 {
 	unsigned int seconds;
@@ -1097,6 +1120,7 @@ static void compact_balloon(const void *arg)
 
 	if (mig_vmstat("balloon_migrate") < 0)
 		mig_skip("the kernel cannot move pages of a balloon");
+	ask_host("inflate");
 	for (seconds = 0; mig_vmstat("nr_balloon_pages") <= 0; seconds++) {
 		if (seconds == BALLOON_SECONDS * mig_patience())
 			mig_skip("no balloon, or the host has not inflated it");
@@ -1115,6 +1139,7 @@ static void compact_balloon(const void *arg)
 	/* The host may not be at its end yet, but it takes nothing out of it. */
 	is = mig_vmstat("nr_balloon_pages") * !mig_breaks(MIG_BREAK_STATUS);
 	mig_check(is >= size, "the balloon had %ld pages, and has %ld", size, is);
+	check_deflates();
 }
 
 /*
