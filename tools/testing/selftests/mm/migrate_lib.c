@@ -126,8 +126,8 @@ size_t mig_psize;
 unsigned int mig_duration = 10;
 
 static enum mig_break mig_break;
-/* The last case did not end by itself. */
-static bool case_died;
+/* The last case has failed, but it did not say so itself. */
+static bool failed_otherwise;
 static struct shared *shared;
 static unsigned char block_node[MAX_BLOCKS];
 static uint64_t block_pages;
@@ -1562,7 +1562,7 @@ static int wait_child(pid_t pid, unsigned int seconds)
 	double end = mig_seconds() + seconds;
 	int status;
 
-	case_died = true;
+	failed_otherwise = true;
 	while (!waitpid(pid, &status, WNOHANG)) {
 		if (mig_seconds() > end) {
 			kill(-pid, SIGKILL);
@@ -1572,8 +1572,8 @@ static int wait_child(pid_t pid, unsigned int seconds)
 		}
 		usleep(1000);
 	}
-	case_died = !WIFEXITED(status);
-	if (!case_died)
+	failed_otherwise = !WIFEXITED(status);
+	if (!failed_otherwise)
 		return WEXITSTATUS(status);
 	mig_note("killed by signal %d", WTERMSIG(status));
 	return KSFT_FAIL;
@@ -1628,8 +1628,10 @@ static int run_case(const struct mig_case *test)
 	end_group(pid);
 	undo_all();
 	leak = mig_breaks(MIG_BREAK_LEAK) ? LEAK_ISOLATED : LEAK_NOTHING;
-	if (result == KSFT_PASS && !books_balance(&before, leak))
+	if (result == KSFT_PASS && !books_balance(&before, leak)) {
+		failed_otherwise = true;
 		return KSFT_FAIL;
+	}
 	if (result == KSFT_PASS && break_each && !mig_break &&
 	    !leak_is_noticed(&before))
 		return KSFT_FAIL;
@@ -1682,7 +1684,7 @@ static bool spoil_one(const struct mig_case *test, enum mig_break what,
 	mig_break = what;
 	result = run_case(test);
 	mig_break = MIG_BREAK_NOTHING;
-	if (result == KSFT_FAIL && (case_died || !shared->spoiled))
+	if (result == KSFT_FAIL && (failed_otherwise || !shared->spoiled))
 		return false;
 	if (!shared->spoiled)
 		add_word(verdict->whole, sizeof(verdict->whole), word);
