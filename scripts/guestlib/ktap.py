@@ -16,6 +16,7 @@ BAIL = re.compile(r"^Bail out!\s*(.*)$")
 TRY = re.compile(r"^# try (\d+) of \d+: exit status (\d+)$")
 AGAIN = re.compile(r"^# (try \d+ of \d+: .+)$")
 EXIT_SKIP = 4
+LOST, BAILED = 124, 125         # as guest/runner has it; above are deaths
 
 PASS, FAIL, SKIP = "passed", "failed", "skipped"
 
@@ -165,10 +166,17 @@ class Reader:
         self._close(self.levels[0])
         if not self.results:
             return [self._by_status(code)]
-        bad = code not in (0, EXIT_SKIP)
-        if bad and not any(r.status == FAIL for r in self.results):
+        if self._ended_badly(code):
             self.results.append(Result("exit status", FAIL, how_ended(code), self.comments))
         return self.results
+
+    def _ended_badly(self, code):
+        """The exit status says what the results do not."""
+        if code >= LOST:        # a test that is expected to fail does not explain that
+            return code != BAILED or self.bailed is None
+        if code == EXIT_SKIP:
+            return not any(r.status in (FAIL, SKIP) for r in self.results)
+        return code != 0 and not any(r.status == FAIL for r in self.results)
 
     def _by_status(self, code):
         """A program that prints no results says it with its exit status."""
@@ -181,7 +189,9 @@ class Reader:
 
 def how_ended(code):
     """An exit status in words."""
-    if code == 125:
+    if code == LOST:
+        return "did not end in good order"
+    if code == BAILED:
         return "bailed out"
     if code in (126, 127):
         return f"exit status {code}: no such program"
