@@ -42,6 +42,8 @@ MUST = (
     ("trouble/not-there", FAIL, "exit status 1"),
     ("trouble/dies-spoiled", FAIL, "exit status 1"),
     ("trouble/ends-spoiled", FAIL, "exit status 1"),
+    ("trouble/more-spoiled", FAIL, "exit status 1"),
+    ("trouble/fails-late", FAIL, "exit status 1"),
     ("trouble/module", FAIL, "exit status did not end in good order"),
     ("trouble/dies-failing", SKIP, "bad as on the untouched base: it was never good"),
     ("trouble/dies-failing", FAIL, "exit status killed by signal 11"),
