@@ -267,7 +267,9 @@ class Guest:
         """Boot, with the console and the results going to files of their own."""
         self.folder.mkdir(parents=True, exist_ok=True)
         console, results = self.folder / "console.log", self.folder / "results.log"
+        # Anew: a guest of an earlier run that was killed may still write to the old ones.
         for path in (console, results):
+            path.unlink(missing_ok=True)
             path.write_bytes(b"")
         channels = ["-chardev", f"file,id=console,path={console}", "-serial", "chardev:console",
                     "-chardev", f"file,id=results,path={results}",

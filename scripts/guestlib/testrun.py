@@ -24,6 +24,8 @@ class Boot:
         self.waiting = list(tests)
         self.expected = expected
         self.running = None
+        self.ended = ""                 # the name of the last test that did
+        self.stuck = False              # what that one has started cannot be killed
         self.reader = None
         self.deadline = 0.0
         self.done = False
@@ -77,21 +79,29 @@ class Boot:
 
     def _marker(self, words, guest):
         now = time.monotonic()
-        if words[0] == "begin":
+        if words[0] == "begin" and self._is_next(words[1]):
             self.running = self.waiting.pop(0)
             self.reader = Reader()
             self.deadline = now + self.running.limit(self.kernel) + GRACE
             if self.running.balloon:
                 guest.inflate(self.running.balloon)
-        elif words[0] == "end":
+        elif words[0] == "end" and self.running and words[1] == self.running.name:
             guest.poll_console()
             self._end(int(words[2]), float(words[3]), guest)
             self.deadline = now + GRACE
-        elif words[0] == "left":
+        elif words[0] == "left" and self._is_next(words[1]):
             self._leave()
+        elif words[0] == "stuck":
+            self.stuck = True
+            self._conclude(self.ended,
+                           [Result("stuck", FAIL, "what it has started cannot be killed")], 0.0)
         elif words[0] == "done":
             self.done = not self.waiting
             self.deadline = now + GRACE
+
+    def _is_next(self, name):
+        """Whether a test of this name is to begin; another one is that of another guest."""
+        return not self.running and bool(self.waiting) and self.waiting[0].name == name
 
     def _leave(self):
         """The next test does not begin, as it is too late."""
@@ -109,6 +119,7 @@ class Boot:
         """The running test has ended by itself or by its time limit."""
         test, reader = self.running, self.reader
         self.running = self.reader = None
+        self.ended = test.name
         results = reader.finish(code)
         if code == 137 and seconds >= test.limit(self.kernel) - 1:
             results = [r for r in results if r.name not in ("", "exit status", "plan")]
@@ -130,6 +141,9 @@ class Boot:
 
     def _settle(self, guest, trouble):
         """The guest is off: what has not ended in order has failed."""
+        if self.stuck:
+            self._not_run(f"what {self.ended} has started cannot be killed")
+            return
         if not trouble and not self.running and not self.waiting:
             return
         if self.running:
@@ -140,6 +154,10 @@ class Boot:
         end = Result("", FAIL, f"{why}; its last lines:", guest.scanner.last)
         results += [*kernel_said(guest.scanner.of(name)), end]
         self._conclude(name, results, 0.0)
+        self._not_run(why)
+
+    def _not_run(self, why):
+        """The tests that wait do so in vain."""
         for test in self.waiting:
             self._conclude(test.name, [Result("", FAIL, f"not run: {why}")], 0.0)
 
