@@ -7,7 +7,7 @@ counted, so that a suite does not count beside its own cases.
 
 import re
 
-RESULT = re.compile(r"^(not ok|ok)\b\s*(\d+)?\s*(?:-\s+)?(.*)$")
+RESULT = re.compile(r"^(not ok|ok)\b\s*(\d+)?\s*(-\s+)?(.*)$")
 DIRECTIVE = re.compile(r"(?:^|\s)#\s*(SKIP|XFAIL|XPASS|TODO)\b:?\s*(.*)$", re.I)
 PLAN = re.compile(r"^1\.\.(\d+)(?:\s*#\s*(?:SKIP)?\s*(.*))?$", re.I)
 SUBTEST = re.compile(r"^# Subtest: (.*)$")
@@ -47,6 +47,7 @@ class Reader:
 
     def __init__(self):
         self.results = []
+        self.announced = False  # results are to come
         self.levels = [Level(0)]
         self.comments = []      # what was said since the last result
         self.whole_skip = None
@@ -77,7 +78,7 @@ class Reader:
             self._begin(self._level(depth))
         elif plan:
             self._planned(self._level(depth), plan)
-        elif result and (result.group(2) or depth):
+        elif result and (depth or is_counted(*result.groups())):
             self._result(self._level(depth), result)
         else:
             self.last_line = text
@@ -93,6 +94,7 @@ class Reader:
 
     def _begin(self, level):
         """Results begin, behind those of somebody else, perhaps."""
+        self.announced = True
         self._count_planned(level)
         level.plan, level.seen = None, 0
 
@@ -119,7 +121,7 @@ class Reader:
         """Count a result, unless the results inside it were counted already."""
         level.seen += 1
         nested, level.inner = level.inner, 0
-        name, directive = self._split(match.group(3))
+        name, directive = self._split(match.group(4))
         failed = match.group(1) == "not ok"
         if not nested or failed and not self._inner_failed(nested):
             self._count(level, name, failed, directive)
@@ -184,7 +186,14 @@ class Reader:
             return Result("", SKIP, self.last_line.lstrip("# ") or "no reason given")
         if code:
             return Result("", FAIL, how_ended(code), self.comments)
+        if self.announced:
+            return Result("", FAIL, "results were announced, and none came", self.comments)
         return Result("", PASS)
+
+
+def is_counted(word, number, dash, _name):
+    """Whether a line that is not nested is a result, and no text that begins like one."""
+    return bool(number or dash) or word == "not ok"
 
 
 def how_ended(code):
