@@ -70,6 +70,8 @@ class Test:
         if "*" not in self.short:
             return [self]
         fitting = [p for p in programs if fnmatch.fnmatch(p, self.short) and p not in taken]
+        if programs and not fitting:
+            raise Refused(f"no program is left for {self.name}")
         return [Test(f"{self.suite}/{p}", self.kernel, self.seconds, ",".join(self.needs) or "-",
                      self.command.replace("{}", p)) for p in fitting]
 
@@ -114,16 +116,19 @@ def fits(test, patterns):
 
 
 def select(tests, pattern):
-    """The tests that fit; none is an error that tells what there is."""
+    """The tests that fit; one of the patterns that fits none is an error that tells what there is."""
     if not pattern:
         return tests
     chosen = [t for t in tests if fits(t, pattern)]
-    if not chosen:
+    vain = [word for word in pattern.split(",")
+            if not any(word.strip("!") and fits_one(t, word.removeprefix("!")) for t in tests)]
+    if vain or not chosen:
         there = {}
         for test in tests:
             there.setdefault(test.suite, []).append(test.short)
         listing = "".join(f"\n  {suite}: {' '.join(names)}" for suite, names in there.items())
-        raise Refused(f"no test fits '{pattern}'; the suites and their tests are:{listing}", 2)
+        what = f"'{vain[0]}' of " if vain and vain != [pattern] else ""
+        raise Refused(f"no test fits {what}'{pattern}'; the suites and their tests are:{listing}", 2)
     return chosen
 
 
