@@ -92,6 +92,20 @@ class Kernel:
         if not self.image.exists():
             hint = "build it there first" if is_path else f"`make {TARGETS[name]}` builds it"
             raise Refused(f"no kernel image at {self.image}: {hint}", 2)
+        self._built = self._stamp()
+
+    def _stamp(self):
+        """What is other when the image has been built once more."""
+        try:
+            there = self.image.stat()
+        except OSError:
+            return None
+        return there.st_mtime_ns, there.st_size, there.st_ino
+
+    @property
+    def built_anew(self):
+        """Whether somebody has built it since this run began."""
+        return self._stamp() != self._built
 
     @property
     def native(self):

@@ -40,6 +40,9 @@ class Boot:
         guest.scanner.may_kill.update(t.name for t in self.waiting if t.may_kill)
         try:
             userland.initramfs(guest.initramfs, self.kernel, programs, plan)
+            if self.kernel.built_anew:
+                self._not_run("the kernel has been built anew since the run began")
+                return self.outcomes
             if self.until:
                 guest.append += f" UNTIL={max(1, int(self.until - time.time()))}"
             guest.start("test")
