@@ -3,7 +3,7 @@
 
 import re
 
-from .klogpatterns import OUT_OF_MEMORY, PATTERNS
+from .klogpatterns import ANNOUNCED, PATTERNS
 
 STAMP = re.compile(r"^(?:<\d+>)?\[\s*\d+\.\d+\](?:\[\s*[TC]\d+\])?\s?")
 MARK = re.compile(r"guest: begin (\S+)$")
@@ -14,7 +14,8 @@ def any_of(rows):
 
 
 # What starts a report, after the time stamp.
-TROUBLE, KILLS = any_of(PATTERNS), any_of(OUT_OF_MEMORY)
+TROUBLE = any_of(PATTERNS)
+MAY_BE = {need: any_of(rows) for need, rows in ANNOUNCED.items()}
 END = re.compile(r"---\[ end (?:trace|Kernel panic)")
 # Lines that belong to a report although a new one might start with them.
 INSIDE = re.compile(r"\s*(?:Call Trace|RIP: |CPU: |Tainted|Hardware name|\?? ?\w+\+0x)")
@@ -41,9 +42,9 @@ class Finding:
 class Scanner:
     """Reads the console; keeps its last lines, and each report with the test it belongs to."""
 
-    def __init__(self, start="boot", may_kill=()):
+    def __init__(self, start="boot"):
         self.test = start
-        self.may_kill = set(may_kill)       # tests that run out of memory on purpose
+        self.announced = {}     # for each test what is no trouble while it runs, as MAY_BE has it
         self.findings = []
         self.last = []
         self.closed = False
@@ -67,7 +68,11 @@ class Scanner:
 
     def _trouble(self, text):
         """Whether a report starts with this line."""
-        return TROUBLE.match(text) or KILLS.match(text) and self.test not in self.may_kill
+        if TROUBLE.match(text):
+            return True
+        announced = self.announced.get(self.test, ())
+        return any(pattern.match(text) and need not in announced
+                   for need, pattern in MAY_BE.items())
 
     def _start(self, text):
         """A report begins; one within the first lines of another belongs to it."""

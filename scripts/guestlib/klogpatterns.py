@@ -64,6 +64,7 @@ PATTERNS = (
     ("kfence", r"KFENCE: ", "KFENCE: memory corruption in nothing+0x1/0x2"),
     ("kcsan", r"KCSAN: ", "KCSAN: data-race in nothing / nothing"),
     ("kmemleak", r"kmemleak: (?:\d+ new suspected|unreferenced object)", "kmemleak: 1 new suspected memory leaks"),
+    ("kmemleak-off", r"kmemleak: (?:Kernel memory leak detector disabled|Memory pool empty|Cannot allocate)", "kmemleak: Kernel memory leak detector disabled"),
     ("unreferenced", r"unreferenced object 0x", "unreferenced object 0x1 (size 1):"),
     # Files and disks
     ("ext4", r"EXT4-fs(?: \([^)]*\))?:? (?:error|warning)", "EXT4-fs error (device vdb): nothing:1: comm nobody: nothing"),
@@ -79,7 +80,7 @@ PATTERNS = (
     ("busy-inodes", r"VFS: Busy inodes", "VFS: Busy inodes after unmount of vdb (ext4)"),
 )
 
-# Said when memory is so short that something is killed, which a test may announce.
+# Said when memory is so short that something is killed.
 OUT_OF_MEMORY = (
     ("oom-invoked", r".* invoked oom-killer: ", "nobody invoked oom-killer: gfp_mask=0x1, order=0"),
     ("oom-killed", r".*[Oo]ut of memory.*: Killed process ", "Memory cgroup out of memory: Killed process 1 (nobody)"),
@@ -87,3 +88,12 @@ OUT_OF_MEMORY = (
     ("oom-leaked", r"Huh VM_FAULT_OOM leaked", "Huh VM_FAULT_OOM leaked out to the #PF handler."),
     ("oom-hugetlb", r"PID \d+ killed due to inadequate hugepage", "PID 1 killed due to inadequate hugepage pool"),
 )
+
+# Said when there is none for who asked for it, and can do without.
+NO_MEMORY = (
+    ("no-memory", r".*: page allocation failure: order:", "nobody: page allocation failure: order:0, mode:0x1(none)"),
+)
+
+# What a test may announce by a need of this name.
+ANNOUNCED = {"oom": OUT_OF_MEMORY, "short": NO_MEMORY}
+ALL = PATTERNS + OUT_OF_MEMORY + NO_MEMORY

@@ -5,7 +5,7 @@ import re
 
 from . import report, suites, testrun, userland
 from .common import log_folder, say
-from .klogpatterns import OUT_OF_MEMORY, PATTERNS
+from .klogpatterns import ALL
 from .expected import Expected, Row
 from .ktap import FAIL, PASS, SKIP
 
@@ -57,6 +57,7 @@ MUST = (
     ("trouble/slow", FAIL, "time limit still running after \\d+ s"),
     ("trouble/late", FAIL, "kernel log: INFO: task nobody:1 blocked"),
     ("trouble/killed", PASS, "^ $"),
+    ("trouble/short", PASS, "^ $"),
     ("trouble/explained", PASS, "^ $"),
     ("trouble/good", PASS, "good"),
     ("stuck/one", PASS, "it"),
@@ -95,18 +96,16 @@ TRIES = {
 
 def log_tests():
     """A test for each line of the kernel's log that is trouble, and what must be said of it."""
-    rows = PATTERNS + OUT_OF_MEMORY
     tests = [suites.Test(f"log/{name}", "both", 20, "-", f"echo '{line}' >/dev/kmsg")
-             for name, _, line in rows]
+             for name, _, line in ALL]
     return tests, tuple((f"log/{name}", FAIL, re.escape(f"kernel log: {line} once"))
-                        for name, _, line in rows)
+                        for name, _, line in ALL)
 
 
 def overlapping():
     """The patterns that nobody would miss, as another one fits their line."""
-    rows = PATTERNS + OUT_OF_MEMORY
-    return [name for name, _, line in rows
-            if [other for other, pattern, _ in rows if re.match(pattern, line)] != [name]]
+    return [name for name, _, line in ALL
+            if [other for other, pattern, _ in ALL if re.match(pattern, line)] != [name]]
 
 
 def never_spoiled(source):

@@ -21,13 +21,14 @@ class Test:
         self.lasts = 0              # what it goes on for, on any kernel
         self.command = command
         for need in self.needs:
-            if not re.fullmatch("own|oom|slow-node|balloon:[0-9]+|lasts:[0-9]+|cmdline:.+", need):
+            if not re.fullmatch("own|oom|short|slow-node|balloon:[0-9]+|lasts:[0-9]+|cmdline:.+", need):
                 raise Refused(f"{name} has a need that nobody knows: {need}")
 
     @property
     def own_boot(self):
         """Whether it is alone in its guest."""
-        return any(need != "oom" and not need.startswith("lasts:") for need in self.needs)
+        return any(need not in ("oom", "short") and not need.startswith("lasts:")
+                   for need in self.needs)
 
     @property
     def boot(self):
@@ -40,11 +41,6 @@ class Test:
             if need.startswith("lasts:"):
                 self.lasts = seconds or int(need.split(":", 1)[1])
                 self.command = self.command.replace("{half}", str(max(1, self.lasts // 2)))
-
-    @property
-    def may_kill(self):
-        """Whether it runs out of memory on purpose."""
-        return "oom" in self.needs
 
     @property
     def slow_node(self):

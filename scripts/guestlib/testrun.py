@@ -37,7 +37,7 @@ class Boot:
         plan = "".join(f"{t.name}\t{t.limit(self.kernel)}\t{t.command}\n" for t in self.waiting)
         guest = machine.Guest(self.kernel, folder, " ".join(t.cmdline for t in self.waiting),
                               any(t.slow_node for t in self.waiting))
-        guest.scanner.may_kill.update(t.name for t in self.waiting if t.may_kill)
+        guest.scanner.announced = {t.name: t.needs for t in self.waiting}
         try:
             userland.initramfs(guest.initramfs, self.kernel, programs, plan)
             if self.kernel.built_anew:
