@@ -53,11 +53,15 @@ configure()
 		return
 	fi
 	say "configuring $(basename "$out"): $*"
-	KCONFIG_ALLCONFIG=$out.fragment kbuild -s allnoconfig >"$log" 2>&1 || {
-		tail -n 20 "$log" >&2
-		die "configuring failed; the log is $log"
+	KCONFIG_ALLCONFIG=$out.fragment kbuild -s allnoconfig >"$out.config.log" 2>&1 || {
+		tail -n 20 "$out.config.log" >&2
+		die "configuring failed; the log is $out.config.log"
 	}
 	verify
+	no_warnings "$out.config.log" || {
+		rm -f "$out.configured"
+		die "Kconfig warns of files of ours; the log is $out.config.log"
+	}
 	echo "$stamp" >"$out.configured"
 }
 
@@ -89,20 +93,50 @@ progress()
 	END { if (n) show(1) }' >"$log"
 }
 
-# warnings STATE LOG: those in LOG about files that STATE names, "- PATH" a line.
+# warnings STATE LOG: those in LOG about files that STATE names, "- PATH" a line, and
+# those files in $out.warned. The compiler warns of a place in a file, objtool of an
+# object, and modpost of an object or a module.
 warnings()
 {
+	: >"$out.warned"
 	[ -f "$1" ] || return 0
-	awk 'FNR == NR { if ($1 == "-") ours[$2] = 1; next }
-		function is_ours(path,   file) {
-			sub(/:[0-9]+.*/, "", path)
+	awk -v list="$out.warned" 'FNR == NR { if ($1 == "-") ours[$2] = 1; next }
+		function which(path,   file) {
+			sub(/:.*/, "", path)
+			sub(/[.]o$/, ".c", path)
 			for (file in ours)
-				if (substr("/" path, length(path) - length(file) + 1) == "/" file)
+				if (("/" path) ~ "/" file "$" || ("/" path ".c") ~ "/" file "$")
+					return file
+			return ""
+		}
+		function is_ours(   i, file) {
+			for (i = 1; i <= NF; i++) {
+				file = which($i)
+				if (file != "") {
+					print file >list
 					return 1
+				}
+			}
 			return 0
 		}
-		/warning:/ { left = n < 8 && is_ours($1) ? 4 : 0; n += left > 0 }
+		/warning:|WARNING: modpost:/ { left = is_ours() && n < 8 ? 4 : 0; n += left > 0 }
+		/WARNING: unmet direct dep/ { left = 4 }
 		left-- > 0 { print }' "$1" "$2"
+}
+
+# no_warnings LOG: show those about files that the series brings or changes. What they
+# are about is compiled once more by the next build, which would be silent otherwise.
+no_warnings()
+{
+	local file warned
+
+	warned=$(warnings "$src.state" "$1")
+	[ -n "$warned" ] || return 0
+	printf '%s\n' "$warned" >&2
+	while IFS= read -r file; do
+		touch -c "$src/$file"
+	done <"$out.warned"
+	return 1
 }
 
 [ -f "$src/Makefile" ] || die "$src is not a kernel tree"
@@ -137,14 +171,10 @@ if [ "$rc" != 0 ]; then
 fi
 # A warning about a file that the series brings or changes is an error. Another
 # compiler than the base's authors have may warn about others: those are shown.
-warned=$(warnings "$src.state" "$log")
-if [ -n "$warned" ]; then
-	printf '%s\n' "$warned" >&2
-	die "the compiler warns of files of ours; the log is $log"
-fi
-others=$(grep -v '^objcopy: ' "$log" | grep -c 'warning:' || true)
+no_warnings "$log" || die "there are warnings of files of ours; the log is $log"
+others=$(grep -v '^objcopy: ' "$log" | grep -cE 'warning:|WARNING: modpost:' || true)
 if [ "$others" != 0 ]; then
-	say "$(basename "$out"): the compiler warns $others times of files of the base; see $log"
+	say "$(basename "$out"): there are $others warnings of files of the base; see $log"
 fi
 if [ -z "${TARGETS:-}" ]; then
 	find "$out" -name '*.o' | wc -l >"$out.objects"
