@@ -23,7 +23,7 @@ ifneq ($(words [$(CURDIR)$(BUILD)$(XDG_CACHE_HOME)$(KSRC)]),1)
 $(error no folder may have a space in its path here: $(CURDIR), BUILD=$(BUILD), XDG_CACHE_HOME=$(XDG_CACHE_HOME), KSRC=$(KSRC))
 endif
 # Memory and disk for what is to be made.
-SHORT := $(shell BUILD='$(BUILD)' XDG_CACHE_HOME='$(XDG_CACHE_HOME)' scripts/room.sh $(MAKECMDGOALS))
+SHORT := $(shell ROOM='$(ROOM)' BUILD='$(BUILD)' XDG_CACHE_HOME='$(XDG_CACHE_HOME)' scripts/room.sh $(MAKECMDGOALS))
 ifneq ($(SHORT),)
 $(error $(SHORT))
 endif
@@ -132,7 +132,7 @@ arch-hooks: tree ## do our objects call all of an architecture that the base's c
 	@base=$(BASE) && scripts/hooks.sh "$$base" "$(BUILD)/src" "$(BUILD)/hooks" '$(M)'
 
 clean: ## remove this checkout's build folder; the fetched base stays
-	rm -rf "$(BUILD)"
+	@scripts/clean.sh "$(BUILD)"
 
 .PHONY: help run test test-debug test-arm64 test-riscv64 test-s390x test-base selfcheck shell bench \
 	deps base tree kernel debug-kernel arm64-kernel riscv64-kernel riscv64-nohuge-kernel s390x-kernel \

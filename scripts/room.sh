@@ -23,19 +23,33 @@ needs()
 	esac
 }
 
-# free_memory: what programs can have, in MiB, here or in this control group.
+# of_group FILE: a file of this control group, or of the one that a container sees as
+# its root.
+of_group()
+{
+	cat "$group/$1" 2>/dev/null || cat "/sys/fs/cgroup/$1" 2>/dev/null || true
+}
+
+# free_memory: what programs can have, in MiB, here or in this control group. The page
+# cache of a group counts as its memory, and is given up when somebody asks for more.
 free_memory()
 {
-	local group limit used
+	local group limit used cache
 
 	awk '/^(MemAvailable|SwapFree):/ { kb += $2 } END { print int(kb / 1024) }' /proc/meminfo
 	group=/sys/fs/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup)
-	limit=$(cat "$group/memory.max" 2>/dev/null || cat /sys/fs/cgroup/memory.max 2>/dev/null || echo max)
-	used=$(cat "$group/memory.current" 2>/dev/null || cat /sys/fs/cgroup/memory.current 2>/dev/null || echo 0)
-	[ "$limit" = max ] || echo $(((limit - used) >> 20))
+	limit=$(of_group memory.max)
+	used=$(of_group memory.current)
+	cache=$(of_group memory.stat | awk '
+		/^(inactive_file|active_file|slab_reclaimable) / { sum += $2 }
+		END { printf "%.0f", sum }')
+	case $limit in
+	'' | max) ;;
+	*) echo $(((limit - ${used:-0} + cache) >> 20)) ;;
+	esac
 }
 
-# free_disk FOLDER: what is left where it is, or will be, in MiB.
+# free_disk FOLDER: what is left where it is, or will be, in MiB; nothing if df fails.
 free_disk()
 {
 	local folder=$1
@@ -43,7 +57,7 @@ free_disk()
 	while [ ! -d "$folder" ]; do
 		folder=$(dirname "$folder")
 	done
-	df -Pm "$folder" | awk 'NR == 2 { print $4 }'
+	df -Pm "$folder" 2>/dev/null | awk 'NR == 2 { print $4 }'
 }
 
 # there: what is on disk of an earlier build, in MiB, roughly.
@@ -77,6 +91,8 @@ if [ "$has" -lt $((memory * 1024)) ]; then
 fi
 has=$(free_disk "$BUILD")
 needed=$((disk * 1024 - $(there)))
-if [ "$has" -lt "$needed" ]; then
+if [ -z "$has" ]; then
+	echo "df does not tell how much disk is left at $BUILD (ROOM=0 does not ask)"
+elif [ "$has" -lt "$needed" ]; then
 	echo "$* needs $needed MiB of disk at $BUILD, and there are $has (ROOM=0 tries all the same)"
 fi
