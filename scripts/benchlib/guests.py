@@ -202,11 +202,10 @@ class NativeGuest:
 
     def _run(self, command, folder):
         """Run the program to its end; returns what it prints."""
-        with subprocess.Popen(command, cwd=folder, env={**os.environ, "TMPDIR": NATIVE_TMP},
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, errors="replace") as process:
+        with ending.spawn(command, cwd=folder, env={**os.environ, "TMPDIR": NATIVE_TMP},
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, errors="replace") as process:
             try:
-                ending.begins(process)
                 return process.communicate(timeout=ANSWER_LIMIT)[0]
             except subprocess.TimeoutExpired:
                 raise Refused(f"{self.image} gave no answer for {ANSWER_LIMIT} s") from None

@@ -4,10 +4,13 @@
 import contextlib
 import fcntl
 import signal
+import subprocess
 
 from .common import Refused, build_folder, say
 
 _guests = set()         # the processes that have to go with this one
+_starting = 0           # one of them may be there that is not in the set yet
+_late = []              # the signals that came meanwhile
 _ending = False
 
 
@@ -22,6 +25,9 @@ class Ended(KeyboardInterrupt):
 def _end(number, _frame):
     """Kill all guests; the run that waits for them learns it by an exception."""
     global _ending
+    if _starting:
+        _late.append(number)
+        return
     _ending = True
     for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(one, signal.SIG_IGN)
@@ -37,12 +43,22 @@ def take_signals():
             signal.signal(one, _end)
 
 
-def begins(process):
-    """This guest runs."""
-    _guests.add(process)
+def spawn(command, **how):
+    """Start a guest, which goes with this run from its first moment on."""
+    global _starting
     if _ending:
-        process.kill()
         raise Refused("the run is over")
+    _starting += 1
+    try:
+        process = subprocess.Popen(command, **how)
+        _guests.add(process)
+    except FileNotFoundError:
+        raise Refused(f"{command[0]} is not installed: `make deps` installs it") from None
+    finally:
+        _starting -= 1
+        if _late:
+            _end(_late.pop(), None)
+    return process
 
 
 def ends(process):

@@ -136,11 +136,10 @@ def _probe_boot(kernel):
                "-display", "none", "-serial", "stdio", "-monitor", "none"]
     said = b""
     with tempfile.TemporaryFile() as console:
-        try:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=console,
-                                       stderr=subprocess.DEVNULL)
-        except FileNotFoundError:
+        if not shutil.which(command[0]):
             return ""
+        process = ending.spawn(command, stdin=subprocess.DEVNULL, stdout=console,
+                               stderr=subprocess.DEVNULL)
         start = time.monotonic()
         while process.poll() is None and time.monotonic() - start < PROBE_LIMIT:
             time.sleep(0.1)
@@ -149,6 +148,7 @@ def _probe_boot(kernel):
                 break
         process.kill()
         process.wait()
+        ending.ends(process)
     return said.decode(errors="replace")
 
 
@@ -278,23 +278,14 @@ class Guest:
                     "-chardev", "stdio,id=monitor,signal=off", "-monitor", "chardev:monitor"]
         errors = open(self.folder / "qemu.log", "wb")
         with errors:
-            self.process = self._spawn(self.command(mode, channels), stdin=subprocess.PIPE,
-                                       stdout=errors, stderr=errors)
-        ending.begins(self.process)
+            self.process = ending.spawn(self.command(mode, channels), stdin=subprocess.PIPE,
+                                        stdout=errors, stderr=errors)
         self._readers = [Lines(console), Lines(results)]
 
     def shell(self):
         """Boot with the console on the terminal; returns when the guest is off."""
-        self.process = self._spawn(self.command("shell", ["-serial", "mon:stdio"]))
-        ending.begins(self.process)
+        self.process = ending.spawn(self.command("shell", ["-serial", "mon:stdio"]))
         return self.process.wait()
-
-    @staticmethod
-    def _spawn(command, **where):
-        try:
-            return subprocess.Popen(command, **where)
-        except FileNotFoundError:
-            raise Refused(f"{command[0]} is not installed: `make deps` installs it") from None
 
     def poll(self):
         """The new lines of the results; the console is scanned on the way.
