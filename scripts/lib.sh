@@ -16,10 +16,16 @@ say()
 	fi
 }
 
+# warn WORDS...: what has to be read, also where only results are wanted.
+warn()
+{
+	printf '%s: %s\n' "${0##*/}" "$*" >&2
+}
+
 # die WORDS...: the one sentence that the user needs, then failure.
 die()
 {
-	printf '%s: %s\n' "${0##*/}" "$*" >&2
+	warn "$@"
 	exit 1
 }
 

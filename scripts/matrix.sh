@@ -411,7 +411,7 @@ variant()
 	toolchain "$arch"
 	command -v "${cross}gcc" >/dev/null || {
 		unbuilt="$unbuilt $name"
-		say "$name: NOT BUILT, there is no ${cross}gcc on this machine"
+		say "$name: NOT BUILT, there is no ${cross}gcc here"
 		return
 	}
 	compiler=$ccache${cross}gcc
@@ -483,5 +483,6 @@ for arch in x86_64 powerpc64le; do
 	variant "$arch" drivers
 done
 [ -z "$failed" ] || die "failed:$failed"
-[ "$built" != 0 ] || die "no variant matches '$pattern'"
-say "$built variants built${unbuilt:+; not built for want of a compiler:$unbuilt}"
+[ -z "$unbuilt" ] || warn "not built, for want of a compiler:$unbuilt"
+[ "$built" != 0 ] || die "no variant was built that matches '$pattern'"
+say "$built variants built"
