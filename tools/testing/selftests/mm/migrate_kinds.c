@@ -414,6 +414,12 @@ static void make_area(const struct kind *kind, struct area *a)
 	a->is = calloc(nr_pages(a), sizeof(*a->is));
 	mig_look(a->mem, nr_pages(a), a->was);
 	check_is_kind(kind, a);
+	if (all_on_a(a))
+		return;
+	mig_try_again(2, 2, "the kernel put some of it on another node");
+	mig_move_to(a->mem, a->len, MIG_A, MIG_MF_MOVE_ALL, NULL);
+	mig_look(a->mem, nr_pages(a), a->was);
+	check_is_kind(kind, a);
 	if (!all_on_a(a))
 		mig_skip("the kernel put it on another node");
 }
@@ -739,7 +745,7 @@ static size_t nr_swapped(const struct area *a)
 
 static void page_out(struct area *a)
 {
-	double end = mig_seconds() + 10 * mig_patience();
+	double end = mig_seconds() + 30 * mig_patience();
 
 	need_swap();
 	while (nr_swapped(a) < nr_pages(a)) {
@@ -857,15 +863,28 @@ static size_t nr_large(const struct area *a)
 	return nr;
 }
 
-/* Small pages now, which have been huge ones. */
+#define SPLIT_TRIES	10
+
+/* Small pages now, which have been huge ones. One that somebody looks at stays huge. */
 static void large_split(struct area *a, unsigned long kb)
 {
 	char text[64];
+	int try;
 
 	large_to_stay(a, kb);
 	snprintf(text, sizeof(text), "%d,%p,%p", getpid(), a->mem, a->mem + a->len);
-	if (mig_write("/sys/kernel/debug/split_huge_pages", text))
-		mig_skip("cannot split huge pages by debugfs");
+	for (try = 1; try <= SPLIT_TRIES; try++) {
+		if (try > 1) {
+			mig_try_again(try, SPLIT_TRIES, "%zu huge pages did not split",
+				      nr_large(a));
+			mig_drain();
+			usleep(100000);
+		}
+		if (mig_write("/sys/kernel/debug/split_huge_pages", text))
+			mig_skip("cannot split huge pages by debugfs");
+		if (!nr_large(a))
+			break;
+	}
 	if (nr_large(a))
 		mig_skip("%zu huge pages did not split", nr_large(a));
 	a->step = mig_psize;

@@ -1409,7 +1409,7 @@ void mig_hugetlb_reserve(int node, int nr)
 
 static void wait_merged(long saved)
 {
-	double end = mig_seconds() + 15 * mig_patience();
+	double end = mig_seconds() + 60 * mig_patience();
 
 	while (mig_read_long(KSM_DIR "/pages_sharing") < saved) {
 		if (mig_seconds() > end)

@@ -850,7 +850,7 @@ static void hugetlb_of_busy_file(const void *arg)
 	size_t size = mig_meminfo("Hugepagesize") * KB;
 	int *moved = mig_map(mig_psize, PROT_READ | PROT_WRITE,
 			     MAP_SHARED | MAP_ANONYMOUS, -1);
-	double end = mig_seconds() + 20 * mig_patience();
+	double end = mig_seconds() + 60 * mig_patience();
 	pid_t other, mover;
 	int fd, round;
 	char *mem;
@@ -1069,6 +1069,9 @@ static char *cached_page(const struct cpus *cpus, int *fd)
 	return mem;
 }
 
+/* So often others may have drained the caches. */
+#define CACHE_TRIES	20
+
 static bool is_cached(const void *mem)
 {
 	return !(mig_kpageflags(mig_pagemap(mem) & MIG_PM_PFN) & MIG_KPF_LRU);
@@ -1085,16 +1088,16 @@ static void cached_and_mapped_often(const void *arg)
 	int i, try, fd;
 	char *mem;
 
-	for (try = 1; try <= 5; try++) {
+	for (try = 1; try <= CACHE_TRIES; try++) {
 		if (try > 1)
-			mig_try_again(try, 5, "somebody has drained the caches");
+			mig_try_again(try, CACHE_TRIES, "somebody has drained the caches");
 		mem = cached_page(&cpus, &fd);
 		for (i = 0; i < 1100; i++)
 			touch_page(mig_map(mig_psize, PROT_READ, MAP_SHARED, fd));
 		if (is_cached(mem))
 			break;
 	}
-	if (try > 5)
+	if (try > CACHE_TRIES)
 		mig_skip("somebody drains the caches all the time");
 	name(mem, MIG_B);
 	move(MIG_MF_MOVE_ALL);
@@ -1130,7 +1133,7 @@ static void ring_drains_nothing(const void *arg)
 	int i, fd, kept = 0, made = 0;
 
 	name(ring, mig_node_of(ring) == MIG_A ? MIG_B : MIG_A);
-	for (i = 0; i < 8; i++) {
+	for (i = 0; i < CACHE_TRIES && made < 8; i++) {
 		mem = cached_page(&cpus, &fd);
 		made += is_cached(mem);
 		move(MIG_MF_MOVE_ALL);
@@ -1731,15 +1734,19 @@ static void back_and_forth(const void *arg)
  * @node: where to; it is there, or on its way, if this is what it was told
  * @rounds: how often it has been told
  * @done: how often it has moved it
+ * @over: it will not be told again
  */
 struct carrier {
 	char *mem;
 	int node;
 	int rounds;
 	int done;
+	bool over;
 };
 
+/* More of them while the page has not been met. */
 #define CARRIER_ROUNDS	20
+#define MOST_ROUNDS	500
 #define CARRIER_MAPS	3000
 
 static void carry(struct carrier *c)
@@ -1748,16 +1755,18 @@ static void carry(struct carrier *c)
 	void *page = c->mem;
 
 	touch_page(page);
-	for (round = 1; round <= CARRIER_ROUNDS; round++) {
-		while (__atomic_load_n(&c->rounds, __ATOMIC_ACQUIRE) < round)
+	for (round = 1;; round++) {
+		while (__atomic_load_n(&c->rounds, __ATOMIC_ACQUIRE) < round) {
+			if (__atomic_load_n(&c->over, __ATOMIC_ACQUIRE))
+				_exit(0);
 			sched_yield();
+		}
 		node = c->node;
 		mig_check(!mig_move_pages(0, 1, &page, &node, &status,
 					  MIG_MF_MOVE_ALL) && status == node,
 			  "the other process could not move the page");
 		__atomic_store_n(&c->done, round, __ATOMIC_RELEASE);
 	}
-	_exit(0);
 }
 
 /* Has the other process moved the page? If it has failed instead, so do we. */
@@ -1802,7 +1811,7 @@ static void moved_by_others(const void *arg)
 	other = fork();
 	if (!other)
 		carry(c);
-	for (round = 1; round <= CARRIER_ROUNDS; round++) {
+	for (round = 1; round <= (met ? CARRIER_ROUNDS : MOST_ROUNDS); round++) {
 		c->node = round % 2 ? MIG_B : MIG_A;
 		call.nodes[0] = c->node;
 		__atomic_store_n(&c->rounds, round, __ATOMIC_RELEASE);
@@ -1814,6 +1823,7 @@ static void moved_by_others(const void *arg)
 		while (!is_carried(c, other))
 			sched_yield();
 	}
+	__atomic_store_n(&c->over, true, __ATOMIC_RELEASE);
 	expect_child(other);
 	expect_contents(c->mem, mig_psize);
 	if (!met)

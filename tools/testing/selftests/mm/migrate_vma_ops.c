@@ -277,9 +277,13 @@ static void mount_cpuset_v1(const char *root)
 
 	if (!knows_cpuset_v1())
 		mig_skip("this kernel has no cpusets of version 1");
-	err = mig_write(CGROUP "/cgroup.subtree_control", "-cpuset");
-	if (err && err != -ENOENT)
-		mig_skip("others have cpusets at " CGROUP ": %s", strerror(-err));
+	while ((err = mig_write(CGROUP "/cgroup.subtree_control", "-cpuset"))) {
+		if (err == -ENOENT)
+			break;
+		if (mig_seconds() > end)
+			mig_skip("others have cpusets at " CGROUP ": %s", strerror(-err));
+		usleep(50000);
+	}
 	while (mount("none", root, "cgroup", 0, "cpuset")) {
 		mig_check(mig_seconds() < end, "no cpusets of version 1: %m");
 		usleep(50000);
