@@ -158,6 +158,8 @@ def hunks(patch):
                 found.append((path, hunk, b"".join(old)))
         elif head:
             hunk, left, old = head.group(1).decode(), int(head.group(2) or 1), []
+            if not left:
+                found.append((path, hunk, b""))
         elif line.startswith(b"--- a/"):
             path = line[6:].split()[0].decode()
     return found
