@@ -74,7 +74,7 @@ PATTERNS = (
     ("xfs", r"XFS \([^)]*\): .*(?:[Cc]orrupt|Internal error|I/O [Ee]rror|[Ss]hut(?:ting)? down)", "XFS (vdc): Internal error nothing at line 1 of file fs/xfs/nothing.c."),
     ("buffer-io", r"Buffer I/O error", "Buffer I/O error on dev vdb, logical block 1, lost async page write"),
     ("disk-io", r"I/O error, dev ", "I/O error, dev vdb, sector 1 op 0x1:(WRITE) flags 0x0"),
-    ("swap-io", r"(?:Read|Write)-error on swap-device", "Write-error on swap-device (254:0:1)"),
+    ("swap-read", r"Read-error on swap-device", "Read-error on swap-device (254:0:1)"),
     ("loop", r"loop: Write error", "loop: Write error at byte offset 1, length 1."),
     ("zram", r"zram: (?:Decompression failed|.* [Ee]rror)", "zram: Decompression failed! err=-22, page=1"),
     ("busy-inodes", r"VFS: Busy inodes", "VFS: Busy inodes after unmount of vdb (ext4)"),
@@ -94,6 +94,11 @@ NO_MEMORY = (
     ("no-memory", r".*: page allocation failure: order:", "nobody: page allocation failure: order:0, mode:0x1(none)"),
 )
 
+# Said of a disk that takes no more. What was to go there stays in memory.
+BAD_SWAP = (
+    ("swap-write", r"Write-error on swap-device", "Write-error on swap-device (254:0:1)"),
+)
+
 # What a test may announce by a need of this name.
-ANNOUNCED = {"oom": OUT_OF_MEMORY, "short": NO_MEMORY}
-ALL = PATTERNS + OUT_OF_MEMORY + NO_MEMORY
+ANNOUNCED = {"oom": OUT_OF_MEMORY, "short": NO_MEMORY, "bad-swap": BAD_SWAP}
+ALL = PATTERNS + OUT_OF_MEMORY + NO_MEMORY + BAD_SWAP

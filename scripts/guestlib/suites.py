@@ -5,6 +5,7 @@ import fnmatch
 import re
 
 from .common import GUEST_FILES, Refused
+from .klogpatterns import ANNOUNCED
 
 PORTABLE = ("kunit", "migrate")         # the suites that need no library of the distribution
 
@@ -21,13 +22,14 @@ class Test:
         self.lasts = 0              # what it goes on for, on any kernel
         self.command = command
         for need in self.needs:
-            if not re.fullmatch("own|oom|short|slow-node|balloon:[0-9]+|lasts:[0-9]+|cmdline:.+", need):
+            if need not in ANNOUNCED and not re.fullmatch(
+                    "own|slow-node|balloon:[0-9]+|lasts:[0-9]+|cmdline:.+", need):
                 raise Refused(f"{name} has a need that nobody knows: {need}")
 
     @property
     def own_boot(self):
         """Whether it is alone in its guest."""
-        return any(need not in ("oom", "short") and not need.startswith("lasts:")
+        return any(need not in ANNOUNCED and not need.startswith("lasts:")
                    for need in self.needs)
 
     @property
