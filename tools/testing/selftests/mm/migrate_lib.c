@@ -918,7 +918,8 @@ long mig_stay_anyway(pid_t pid, unsigned long from, unsigned long to)
 }
 
 #define LOSS_TRIPS		16
-#define LOSS_ROUNDS		10
+#define LOSS_ROUNDS		3
+#define LOSS_ROUNDS_MOST	12
 
 static long settled_kb(void)
 {
@@ -929,31 +930,35 @@ static long settled_kb(void)
 
 /*
  * Memory is sent to and fro, and must not become less by a page with each trip.
- * Others take memory and give it back, which would hide the loss, but not each
- * time that this is measured.
+ * Others take memory and give it back, but no more of it the longer this goes on: the
+ * loss is that of all rounds together.
  */
 void mig_check_loss(void (*trip)(void *arg, int node), void *arg)
 {
 	const long limit = LOSS_TRIPS * (long)(mig_psize / 1024) / 2;
 	const bool spoiled = mig_breaks(MIG_BREAK_LOSS);
-	const int rounds = spoiled ? 1 : LOSS_ROUNDS;
-	long was, lost = 0;
+	long was, lost;
 	int round, nr;
 
 	trip(arg, MIG_B);
 	trip(arg, MIG_A);
-	for (round = 1; round <= rounds; round++) {
-		if (round > 1)
-			mig_try_again(round, rounds, "%ld kB are gone after %d trips",
-				      lost, LOSS_TRIPS);
-		was = settled_kb();
+	was = settled_kb();
+	for (round = 1;; round++) {
 		for (nr = 0; nr < LOSS_TRIPS; nr++)
 			trip(arg, nr % 2 ? MIG_A : MIG_B);
-		lost = spoiled ? limit : was - settled_kb();
-		if (labs(lost) < limit)
+		if (round < LOSS_ROUNDS)
+			continue;
+		lost = was - settled_kb();
+		if (!spoiled && labs(lost) < round * limit)
 			return;
+		if (spoiled || round == LOSS_ROUNDS_MOST)
+			mig_fail("%ld kB are gone after %d trips", lost,
+				 round * LOSS_TRIPS);
+		mig_try_again(round - LOSS_ROUNDS + 2,
+			      LOSS_ROUNDS_MOST - LOSS_ROUNDS + 1,
+			      "%ld kB are gone after %d trips", lost,
+			      round * LOSS_TRIPS);
 	}
-	mig_fail("%ld kB are gone after %d trips", lost, LOSS_TRIPS);
 }
 
 /*
