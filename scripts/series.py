@@ -355,8 +355,8 @@ def author():
                           capture_output=True, text=True)
     if last.returncode == 0:
         return last.stdout.split("\n")
-    match = re.search(rb"^M:\t(.+) <(.+)>$", read(os.path.join(TOP, "MAINTAINERS")), re.M)
-    return [match.group(1).decode(), match.group(2).decode()]
+    message = steps()[-1].message()
+    return list(re.search(r"^Signed-off-by: (.+) <(.+)>$", message, re.M).groups())
 
 
 def git(repo, *args, **kw):
