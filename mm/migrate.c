@@ -649,6 +649,63 @@ static void migrate_mark_if_partial(struct folio *folio)
 		deferred_split_folio(folio, true);
 }
 
+/* -------------------------------------------------------------------- waiting */
+
+/**
+ * migrate_pause - let a task that cannot be killed sleep for a jiffy
+ * @run: The call. Its patience becomes one jiffy shorter.
+ *
+ * Context: May sleep.
+ * Return: false, at once, if no patience is left.
+ */
+bool migrate_pause(struct migrate_run *run)
+{
+	if (!run->patience)
+		return false;
+	run->patience--;
+	schedule_timeout_uninterruptible(1);
+	return true;
+}
+
+/**
+ * migrate_wait_locked - wait for the lock of a folio
+ * @run: The call.
+ * @folio: The folio; the caller has a reference.
+ *
+ * Context: May sleep. No folio is locked by the caller.
+ * Return: true if @folio is locked, false if the task was killed or its patience is
+ * at an end.
+ */
+bool migrate_wait_locked(struct migrate_run *run, struct folio *folio)
+{
+	if (!migrate_is_unkillable())
+		return !folio_lock_killable(folio);
+	while (!folio_trylock(folio)) {
+		if (!migrate_pause(run))
+			return false;
+	}
+	return true;
+}
+
+/**
+ * migrate_wait_writeback - wait until a folio is not under writeback
+ * @run: The call.
+ * @folio: The folio; the caller has a reference.
+ *
+ * Context: May sleep.
+ * Return: false if the task was killed or its patience is at an end.
+ */
+bool migrate_wait_writeback(struct migrate_run *run, struct folio *folio)
+{
+	if (!migrate_is_unkillable())
+		return !folio_wait_writeback_killable(folio);
+	while (folio_test_writeback(folio)) {
+		if (!migrate_pause(run))
+			return false;
+	}
+	return true;
+}
+
 /* ---------------------------------------------------------------- locking src */
 
 /*
@@ -658,20 +715,24 @@ static void migrate_mark_if_partial(struct folio *folio)
  * hold the lock itself: readahead locks the folios that it adds to the page
  * cache, and may then have to allocate the next one.
  */
-static bool migrate_wait_lock(struct folio *src, enum migrate_mode mode)
+static bool migrate_wait_lock(struct migrate_batch *batch, struct folio *src)
 {
-	if (mode == MIGRATE_ASYNC || (current->flags & PF_MEMALLOC))
+	switch (batch->mode) {
+	case MIGRATE_SYNC:
+		return !(current->flags & PF_MEMALLOC) &&
+		       migrate_wait_locked(batch->run, src);
+	case MIGRATE_SYNC_LIGHT:
+		/* Not uptodate: the lock is held until the folio has been read. */
+		return !(current->flags & PF_MEMALLOC) &&
+		       folio_test_uptodate(src) && !folio_lock_killable(src);
+	default:
 		return false;
-	/* Not uptodate: the lock is held until the folio has been read. */
-	if (mode == MIGRATE_SYNC_LIGHT && !folio_test_uptodate(src))
-		return false;
-	folio_lock(src);
-	return true;
+	}
 }
 
-static bool migrate_lock_src(struct folio *src, enum migrate_mode mode)
+static bool migrate_lock_src(struct migrate_batch *batch, struct folio *src)
 {
-	return likely(folio_trylock(src)) || migrate_wait_lock(src, mode);
+	return likely(folio_trylock(src)) || migrate_wait_lock(batch, src);
 }
 
 /* ------------------------------------------------------------ splitting large */
@@ -684,7 +745,7 @@ static int migrate_split(struct migrate_batch *batch, struct folio *folio)
 {
 	int err;
 
-	if (!migrate_lock_src(folio, batch->mode))
+	if (!migrate_lock_src(batch, folio))
 		return -EAGAIN;
 	err = split_folio_to_list(folio, &batch->run->split);
 	folio_unlock(folio);
@@ -865,15 +926,14 @@ static enum migrate_outcome migrate_unmap_src(struct migrate_batch *batch,
  * Lock both folios and unmap the source.
  *
  * Only a batch with MIGRATE_SYNC waits for writeback. Any other batch does not
- * retry, because its tries would be over before the I/O completes. The wait is
- * killable, because the I/O may never complete.
+ * retry, because its tries would be over before the I/O completes.
  */
 static enum migrate_outcome migrate_unmap(struct migrate_batch *batch,
 					  struct migrate_pair *pair)
 {
 	struct folio *src = pair->src;
 
-	if (!migrate_lock_src(src, batch->mode))
+	if (!migrate_lock_src(batch, src))
 		return migrate_fail(pair, MIGRATE_CAUSE_LOCKED);
 	pair->was |= MIGRATE_SRC_LOCKED;
 	if (folio_test_mlocked(src))
@@ -881,7 +941,7 @@ static enum migrate_outcome migrate_unmap(struct migrate_batch *batch,
 
 	if (folio_test_writeback(src)) {
 		if (batch->mode != MIGRATE_SYNC ||
-		    folio_wait_writeback_killable(src))
+		    !migrate_wait_writeback(batch->run, src))
 			return migrate_fail(pair, MIGRATE_CAUSE_WRITEBACK);
 	}
 
@@ -1310,7 +1370,7 @@ static int migrate_again(struct migrate_run *run, struct list_head *aside)
 	if (list_empty(aside))
 		return 0;
 
-	migrate_help(run->mc, aside, &again);
+	migrate_help(run, aside, &again);
 	err = migrate_list(run, &again);
 	list_splice_tail(&again, aside);
 	err_left = migrate_give_up(run, aside);
@@ -1374,6 +1434,7 @@ int migrate_folios(const struct migrate_control *mc, struct list_head *from,
 		.failed = LIST_HEAD_INIT(run.failed),
 		.split = LIST_HEAD_INIT(run.split),
 		.resorts = mc->resorts,
+		.patience = mc->patience,
 		.aside = LIST_HEAD_INIT(run.aside),
 		.aside_pieces = LIST_HEAD_INIT(run.aside_pieces),
 	};
@@ -1446,6 +1507,7 @@ int migrate_pages(struct list_head *from, new_folio_t get_new_folio,
 		.mode = mode,
 		.reason = reason,
 		.resorts = migrate_resorts(mode, reason),
+		.patience = MIGRATE_PATIENCE,
 	};
 
 	return migrate_folios(&mc, from, ret_succeeded);

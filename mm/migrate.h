@@ -42,6 +42,7 @@
 #include <linux/mm_inline.h>
 #include <linux/mmzone.h>
 #include <linux/rmap.h>
+#include <linux/sched.h>
 #include <linux/types.h>
 #include <linux/vmstat.h>
 
@@ -73,9 +74,10 @@ enum migrate_outcome {
 /**
  * enum migrate_cause - why a folio did not move
  * @MIGRATE_CAUSE_NONE: No obstacle has been found.
- * @MIGRATE_CAUSE_LOCKED: A lock is contended and the call does not wait for it.
+ * @MIGRATE_CAUSE_LOCKED: A lock is contended. The call does not wait for it, or
+ *	has stopped to wait, see &migrate_control.patience.
  * @MIGRATE_CAUSE_WRITEBACK: The folio is under writeback. The mode does not
- *	allow to wait for it, or the task was killed while it waited.
+ *	allow to wait for it, or the call has stopped to wait.
  * @MIGRATE_CAUSE_BUFFERS: The folio was truncated, but buffers were left.
  * @MIGRATE_CAUSE_MAPPED: The folio is still mapped after unmapping.
  * @MIGRATE_CAUSE_REFS: The folio has an unexpected reference.
@@ -122,6 +124,8 @@ enum migrate_resort {
  * @mode: What the call may wait for.
  * @reason: Why the caller migrates.
  * @resorts: Bits of &enum migrate_resort, see migrate_resorts().
+ * @patience: Jiffies that a task which cannot be killed waits for locks and
+ *	writeback, in all. Others wait until they are killed.
  *
  * Does not change during the call.
  */
@@ -132,7 +136,20 @@ struct migrate_control {
 	enum migrate_mode mode;
 	enum migrate_reason reason;
 	unsigned int resorts;
+	unsigned long patience;
 };
+
+/* For a disk that answers, as long as a SCSI disk has for a command (SD_TIMEOUT). */
+#define MIGRATE_PATIENCE	(30UL * HZ)
+
+/*
+ * Can no signal end a wait of this task? While a work item waits, others of its queue
+ * may have to wait as well: cpusets move memory in an ordered queue.
+ */
+static inline bool migrate_is_unkillable(void)
+{
+	return current->flags & PF_WQ_WORKER;
+}
 
 /**
  * struct migrate_tally - a number of folios, in the units that are reported
@@ -240,6 +257,7 @@ struct migrate_spares {
  * @split: List of the pieces of large folios. They are tried once, after the
  *	slice that their folio was in.
  * @resorts: &migrate_control.resorts until all folios have been tried, then 0.
+ * @patience: What is left of &migrate_control.patience.
  * @no_room: No target could be allocated for a small folio. While @resorts
  *	allows to swap out, no further small target is allocated.
  * @lacks_room: No target could be allocated for a folio that must not be
@@ -267,6 +285,7 @@ struct migrate_run {
 	struct list_head failed;
 	struct list_head split;
 	unsigned int resorts;
+	unsigned long patience;
 	bool no_room;
 	bool lacks_room;
 	struct list_head aside;
@@ -398,6 +417,9 @@ void migrate_account(struct migrate_batch *batch, struct migrate_pair *pair,
 void migrate_batch_end(struct migrate_batch *batch, int err);
 void migrate_put_target(const struct migrate_control *mc,
 			struct migrate_pair *pair);
+bool migrate_pause(struct migrate_run *run);
+bool migrate_wait_locked(struct migrate_run *run, struct folio *folio);
+bool migrate_wait_writeback(struct migrate_run *run, struct folio *folio);
 int migrate_folios(const struct migrate_control *mc, struct list_head *from,
 		   unsigned int *ret_succeeded);
 
@@ -407,7 +429,7 @@ unsigned int migrate_resorts(enum migrate_mode mode, enum migrate_reason reason)
 bool migrate_may_swap_out(unsigned int resorts, struct folio *src);
 bool migrate_may_help(const struct migrate_run *run,
 		      const struct migrate_pair *pair);
-void migrate_help(const struct migrate_control *mc, struct list_head *aside,
+void migrate_help(struct migrate_run *run, struct list_head *aside,
 		  struct list_head *again);
 
 /* mm/migrate_movable.c */

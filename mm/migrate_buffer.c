@@ -20,6 +20,8 @@
 #include <linux/export.h>
 #include <linux/migrate.h>
 #include <linux/pagemap.h>
+#include <linux/sched.h>
+#include <linux/wait_bit.h>
 
 #include "migrate.h"
 
@@ -46,15 +48,24 @@ static bool migrate_may_wait_buffer(struct buffer_head *bh, enum migrate_mode mo
 	return mode == MIGRATE_SYNC_LIGHT && buffer_uptodate(bh);
 }
 
+/* The &wait_bit_action_f of a task that cannot be killed: give up after a moment. */
+static int migrate_buffer_moment(struct wait_bit_key *key, int state)
+{
+	return io_schedule_timeout(HZ / 10) ? 0 : -EAGAIN;
+}
+
 static bool migrate_lock_buffer(struct buffer_head *bh, enum migrate_mode mode)
 {
+	wait_bit_action_f *wait = bit_wait_io;
+
 	if (trylock_buffer(bh))
 		return true;
 	if (!migrate_may_wait_buffer(bh, mode))
 		return false;
 
-	lock_buffer(bh);
-	return true;
+	if (migrate_is_unkillable())
+		wait = migrate_buffer_moment;
+	return !wait_on_bit_lock_action(&bh->b_state, BH_Lock, wait, TASK_KILLABLE);
 }
 
 /*

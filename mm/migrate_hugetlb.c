@@ -118,11 +118,7 @@ static int migrate_hugetlb_move(struct migrate_pair *pair,
 
 static bool migrate_hugetlb_lock(struct folio *src, bool may_wait)
 {
-	if (folio_trylock(src))
-		return true;
-	if (may_wait)
-		folio_lock(src);
-	return may_wait;
+	return folio_trylock(src) || (may_wait && !folio_lock_killable(src));
 }
 
 /* Take one folio through all phases. Neither folio is locked on return. */

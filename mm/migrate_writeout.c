@@ -21,9 +21,10 @@
  *
  * migrate_help() starts the I/O of all folios before it waits for any of it. But if a
  * folio is under writeback already, it waits for that first. A fatal signal ends the
- * waits for locks and for writeback. A folio that is dirty after its writeback is not
- * tried again: either a process has written to it, or the disk has failed. The mapping
- * keeps the error of the disk for the next fsync().
+ * waits for locks and for writeback, and a task that cannot be killed waits for
+ * MIGRATE_PATIENCE in all. A folio that is dirty after its writeback is not tried
+ * again: either a process has written to it, or the disk has failed. The mapping keeps
+ * the error of the disk for the next fsync().
  */
 #include <linux/backing-dev.h>
 #include <linux/blkdev.h>
@@ -194,6 +195,12 @@ bool migrate_may_help(const struct migrate_run *run,
 	return (run->resorts & MIGRATE_DROP) && folio_test_private(src);
 }
 
+/* Is there a reference besides those of page cache, page tables and isolation? */
+static bool migrate_is_in_use(const struct folio *folio)
+{
+	return folio_ref_count(folio) > folio_expected_ref_count(folio) + 1;
+}
+
 /* --------------------------------------------------------------- writing out */
 
 /*
@@ -242,17 +249,13 @@ static bool migrate_may_write(struct address_space *mapping,
 	       !mapping_writeback_may_deadlock_on_reclaim(mapping);
 }
 
-/*
- * Start the writeback of a folio, if it is dirty. The folio is locked and not under
- * writeback. It is unlocked on return.
- */
-static bool migrate_write_out(struct folio *folio)
+/* Write the folio out. The folio is locked, and unlocked on return. */
+static bool migrate_flush(struct folio *folio)
 {
 	struct address_space *mapping = folio->mapping;
 	struct inode *inode = migrate_hold_inode(mapping);
 	const loff_t pos = folio_pos(folio);
 	const loff_t end = pos + folio_size(folio) - 1;
-	const bool dirty = folio_test_dirty(folio);
 	int err;
 
 	folio_unlock(folio);
@@ -261,15 +264,93 @@ static bool migrate_write_out(struct folio *folio)
 
 	err = filemap_flush_range(mapping, pos, end);
 	migrate_put_inode(inode);
-	if (!err && dirty)
-		count_vm_events(PGMIGRATE_WRITEOUT, folio_nr_pages(folio));
 	return !err;
 }
 
-/* Wait for writeback. Returns false if the folio is dirty afterwards. */
-static bool migrate_is_written(struct folio *folio)
+/* Leave the folio to migrate_wake_flushers(). It is locked, and unlocked on return. */
+static bool migrate_flush_later(struct folio *folio)
 {
-	return !folio_wait_writeback_killable(folio) && !folio_test_dirty(folio);
+	const struct super_block *sb = folio->mapping->host->i_sb;
+	const bool thawed = sb->s_writers.frozen == SB_UNFROZEN;
+
+	folio_unlock(folio);
+	return thawed;
+}
+
+/*
+ * Start the writeback of a folio, if it is dirty. The folio is locked and not under
+ * writeback. It is unlocked on return.
+ *
+ * A task that submits I/O may wait for a free request. If the disk does not answer,
+ * no request becomes free, so a task that cannot be killed does not submit.
+ */
+static bool migrate_write_out(struct folio *folio)
+{
+	const bool dirty = folio_test_dirty(folio);
+	bool begun;
+
+	if (migrate_is_unkillable())
+		begun = migrate_flush_later(folio);
+	else
+		begun = migrate_flush(folio);
+	if (begun && dirty)
+		count_vm_events(PGMIGRATE_WRITEOUT, folio_nr_pages(folio));
+	return begun;
+}
+
+/*
+ * Make the flusher threads write everything that is dirty on the disks of the folios.
+ * They take references to many folios at once, so this must come after
+ * migrate_choose(). The folio lock keeps the inode.
+ */
+static void migrate_wake_flushers(struct migrate_run *run, struct list_head *begun)
+{
+	struct address_space *mapping;
+	struct folio *folio;
+
+	list_for_each_entry(folio, begun, lru) {
+		if (folio_test_anon(folio) || !folio_test_dirty(folio))
+			continue;
+		if (!migrate_wait_locked(run, folio))
+			return;
+		mapping = folio->mapping;
+		if (mapping)
+			wakeup_flusher_threads_bdi(inode_to_bdi(mapping->host),
+						   WB_REASON_VMSCAN);
+		folio_unlock(folio);
+	}
+}
+
+/* Wait until the flusher threads have started the writeback of the folio. */
+static void migrate_wait_flushers(struct migrate_run *run, struct folio *folio)
+{
+	while (folio_test_dirty(folio) && !folio_test_writeback(folio)) {
+		if (!migrate_pause(run))
+			return;
+	}
+}
+
+/* Wait for writeback. Returns false if the folio is dirty afterwards. */
+static bool migrate_is_written(struct migrate_run *run, struct folio *folio)
+{
+	if (migrate_is_unkillable())
+		migrate_wait_flushers(run, folio);
+	return migrate_wait_writeback(run, folio) && !folio_test_dirty(folio);
+}
+
+/* Wait for a moment until the flusher threads have put their references. */
+static void migrate_wait_refs(struct migrate_run *run, struct list_head *again)
+{
+	unsigned int moment = HZ / 10;
+	struct folio *folio;
+
+	list_for_each_entry(folio, again, lru) {
+		while (migrate_is_in_use(folio)) {
+			if (!moment || !migrate_pause(run))
+				return;
+			moment--;
+		}
+	}
 }
 
 /* ------------------------------------------------------------------ dropping */
@@ -430,11 +511,11 @@ unlock:
 }
 
 /* Remove a folio from the swap cache after it has been written. */
-static bool migrate_is_swapped_out(struct folio *folio)
+static bool migrate_is_swapped_out(struct migrate_run *run, struct folio *folio)
 {
 	bool gone = false;
 
-	if (folio_wait_writeback_killable(folio) || folio_lock_killable(folio))
+	if (!migrate_wait_writeback(run, folio) || !migrate_wait_locked(run, folio))
 		return false;
 	if (folio_test_swapcache(folio) && !folio_mapped(folio) &&
 	    !folio_test_writeback(folio))
@@ -497,17 +578,23 @@ static bool migrate_is_freed(const struct folio *folio)
  * folio in the swap cache may be mapped and written to during writeback, so it may
  * be dirty afterwards. A folio without a target is not locked before, so its
  * writeback has not been waited for.
+ *
+ * The pages that are collected in @ctx are submitted before each wait, because other
+ * tasks may be waiting for them.
  */
-static bool migrate_help_lock(struct folio *folio, struct swap_io_ctx *ctx)
+static bool migrate_help_lock(struct migrate_run *run, struct folio *folio,
+			      struct swap_io_ctx *ctx)
 {
-	if (folio_lock_killable(folio))
-		return false;
+	if (!folio_trylock(folio)) {
+		swap_write_submit(ctx);
+		if (!migrate_wait_locked(run, folio))
+			return false;
+	}
 	if (!folio_test_writeback(folio))
 		return true;
 
-	/* Other tasks may be waiting for the pages that are collected in @ctx. */
 	swap_write_submit(ctx);
-	if (!folio_wait_writeback_killable(folio))
+	if (migrate_wait_writeback(run, folio))
 		return true;
 	folio_unlock(folio);
 	return false;
@@ -520,8 +607,8 @@ static bool migrate_help_lock(struct folio *folio, struct swap_io_ctx *ctx)
  * handled: its file system may allocate memory, and the allocation may depend on the
  * completion of these writes.
  */
-static bool migrate_help_begin(const struct migrate_control *mc,
-			       struct folio *folio, struct swap_io_ctx *ctx)
+static bool migrate_help_begin(struct migrate_run *run, struct folio *folio,
+			       struct swap_io_ctx *ctx)
 {
 	bool begun = false;
 
@@ -529,10 +616,10 @@ static bool migrate_help_begin(const struct migrate_control *mc,
 		swap_write_submit(ctx);
 	if (migrate_is_freed(folio))
 		return true;
-	if (!migrate_help_lock(folio, ctx))
+	if (!migrate_help_lock(run, folio, ctx))
 		return false;
 
-	switch (migrate_choose(mc, folio)) {
+	switch (migrate_choose(run->mc, folio)) {
 	case MIGRATE_WRITE_OUT:
 		return migrate_write_out(folio);
 	case MIGRATE_SWAP_OUT:
@@ -546,25 +633,25 @@ static bool migrate_help_begin(const struct migrate_control *mc,
 }
 
 /* Wait for what migrate_help_begin() has started. Returns false if it failed. */
-static bool migrate_help_end(struct folio *folio)
+static bool migrate_help_end(struct migrate_run *run, struct folio *folio)
 {
 	if (migrate_is_freed(folio))
 		return true;
 	if (folio_test_anon(folio))
-		return migrate_is_swapped_out(folio);
-	return migrate_is_written(folio);
+		return migrate_is_swapped_out(run, folio);
+	return migrate_is_written(run, folio);
 }
 
 /**
  * migrate_help - do what can be done for folios that could not be moved
- * @mc: The request.
+ * @run: The call.
  * @aside: The folios. Those that are still on this list on return must not be tried
  *	again.
  * @again: Empty. On return, the folios that should be tried again.
  *
  * Context: May sleep and wait for I/O. The caller holds no folio lock.
  */
-void migrate_help(const struct migrate_control *mc, struct list_head *aside,
+void migrate_help(struct migrate_run *run, struct list_head *aside,
 		  struct list_head *again)
 {
 	struct folio *folio, *next;
@@ -577,15 +664,19 @@ void migrate_help(const struct migrate_control *mc, struct list_head *aside,
 		cond_resched();
 		if (fatal_signal_pending(current))
 			break;
-		if (migrate_help_begin(mc, folio, &ctx))
+		if (migrate_help_begin(run, folio, &ctx))
 			list_move_tail(&folio->lru, &begun);
 	}
 	swap_write_submit(&ctx);
 	blk_finish_plug(&plug);
+	if (migrate_is_unkillable())
+		migrate_wake_flushers(run, &begun);
 
 	list_for_each_entry_safe(folio, next, &begun, lru) {
-		if (migrate_help_end(folio))
+		if (migrate_help_end(run, folio))
 			list_move_tail(&folio->lru, again);
 	}
+	if (migrate_is_unkillable())
+		migrate_wait_refs(run, again);
 	list_splice_tail(&begun, aside);
 }
