@@ -455,6 +455,163 @@ static void disk_stalls(struct kunit *test)
 	expect_all_move(w);
 }
 
+/* A fatal signal ends the wait for a folio lock. */
+static void locked(struct kunit *test)
+{
+	struct writer *w = test->priv;
+	unsigned long start = jiffies;
+
+	make_file(w);
+	isolate(w);
+	folio_lock(w->folio[0]);
+	allow_signal(SIGKILL);
+	schedule_delayed_work(&w->kill, KILL_DELAY);
+	KUNIT_EXPECT_GE(test, migrate_isolated(w, MIGRATE_SYNC, MR_SYSCALL), 1);
+	KUNIT_EXPECT_TRUE(test, fatal_signal_pending(current));
+	KUNIT_EXPECT_TRUE(test, time_before(jiffies, start + A_LONG_TIME));
+	cancel_delayed_work_sync(&w->kill);
+	flush_signals(current);
+	disallow_signal(SIGKILL);
+	folio_unlock(w->folio[0]);
+	expect_all_move(w);
+}
+
+/* Migration by a work item, as for cpusets. Such a task cannot be killed. */
+
+/**
+ * struct item - a work item that migrates the folios of a file
+ * @work: the work
+ * @w: the test
+ * @patience: &migrate_control.patience
+ * @left: number of folios that were not migrated
+ */
+struct item {
+	struct work_struct work;
+	struct writer *w;
+	unsigned long patience;
+	int left;
+};
+
+static void migrate_by_work(struct work_struct *work)
+{
+	struct item *item = container_of(work, struct item, work);
+	struct writer *w = item->w;
+	const struct migrate_control mc = {
+		.get_new_folio = alloc_migration_target,
+		.private = (unsigned long)&w->mtc,
+		.mode = MIGRATE_SYNC,
+		.reason = MR_SYSCALL,
+		.resorts = migrate_resorts(MIGRATE_SYNC, MR_SYSCALL),
+		.patience = item->patience,
+	};
+
+	item->left = migrate_folios(&mc, &w->list, &w->moved);
+}
+
+/* Returns the number of folios that were not migrated. */
+static int migrate_in_work(struct writer *w, unsigned long patience)
+{
+	struct item item = { .w = w, .patience = patience };
+
+	read_counters(w->counted);
+	INIT_WORK_ONSTACK(&item.work, migrate_by_work);
+	queue_work(system_dfl_wq, &item.work);
+	flush_work(&item.work);
+	destroy_work_on_stack(&item.work);
+	KUNIT_EXPECT_EQ(w->test, NR, w->moved + item.left);
+	putback_movable_pages(&w->list);
+	lru_add_drain_all();
+	return item.left;
+}
+
+/* The flusher threads write each folio once. */
+static void work_writes(struct kunit *test)
+{
+	struct writer *w = test->priv;
+
+	make_file(w);
+	isolate(w);
+	KUNIT_EXPECT_EQ(test, 0, migrate_in_work(w, A_LONG_TIME));
+	expect_counted(w, NR, 0);
+	expect_writes(w, NR);
+	expect_folios(w, 0, NR);
+	expect_disk(w, true);
+	expect_file(w);
+}
+
+/* Expect that the work ends although somebody keeps the folios busy. */
+static void expect_work_ends(struct writer *w)
+{
+	unsigned long start = jiffies;
+
+	KUNIT_EXPECT_EQ(w->test, NR, migrate_in_work(w, KILL_DELAY));
+	KUNIT_EXPECT_TRUE(w->test, time_after_eq(jiffies, start + KILL_DELAY));
+	KUNIT_EXPECT_TRUE(w->test, time_before(jiffies, start + A_LONG_TIME));
+	expect_folios(w, NR, 0);
+}
+
+/* The disk stalls, and the work has started the writes, or finds them started. */
+static void work_stalls(struct kunit *test)
+{
+	const bool *begun = test->param_value;
+	struct writer *w = test->priv;
+
+	make_file(w);
+	migrate_fs_state.stall = true;
+	if (*begun)
+		KUNIT_ASSERT_EQ(test, 0, filemap_flush(w->mapping));
+	isolate(w);
+	expect_work_ends(w);
+	isolate(w);
+	expect_work_ends(w);
+
+	migrate_fs_state.stall = false;
+	expect_all_move(w);
+	expect_writes(w, NR);
+}
+
+static void begun_desc(const bool *begun, char *desc)
+{
+	strscpy(desc, *begun ? "begun before" : "begun by the work",
+		KUNIT_PARAM_DESC_SIZE);
+}
+
+KUNIT_ARRAY_PARAM(begun, both, begun_desc);
+
+static void work_finds_locked(struct kunit *test)
+{
+	struct writer *w = test->priv;
+	int i;
+
+	make_file(w);
+	isolate(w);
+	for (i = 0; i < NR; i++)
+		folio_lock(w->folio[i]);
+	expect_work_ends(w);
+	for (i = 0; i < NR; i++)
+		folio_unlock(w->folio[i]);
+	expect_all_move(w);
+}
+
+/* Flusher threads that write to a frozen file system would wait for its thaw. */
+static void work_finds_frozen(struct kunit *test)
+{
+	struct writer *w = test->priv;
+	struct super_block *sb = w->mnt->mnt_sb;
+	unsigned long start = jiffies;
+
+	make_file(w);
+	KUNIT_ASSERT_EQ(test, 0, freeze_super(sb, FREEZE_HOLDER_KERNEL, NULL));
+	dirty_again(w);
+	atomic_set(&migrate_fs_state.writes, 0);
+	isolate(w);
+	KUNIT_EXPECT_EQ(test, NR, migrate_in_work(w, 2 * A_LONG_TIME));
+	KUNIT_EXPECT_TRUE(test, time_before(jiffies, start + A_LONG_TIME));
+	expect_nothing(w);
+	KUNIT_EXPECT_EQ(test, 0, thaw_super(sb, FREEZE_HOLDER_KERNEL, NULL));
+	expect_all_move(w);
+}
+
 /* Nothing is written to a frozen file system, without waiting for its thaw. */
 static void frozen(struct kunit *test)
 {
@@ -523,13 +680,14 @@ static void truncated(struct kunit *test)
 		.reason = MR_SYSCALL,
 		.resorts = migrate_resorts(MIGRATE_SYNC, MR_SYSCALL),
 	};
+	struct migrate_run run = { .mc = &mc };
 	struct writer *w = test->priv;
 	LIST_HEAD(again);
 
 	make_file(w);
 	isolate(w);
 	truncate_inode_pages(w->mapping, 0);
-	migrate_help(&mc, &w->list, &again);
+	migrate_help(&run, &w->list, &again);
 	KUNIT_EXPECT_TRUE(test, list_empty(&w->list));
 	KUNIT_EXPECT_EQ(test, NR, list_count_nodes(&again));
 	putback_movable_pages(&again);
@@ -714,6 +872,11 @@ static struct kunit_case writeout_test_cases[] = {
 	KUNIT_CASE(some_dirty),
 	KUNIT_CASE_PARAM(disk_fails, both_gen_params),
 	KUNIT_CASE(disk_stalls),
+	KUNIT_CASE(locked),
+	KUNIT_CASE(work_writes),
+	KUNIT_CASE_PARAM(work_stalls, begun_gen_params),
+	KUNIT_CASE(work_finds_locked),
+	KUNIT_CASE(work_finds_frozen),
 	KUNIT_CASE(frozen),
 	KUNIT_CASE(unmounted),
 	KUNIT_CASE(server_may_wait),
