@@ -1173,6 +1173,12 @@ void mig_end_holder(pid_t pid)
 	waitpid(pid, NULL, 0);
 }
 
+/* The path of the control group that mig_enter_cgroup() makes. */
+void mig_cgroup_dir(char *dir, size_t size, const char *label)
+{
+	snprintf(dir, size, CGROUP "/migrate_%s", label);
+}
+
 /* Be in a control group, new or not, that has this controller. */
 void mig_enter_cgroup(char *dir, size_t size, const char *label,
 		      const char *controller)
@@ -1182,7 +1188,7 @@ void mig_enter_cgroup(char *dir, size_t size, const char *label,
 	if (access(CGROUP "/cgroup.subtree_control", F_OK))
 		mig_skip("no cgroup2 at " CGROUP);
 	mig_write(CGROUP "/cgroup.subtree_control", controller);
-	snprintf(dir, size, CGROUP "/migrate_%s", label);
+	mig_cgroup_dir(dir, size, label);
 	mig_on_end_rmdir(dir);
 	if (mkdir(dir, 0755) && errno != EEXIST)
 		mig_skip("%s: %m", dir);

@@ -211,6 +211,7 @@ void *mig_thp_on(size_t len, size_t kb, int node);
 /* Other things that several programs need. */
 pid_t mig_holder(void (*prepare)(void *arg), void *arg);
 void mig_end_holder(pid_t pid);
+void mig_cgroup_dir(char *dir, size_t size, const char *label);
 void mig_enter_cgroup(char *dir, size_t size, const char *label,
 		      const char *controller);
 bool mig_ext4_dir(char *dir, size_t size);

@@ -45,6 +45,9 @@
 /* Longer than a system call takes that does not wait for a disk. */
 #define A_LONG_TIME	10
 
+/* Longer than a cpuset waits for a disk, for each pair of nodes. */
+#define MOVE_SECONDS	100
+
 /* What fills a node up, and more than it has room for then. */
 #define ROOM		(16 * MB)
 #define TOO_MUCH	(64 * MB)
@@ -89,6 +92,24 @@ static void expect_on_disk(int fd, char *mem, size_t len)
 	again = mig_map(len, PROT_READ, MAP_SHARED, fd);
 	mig_spoil_byte(again, len);
 	mig_check(mig_verify(again, len, 1) == len, "the disk has something else");
+}
+
+static void set_mems(const char *dir, const char *nodes)
+{
+	char path[256];
+	int err;
+
+	snprintf(path, sizeof(path), "%s/cpuset.mems", dir);
+	err = mig_write(path, nodes);
+	mig_check(!err, "cannot write %s to %s: %s", nodes, path, strerror(-err));
+}
+
+static void set_mem(const char *dir, int node)
+{
+	char number[16];
+
+	snprintf(number, sizeof(number), "%d", node);
+	set_mems(dir, number);
 }
 
 /*
@@ -223,6 +244,89 @@ static void disk_stalls(const void *arg)
 	mig_check(ended, "it could not be killed");
 	mig_expect_on(mem, LEN, MIG_A);
 	expect_on_disk(fd, mem, LEN);
+}
+
+/* The flusher threads write for a cpuset. */
+static void written_for_cpuset(const void *arg)
+{
+	int fd = mig_fs_file();
+	char dir[128], *mem = mig_fs_dirty(fd, LEN, MIG_A);
+	long before = mig_vmstat("pgmigrate_writeout");
+
+	mig_enter_cgroup(dir, sizeof(dir), GROUP, "+cpuset");
+	set_mem(dir, MIG_A);
+	mig_expect_on(mem, LEN, MIG_A);
+	set_mem(dir, MIG_B);
+	expect_counted("pgmigrate_writeout", before, nr_pages());
+	mig_expect_on(mem, LEN, MIG_B);
+	expect_on_disk(fd, mem, LEN);
+}
+
+/**
+ * struct member - a process in a control group
+ * @label: the name of the group
+ * @mem: memory that it uses
+ * @dir: path of the group
+ */
+struct member {
+	const char *label;
+	char *mem;
+	char dir[128];
+};
+
+/* Only what a process has mapped itself is its memory. */
+static void enter(void *arg)
+{
+	struct member *member = arg;
+
+	mig_enter_cgroup(member->dir, sizeof(member->dir), member->label, "+cpuset");
+	set_mem(member->dir, MIG_A);
+	mig_sum(member->mem, LEN);
+}
+
+/* Returns the process that changes the nodes of a group, and waits for the move. */
+static pid_t move_group(const char *label)
+{
+	char dir[128];
+	pid_t pid;
+
+	mig_cgroup_dir(dir, sizeof(dir), label);
+	pid = fork();
+	mig_check(pid >= 0, "fork: %m");
+	if (!pid) {
+		set_mem(dir, MIG_B);
+		_exit(0);
+	}
+	return pid;
+}
+
+/*
+ * The disk of one cpuset does not answer. Its memory stays, and that of another one
+ * moves after a while.
+ */
+static void cpuset_stalls(const void *arg)
+{
+	int fd = mig_fs_file();
+	struct member stuck = { "stuck", mig_fs_dirty(fd, LEN, MIG_A) };
+	struct member other = { "other", mig_anon_on(LEN, MIG_A) };
+	pid_t first = mig_holder(enter, &stuck), second, one, two;
+	bool waited, ended;
+
+	second = mig_holder(enter, &other);
+	mig_fs_set("stall", "Y");
+	one = move_group(stuck.label);
+	waited = !ends_within(one, 1);
+	two = move_group(other.label);
+	ended = ends_within(two, MOVE_SECONDS * mig_patience());
+	mig_fs_set("stall", "N");
+	mig_check(waited, "the first move did not wait for the disk");
+	mig_check(ended, "the second move waits for the disk of the first");
+	mig_check(ends_within(one, A_LONG_TIME * mig_patience()), "the first move waits still");
+	mig_expect_on(stuck.mem, LEN, MIG_A);
+	mig_expect_on(other.mem, LEN, MIG_B);
+	expect_on_disk(fd, stuck.mem, LEN);
+	mig_end_holder(first);
+	mig_end_holder(second);
 }
 
 /**
@@ -664,16 +768,6 @@ static void fill_b(void *unused)
 	fill_node(MIG_B);
 }
 
-static void set_mems(const char *dir, const char *nodes)
-{
-	char path[256];
-	int err;
-
-	snprintf(path, sizeof(path), "%s/cpuset.mems", dir);
-	err = mig_write(path, nodes);
-	mig_check(!err, "cannot write %s to %s: %s", nodes, path, strerror(-err));
-}
-
 /*
  * A file that is to move as well, when there is no room any more: it comes behind
  * what is mapped later, as that has lower addresses. There is no swap for it, which
@@ -698,7 +792,7 @@ static char *file_behind(void)
  */
 static void bound_by_cpuset(const void *arg)
 {
-	char dir[128], text[128], node[16], *mem, *file;
+	char dir[128], text[128], nodes[16], *mem, *file;
 	pid_t filler;
 	long before;
 
@@ -710,8 +804,7 @@ static void bound_by_cpuset(const void *arg)
 	filler = mig_holder(fill_b, NULL);
 	forbid_reclaim();
 	mig_enter_cgroup(dir, sizeof(dir), GROUP, "+cpuset");
-	snprintf(node, sizeof(node), "%d", MIG_A);
-	set_mems(dir, node);
+	set_mem(dir, MIG_A);
 	/* Without its stack nobody gets far, and there is no room to read it again. */
 	mig_check(!mlockall(MCL_CURRENT), "mlockall: %m");
 	file = file_behind();
@@ -719,12 +812,11 @@ static void bound_by_cpuset(const void *arg)
 	mig_check(mem < file, "the file does not come last");
 	before = mig_vmstat("pgmigrate_swapout");
 
-	snprintf(node, sizeof(node), "%d", MIG_B);
-	set_mems(dir, node);
+	set_mem(dir, MIG_B);
 	expect_swapped_out(mem, before);
 	/* There is no room to read it again. */
-	snprintf(node, sizeof(node), "%d,%d", MIG_A, MIG_B);
-	set_mems(dir, node);
+	snprintf(nodes, sizeof(nodes), "%d,%d", MIG_A, MIG_B);
+	set_mems(dir, nodes);
 	expect_contents(mem);
 	mig_check(mig_verify(file, LEN, 1) == LEN, "the file changed");
 	mig_end_holder(filler);
@@ -811,6 +903,8 @@ static const struct mig_case cases[] = {
 	{ "written out: disk fails, dirty again", disk_fails, "dirty" },
 	{ "written out: disk stalls", disk_stalls },
 	{ "written out: disk stalls, begun before", disk_stalls, "begun" },
+	{ "written out: by a cpuset", written_for_cpuset },
+	{ "written out: disk of a cpuset stalls", cpuset_stalls },
 	{ "written out: written to meanwhile", written_to },
 	{ "written out: under memory pressure", written_under_pressure },
 	{ "dropped: private data", dropped },
