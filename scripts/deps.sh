@@ -79,6 +79,7 @@ wanted()
 	case $1 in
 	lint)
 		echo "shellcheck shellcheck"
+		echo "codespell codespell"
 		echo "pyflakes3|pyflakes pyflakes3" ;;
 	arm64) machine arm64 arm64 ;;
 	riscv64) machine riscv64 riscv64 ;;

@@ -39,6 +39,9 @@ mapfile -t sources < <(ours '*.[ch]')
 mapfile -t documented < <(ours 'mm/*.[ch]' 'include/*.h' 'lib/*.[ch]')
 mapfile -t built < <(ours 'mm/*.c' 'lib/*.c')
 mapfile -t python < <(ours '*.py')
+mapfile -t prose < <(ours '*.[ch]' '*.rst' '*.md' 'series/*message' series/cover |
+	grep -v '^scripts/')
+mapfile -t text < <(ours '*')
 mapfile -t shell < <(ours scripts .ci | while read -r file; do
 	if head -n 3 "$file" | grep -qE '^#!.*sh( |$)|^# shellcheck shell='; then
 		echo "$file"
@@ -55,6 +58,12 @@ found "checkpatch --strict (${#sources[@]} files)"
 found "kernel-doc (${#documented[@]} files)"
 scripts/series.py owners "$src" >"$tmp" 2>&1 || true
 found MAINTAINERS
+scripts/prose.py "$src" "${prose[@]}" >"$tmp" 2>&1 || true
+found "names and sentences (${#prose[@]} files)"
+# With the kernel's list of misspellings besides its own, and words that are none.
+sed -n 's/||/->/p' "$src/scripts/spelling.txt" >"$tmp.words"
+codespell -H -L damon,fro,iput,te,uptodate -D - -D "$tmp.words" "${text[@]}" >"$tmp" 2>&1 || true
+found "codespell (${#text[@]} files)"
 
 # Not the whole kernel: the headers that it generates, and our objects, anew.
 TARGETS=prepare scripts/kernel.sh "$src" "$out" guest series
@@ -70,5 +79,5 @@ done >"$tmp"
 grep -E '(warning|error|note):|C=1 specified' "$out.log" >>"$tmp" || true
 found "W=1 and sparse (${#objects[@]} objects)"
 
-rm -f "$tmp"
+rm -f "$tmp" "$tmp.words"
 [ -z "$bad" ] || die "there are findings: $bad"
