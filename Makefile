@@ -116,6 +116,9 @@ test-base: base-kernel tree ## run the suites on the untouched base
 series: tree ## write the numbered patches and the cover letter
 	@base=$(BASE) && scripts/series.py format "$$base" "$(BUILD)/series"
 
+branch: deps ## the series as commits behind the base, for git log and git bisect
+	@base=$(BASE) && scripts/series.py branch "$$base" "$(BUILD)/branch"
+
 series-check: tree ## git am, build at every step, checkpatch --strict
 	@base=$(BASE) && scripts/series.py check "$$base" "$(BUILD)/src" "$(BUILD)/series-check"
 
@@ -136,4 +139,4 @@ clean: ## remove this checkout's build folder; the fetched base stays
 
 .PHONY: help run test test-debug test-arm64 test-riscv64 test-s390x test-base selfcheck shell bench \
 	deps base tree kernel debug-kernel arm64-kernel riscv64-kernel riscv64-nohuge-kernel s390x-kernel \
-	base-kernel uml-kernels series series-check lint build-matrix arch-hooks clean
+	base-kernel uml-kernels series branch series-check lint build-matrix arch-hooks clean

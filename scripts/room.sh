@@ -19,6 +19,7 @@ needs()
 	kernel | *-kernel | uml-kernels) echo 2 4 ;;
 	lint | series-check | build-matrix | arch-hooks) echo 2 5 ;;
 	base | tree | series) echo 1 3 ;;
+	branch) echo 2 4 ;;
 	*) echo 0 0 ;;
 	esac
 }

@@ -4,6 +4,7 @@
 
 usage: series.py assemble BASE OUT    the patched tree: BASE by hard links, ours over it
        series.py format BASE OUT      the numbered patches, with a cover letter
+       series.py branch BASE OUT      the patches as commits behind BASE, a repository
        series.py check BASE TREE OUT  git am on BASE gives TREE; build and checkpatch each
        series.py owners TREE          is every file of ours in a section of MAINTAINERS?
 
@@ -465,6 +466,54 @@ def repository(base, repo, paths):
     git(repo, "commit", "-q", "-m", "base")
 
 
+def whole_repository(base, repo):
+    """The base as a repository: a clone of one, or else a copy with one commit."""
+    tmp = repo + ".tmp"
+    shutil.rmtree(tmp, ignore_errors=True)
+    os.makedirs(os.path.dirname(repo), exist_ok=True)
+    is_clean = os.path.exists(os.path.join(base, ".git")) and not git(
+        base, "status", "--porcelain", "--untracked-files=no")
+    if is_clean:
+        subprocess.run(["git", "clone", "-q", "--shared", base, tmp], check=True)
+    else:
+        say(f"copying the base to {repo}, as one commit")
+        subprocess.run(["cp", "-a", "--reflink=auto", base, tmp], check=True)
+        shutil.rmtree(os.path.join(tmp, ".git"), ignore_errors=True)
+        git(tmp, "init", "-q", "-b", "base")
+        git(tmp, "-c", "core.compression=1", "add", "-f", "-A")
+        git(tmp, "commit", "-q", "-m", "The base of the series")
+    git(tmp, "config", "series.base", base)
+    git(tmp, "tag", "series-base")
+    os.rename(tmp, repo)
+
+
+def is_at(repo, branch, tag):
+    """Is a branch where a tag is?  One that does not exist is."""
+    heads = git(repo, "for-each-ref", "--format=%(objectname)", f"refs/heads/{branch}")
+    return not heads or heads == git(repo, "rev-parse", "-q", "--verify", tag)
+
+
+def branch(base, out):
+    """The series as commits, in a repository where git log, bisect and editors can be used."""
+    base, out, name = os.path.abspath(base), os.path.abspath(out), "page-migration"
+    patches = out + ".patches"
+    format_patches(base, patches)
+    if not os.path.isdir(out):
+        whole_repository(base, out)
+    if git(out, "config", "series.base").strip() != base:
+        raise Failure(f"{out} is made from another base; move it away or remove it")
+    if git(out, "status", "--porcelain", "--untracked-files=no") or \
+            not is_at(out, name, "series-made"):
+        raise Failure(f"there are changes in {out} that nobody else has; "
+                      "give them a branch of their own first")
+    git(out, "checkout", "-q", "-B", name, "series-base")
+    numbered = sorted(glob.glob(os.path.join(patches, "*.patch")))
+    git(out, "am", "-q", *numbered)
+    git(out, "tag", "-f", "series-made")
+    shutil.rmtree(patches)
+    say(f"{len(numbered)} commits behind series-base, on the branch {name} of {out}")
+
+
 def options_so_far(repo, paths, fragment):
     """Those of our options that a step has brought along, as a fragment for kernel.sh."""
     kconfig = "".join(read(os.path.join(repo, p)).decode() for p in sorted(paths)
@@ -568,7 +617,8 @@ def owners(tree):
 
 
 def main(args):
-    commands = {"assemble": (assemble, 2), "format": (format_patches, 2), "check": (check, 3),
+    commands = {"assemble": (assemble, 2), "format": (format_patches, 2), "branch": (branch, 2),
+                "check": (check, 3),
                 "owners": (owners, 1)}
     if not args or args[0] not in commands or len(args) - 1 != commands[args[0]][1]:
         print(__doc__, file=sys.stderr)
