@@ -651,19 +651,45 @@ static void migrate_mark_if_partial(struct folio *folio)
 
 /* -------------------------------------------------------------------- waiting */
 
+/*
+ * The limit of a call that moves the memory of a cpuset. A work item does this, which
+ * no signal can end, and all later moves of cpusets wait for it. A disk that works
+ * completes a command within 30 s, the timeout of SCSI disks (SD_TIMEOUT).
+ */
+#define MIGRATE_PATIENCE	(30UL * HZ)
+
+static unsigned long migrate_patience(enum migrate_mode mode,
+				      enum migrate_reason reason)
+{
+	if (mode == MIGRATE_SYNC && reason == MR_SYSCALL &&
+	    (current->flags & PF_WQ_WORKER))
+		return MIGRATE_PATIENCE;
+	return 0;
+}
+
+/* The time since @start was spent waiting. */
+static void migrate_charge(struct migrate_run *run, unsigned long start)
+{
+	run->patience -= min(run->patience, jiffies - start);
+}
+
 /**
- * migrate_pause - let a task that cannot be killed sleep for a jiffy
- * @run: The call. Its patience becomes one jiffy shorter.
+ * migrate_pause - sleep in a call that has a time limit
+ * @run: The call. Its patience becomes shorter by the time that was slept.
+ * @ticks: Jiffies to sleep.
  *
  * Context: May sleep.
  * Return: false, at once, if no patience is left.
  */
-bool migrate_pause(struct migrate_run *run)
+bool migrate_pause(struct migrate_run *run, long ticks)
 {
+	const unsigned long start = jiffies;
+
 	if (!run->patience)
 		return false;
-	run->patience--;
-	schedule_timeout_uninterruptible(1);
+	set_current_state(TASK_UNINTERRUPTIBLE);
+	io_schedule_timeout(ticks);
+	migrate_charge(run, start);
 	return true;
 }
 
@@ -672,16 +698,20 @@ bool migrate_pause(struct migrate_run *run)
  * @run: The call.
  * @folio: The folio; the caller has a reference.
  *
+ * A call that has a time limit spends at most half of the rest on one folio, because
+ * the next folio may be on another disk.
+ *
  * Context: May sleep. No folio is locked by the caller.
- * Return: true if @folio is locked, false if the task was killed or its patience is
- * at an end.
+ * Return: true if @folio is locked, false if the task was killed or the time is over.
  */
 bool migrate_wait_locked(struct migrate_run *run, struct folio *folio)
 {
-	if (!migrate_is_unkillable())
+	const unsigned long keep = run->patience / 2;
+
+	if (!run->mc->patience)
 		return !folio_lock_killable(folio);
 	while (!folio_trylock(folio)) {
-		if (!migrate_pause(run))
+		if (run->patience <= keep || !migrate_pause(run, 1))
 			return false;
 	}
 	return true;
@@ -689,18 +719,20 @@ bool migrate_wait_locked(struct migrate_run *run, struct folio *folio)
 
 /**
  * migrate_wait_writeback - wait until a folio is not under writeback
- * @run: The call.
+ * @run: The call. A time limit has the same effect as in migrate_wait_locked().
  * @folio: The folio; the caller has a reference.
  *
  * Context: May sleep.
- * Return: false if the task was killed or its patience is at an end.
+ * Return: false if the task was killed or the time is over.
  */
 bool migrate_wait_writeback(struct migrate_run *run, struct folio *folio)
 {
-	if (!migrate_is_unkillable())
+	const unsigned long keep = run->patience / 2;
+
+	if (!run->mc->patience)
 		return !folio_wait_writeback_killable(folio);
 	while (folio_test_writeback(folio)) {
-		if (!migrate_pause(run))
+		if (run->patience <= keep || !migrate_pause(run, 1))
 			return false;
 	}
 	return true;
@@ -922,6 +954,17 @@ static enum migrate_outcome migrate_unmap_src(struct migrate_batch *batch,
 			    MIGRATE_CAUSE_PINNED : MIGRATE_CAUSE_MAPPED);
 }
 
+/* No retry after a wait that had a limit. */
+static enum migrate_outcome migrate_not_locked(const struct migrate_batch *batch,
+					       struct migrate_pair *pair)
+{
+	enum migrate_outcome outcome = migrate_fail(pair, MIGRATE_CAUSE_LOCKED);
+
+	if (batch->mode == MIGRATE_SYNC && batch->run->mc->patience)
+		return MIGRATE_FAILED;
+	return outcome;
+}
+
 /*
  * Lock both folios and unmap the source.
  *
@@ -934,7 +977,7 @@ static enum migrate_outcome migrate_unmap(struct migrate_batch *batch,
 	struct folio *src = pair->src;
 
 	if (!migrate_lock_src(batch, src))
-		return migrate_fail(pair, MIGRATE_CAUSE_LOCKED);
+		return migrate_not_locked(batch, pair);
 	pair->was |= MIGRATE_SRC_LOCKED;
 	if (folio_test_mlocked(src))
 		pair->was |= MIGRATE_WAS_MLOCKED;
@@ -1132,12 +1175,21 @@ static void migrate_finish(const struct migrate_control *mc,
 		put_anon_vma(pair->anon_vma);
 }
 
+/* The method of a file system may wait, for buffer heads for example. */
+static enum migrate_mode migrate_switch_mode(const struct migrate_batch *batch)
+{
+	if (batch->run->mc->patience && !batch->run->patience)
+		return MIGRATE_ASYNC;
+	return batch->mode;
+}
+
 /* Second phase, one pair: from unmapped to done. */
 static enum migrate_outcome migrate_move(struct migrate_batch *batch,
 					 struct migrate_pair *pair)
 {
 	const struct migrate_control *mc = batch->run->mc;
 	struct folio *src = pair->src, *dst = pair->dst;
+	const unsigned long start = jiffies;
 	enum migrate_outcome outcome;
 	int err;
 
@@ -1151,8 +1203,9 @@ static enum migrate_outcome migrate_move(struct migrate_batch *batch,
 		 */
 		if (folio_test_large(src) && !(pair->was & MIGRATE_GOT_MARKED))
 			pair->was |= migrate_deferral(src);
-		err = migrate_folio_switch(src, dst, batch->mode);
+		err = migrate_folio_switch(src, dst, migrate_switch_mode(batch));
 	}
+	migrate_charge(batch->run, start);
 
 	outcome = migrate_switch_outcome(pair, err);
 	if (likely(outcome == MIGRATE_DONE))
@@ -1507,7 +1560,7 @@ int migrate_pages(struct list_head *from, new_folio_t get_new_folio,
 		.mode = mode,
 		.reason = reason,
 		.resorts = migrate_resorts(mode, reason),
-		.patience = MIGRATE_PATIENCE,
+		.patience = migrate_patience(mode, reason),
 	};
 
 	return migrate_folios(&mc, from, ret_succeeded);

@@ -42,7 +42,6 @@
 #include <linux/mm_inline.h>
 #include <linux/mmzone.h>
 #include <linux/rmap.h>
-#include <linux/sched.h>
 #include <linux/types.h>
 #include <linux/vmstat.h>
 
@@ -75,9 +74,9 @@ enum migrate_outcome {
  * enum migrate_cause - why a folio did not move
  * @MIGRATE_CAUSE_NONE: No obstacle has been found.
  * @MIGRATE_CAUSE_LOCKED: A lock is contended. The call does not wait for it, or
- *	has stopped to wait, see &migrate_control.patience.
+ *	has stopped waiting, see &migrate_control.patience.
  * @MIGRATE_CAUSE_WRITEBACK: The folio is under writeback. The mode does not
- *	allow to wait for it, or the call has stopped to wait.
+ *	allow to wait for it, or the call has stopped waiting.
  * @MIGRATE_CAUSE_BUFFERS: The folio was truncated, but buffers were left.
  * @MIGRATE_CAUSE_MAPPED: The folio is still mapped after unmapping.
  * @MIGRATE_CAUSE_REFS: The folio has an unexpected reference.
@@ -124,8 +123,8 @@ enum migrate_resort {
  * @mode: What the call may wait for.
  * @reason: Why the caller migrates.
  * @resorts: Bits of &enum migrate_resort, see migrate_resorts().
- * @patience: Jiffies that a task which cannot be killed waits for locks and
- *	writeback, in all. Others wait until they are killed.
+ * @patience: Jiffies that the call may wait for locks and writeback, in all.
+ *	0 if there is no limit except a fatal signal.
  *
  * Does not change during the call.
  */
@@ -138,18 +137,6 @@ struct migrate_control {
 	unsigned int resorts;
 	unsigned long patience;
 };
-
-/* For a disk that answers, as long as a SCSI disk has for a command (SD_TIMEOUT). */
-#define MIGRATE_PATIENCE	(30UL * HZ)
-
-/*
- * Can no signal end a wait of this task? While a work item waits, others of its queue
- * may have to wait as well: cpusets move memory in an ordered queue.
- */
-static inline bool migrate_is_unkillable(void)
-{
-	return current->flags & PF_WQ_WORKER;
-}
 
 /**
  * struct migrate_tally - a number of folios, in the units that are reported
@@ -417,7 +404,7 @@ void migrate_account(struct migrate_batch *batch, struct migrate_pair *pair,
 void migrate_batch_end(struct migrate_batch *batch, int err);
 void migrate_put_target(const struct migrate_control *mc,
 			struct migrate_pair *pair);
-bool migrate_pause(struct migrate_run *run);
+bool migrate_pause(struct migrate_run *run, long ticks);
 bool migrate_wait_locked(struct migrate_run *run, struct folio *folio);
 bool migrate_wait_writeback(struct migrate_run *run, struct folio *folio);
 int migrate_folios(const struct migrate_control *mc, struct list_head *from,

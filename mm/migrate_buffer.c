@@ -48,10 +48,10 @@ static bool migrate_may_wait_buffer(struct buffer_head *bh, enum migrate_mode mo
 	return mode == MIGRATE_SYNC_LIGHT && buffer_uptodate(bh);
 }
 
-/* The &wait_bit_action_f of a task that cannot be killed: give up after a moment. */
-static int migrate_buffer_moment(struct wait_bit_key *key, int state)
+/* The &wait_bit_action_f of a work item, which cannot be killed. */
+static int migrate_wait_5s(struct wait_bit_key *key, int state)
 {
-	return io_schedule_timeout(HZ / 10) ? 0 : -EAGAIN;
+	return io_schedule_timeout(5 * HZ) ? 0 : -EAGAIN;
 }
 
 static bool migrate_lock_buffer(struct buffer_head *bh, enum migrate_mode mode)
@@ -63,8 +63,8 @@ static bool migrate_lock_buffer(struct buffer_head *bh, enum migrate_mode mode)
 	if (!migrate_may_wait_buffer(bh, mode))
 		return false;
 
-	if (migrate_is_unkillable())
-		wait = migrate_buffer_moment;
+	if (current->flags & PF_WQ_WORKER)
+		wait = migrate_wait_5s;
 	return !wait_on_bit_lock_action(&bh->b_state, BH_Lock, wait, TASK_KILLABLE);
 }
 

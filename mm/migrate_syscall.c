@@ -862,7 +862,6 @@ static int move_migrate(struct list_head *list, int node)
 		.reason = MR_SYSCALL,
 		.resorts = MIGRATE_WRITE_OUT &
 			   migrate_resorts(MIGRATE_SYNC, MR_SYSCALL),
-		.patience = MIGRATE_PATIENCE,
 	};
 
 	if (list_empty(list))

@@ -21,8 +21,8 @@
  *
  * migrate_help() starts the I/O of all folios before it waits for any of it. But if a
  * folio is under writeback already, it waits for that first. A fatal signal ends the
- * waits for locks and for writeback, and a task that cannot be killed waits for
- * MIGRATE_PATIENCE in all. A folio that is dirty after its writeback is not tried
+ * waits for locks and for writeback. A move for a cpuset has a time limit instead, and
+ * has the flusher threads write. A folio that is dirty after its writeback is not tried
  * again: either a process has written to it, or the disk has failed. The mapping keeps
  * the error of the disk for the next fsync().
  */
@@ -204,23 +204,35 @@ static bool migrate_is_in_use(const struct folio *folio)
 /* --------------------------------------------------------------- writing out */
 
 /*
- * Take a reference to the inode of a locked folio, and s_umount for reading. The
- * inode keeps the mapping. s_umount keeps the file system from being unmounted, and
- * from being frozen, so that iput() cannot block until a thaw. This fails, without
- * waiting, if the file system is frozen or being unmounted or the inode is being
- * freed.
+ * Take s_umount of the file system of a locked folio for reading. It keeps the file
+ * system from being unmounted and from being frozen. This fails, without waiting, if
+ * the file system is frozen or being unmounted.
  */
-static struct inode *migrate_hold_inode(struct address_space *mapping)
+static bool migrate_hold_sb(struct address_space *mapping)
 {
 	struct inode *inode = mapping->host;
 	struct super_block *sb = inode->i_sb;
 
 	/* The inode keeps only its own mapping. Some file systems use others. */
 	if (mapping != &inode->i_data || !super_trylock_shared(sb))
-		return NULL;
-	if (sb->s_writers.frozen == SB_UNFROZEN && igrab(inode))
-		return inode;
+		return false;
+	if (sb->s_writers.frozen == SB_UNFROZEN)
+		return true;
 	up_read(&sb->s_umount);
+	return false;
+}
+
+/*
+ * Take a reference to the inode of a locked folio, and s_umount. The inode keeps the
+ * mapping. While s_umount is held, iput() cannot block until a thaw.
+ */
+static struct inode *migrate_hold_inode(struct address_space *mapping)
+{
+	if (!migrate_hold_sb(mapping))
+		return NULL;
+	if (igrab(mapping->host))
+		return mapping->host;
+	up_read(&mapping->host->i_sb->s_umount);
 	return NULL;
 }
 
@@ -267,14 +279,16 @@ static bool migrate_flush(struct folio *folio)
 	return !err;
 }
 
-/* Leave the folio to migrate_wake_flushers(). It is locked, and unlocked on return. */
+/* Leave the folio to migrate_start_flushers(). It is locked, and unlocked on return. */
 static bool migrate_flush_later(struct folio *folio)
 {
-	const struct super_block *sb = folio->mapping->host->i_sb;
-	const bool thawed = sb->s_writers.frozen == SB_UNFROZEN;
+	struct address_space *mapping = folio->mapping;
+	const bool can_write = migrate_hold_sb(mapping);
 
+	if (can_write)
+		up_read(&mapping->host->i_sb->s_umount);
 	folio_unlock(folio);
-	return thawed;
+	return can_write;
 }
 
 /*
@@ -282,14 +296,14 @@ static bool migrate_flush_later(struct folio *folio)
  * writeback. It is unlocked on return.
  *
  * A task that submits I/O may wait for a free request. If the disk does not answer,
- * no request becomes free, so a task that cannot be killed does not submit.
+ * no request becomes free, so a call with a time limit does not submit.
  */
-static bool migrate_write_out(struct folio *folio)
+static bool migrate_write_out(const struct migrate_control *mc, struct folio *folio)
 {
 	const bool dirty = folio_test_dirty(folio);
 	bool begun;
 
-	if (migrate_is_unkillable())
+	if (mc->patience)
 		begun = migrate_flush_later(folio);
 	else
 		begun = migrate_flush(folio);
@@ -300,55 +314,68 @@ static bool migrate_write_out(struct folio *folio)
 
 /*
  * Make the flusher threads write everything that is dirty on the disks of the folios.
- * They take references to many folios at once, so this must come after
- * migrate_choose(). The folio lock keeps the inode.
+ * Returns false if the writeback of all folios has been started. The folio lock keeps
+ * the inode.
  */
-static void migrate_wake_flushers(struct migrate_run *run, struct list_head *begun)
+static bool migrate_wake_flushers(struct list_head *begun)
 {
 	struct address_space *mapping;
+	bool is_pending = false;
 	struct folio *folio;
 
 	list_for_each_entry(folio, begun, lru) {
-		if (folio_test_anon(folio) || !folio_test_dirty(folio))
+		if (folio_test_anon(folio) || !folio_test_dirty(folio) ||
+		    folio_test_writeback(folio))
 			continue;
-		if (!migrate_wait_locked(run, folio))
-			return;
+		is_pending = true;
+		if (!folio_trylock(folio))
+			continue;
 		mapping = folio->mapping;
 		if (mapping)
 			wakeup_flusher_threads_bdi(inode_to_bdi(mapping->host),
 						   WB_REASON_VMSCAN);
 		folio_unlock(folio);
 	}
+	return is_pending;
 }
 
-/* Wait until the flusher threads have started the writeback of the folio. */
-static void migrate_wait_flushers(struct migrate_run *run, struct folio *folio)
+/*
+ * Wait until the flusher threads have started the writeback of the folios, but at most
+ * for a sixth of the time limit: a folio that is made dirty again and again looks as if
+ * its writeback had never started.
+ *
+ * A pass of a flusher thread may skip inodes that have become dirty since it began, so
+ * the threads are woken again.
+ *
+ * The threads take references to many folios at once, so this must come after
+ * migrate_choose().
+ */
+static void migrate_start_flushers(struct migrate_run *run, struct list_head *begun)
 {
-	while (folio_test_dirty(folio) && !folio_test_writeback(folio)) {
-		if (!migrate_pause(run))
-			return;
-	}
+	const unsigned long end = jiffies + run->mc->patience / 6;
+	long ticks = 1;
+
+	while (migrate_wake_flushers(begun) && time_before(jiffies, end) &&
+	       migrate_pause(run, ticks))
+		ticks = min(2 * ticks, HZ / 4);
 }
 
 /* Wait for writeback. Returns false if the folio is dirty afterwards. */
 static bool migrate_is_written(struct migrate_run *run, struct folio *folio)
 {
-	if (migrate_is_unkillable())
-		migrate_wait_flushers(run, folio);
 	return migrate_wait_writeback(run, folio) && !folio_test_dirty(folio);
 }
 
-/* Wait for a moment until the flusher threads have put their references. */
+/* Wait at most half a second until the flusher threads have put their references. */
 static void migrate_wait_refs(struct migrate_run *run, struct list_head *again)
 {
-	unsigned int moment = HZ / 10;
+	const unsigned long end = jiffies + HZ / 2;
 	struct folio *folio;
 
 	list_for_each_entry(folio, again, lru) {
 		while (migrate_is_in_use(folio)) {
-			if (!moment || !migrate_pause(run))
+			if (time_after(jiffies, end) || !migrate_pause(run, 1))
 				return;
-			moment--;
 		}
 	}
 }
@@ -621,7 +648,7 @@ static bool migrate_help_begin(struct migrate_run *run, struct folio *folio,
 
 	switch (migrate_choose(run->mc, folio)) {
 	case MIGRATE_WRITE_OUT:
-		return migrate_write_out(folio);
+		return migrate_write_out(run->mc, folio);
 	case MIGRATE_SWAP_OUT:
 		return migrate_swap_out(folio, ctx);
 	case MIGRATE_DROP:
@@ -654,6 +681,7 @@ static bool migrate_help_end(struct migrate_run *run, struct folio *folio)
 void migrate_help(struct migrate_run *run, struct list_head *aside,
 		  struct list_head *again)
 {
+	const struct migrate_control *mc = run->mc;
 	struct folio *folio, *next;
 	struct swap_io_ctx ctx = {};
 	struct blk_plug plug;
@@ -662,21 +690,21 @@ void migrate_help(struct migrate_run *run, struct list_head *aside,
 	blk_start_plug(&plug);
 	list_for_each_entry_safe(folio, next, aside, lru) {
 		cond_resched();
-		if (fatal_signal_pending(current))
+		if (fatal_signal_pending(current) || (mc->patience && !run->patience))
 			break;
 		if (migrate_help_begin(run, folio, &ctx))
 			list_move_tail(&folio->lru, &begun);
 	}
 	swap_write_submit(&ctx);
 	blk_finish_plug(&plug);
-	if (migrate_is_unkillable())
-		migrate_wake_flushers(run, &begun);
+	if (mc->patience)
+		migrate_start_flushers(run, &begun);
 
 	list_for_each_entry_safe(folio, next, &begun, lru) {
 		if (migrate_help_end(run, folio))
 			list_move_tail(&folio->lru, again);
 	}
-	if (migrate_is_unkillable())
+	if (mc->patience)
 		migrate_wait_refs(run, again);
 	list_splice_tail(&begun, aside);
 }
