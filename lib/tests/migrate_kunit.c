@@ -2,40 +2,49 @@
 /*
  * Tests of page migration that make each fallible step fail.
  *
- * Memory is only moved where everything goes well, so the interesting question
- * is what is left behind where it does not. Each test maps memory in an mm of
- * its own, writes down all that can be seen of every page, gets in the way of
- * one step of migration, and looks again: the same page in the same place with
- * the same entry, references, flags and contents; targets given back as they
- * were handed out; every folio counted once. Then the obstacle goes, and what
- * did not move before has to move now.
+ * Each test maps memory in an mm of its own and records the state of every page.
+ * It makes one step of migration fail, and compares the state: each page must be in
+ * the same place, with the same entry, references, flags and contents. Unused
+ * targets must be put back unchanged, and every folio must be counted once. Then the
+ * test removes the obstacle, and the folios that did not move before must move.
  *
- *  step                 fails by                              undone by
+ * The last column says what migration undoes. "+" means: in addition to the step
+ * above.
+ *
+ *  step                 fails if                              what is undone
  *  -------------------  ------------------------------------  ------------------
  *  isolate              not on the LRU, locked, refused       -
- *  split before         a reference nobody knows              goes on as a whole
- *  look at the lock     somebody holds it                     -
- *  get a target         the callback has none                 splitting, or end
- *  lock the source      somebody holds it                     target goes back
- *  writeback            under way                             + unlock source
- *  lock the target      somebody holds it                     + unlock source
- *  free the buffers     a reference to a buffer               + unlock both
- *  install the entries  a pin on exclusive memory             + the entries of
+ *  split before moving  unexpected reference                  -, the folio is
+ *                                                             moved as a whole
+ *  test the lock        locked                                -
+ *  get a target         the callback returns NULL             -, the folio is
+ *                                                             split, or the call
+ *                                                             ends
+ *  lock the source      locked                                put the target
+ *  writeback            in progress                           + unlock the source
+ *  lock the target      locked                                the same
+ *  free the buffers     a buffer has a reference              + unlock the target
+ *  install the entries  a pin on exclusive memory             + restore entries of
  *                                                             the runs before
- *  count references     a reference nobody knows              + all entries, the
+ *  count references     unexpected reference                  + restore all
+ *                                                             entries and the
  *                                                             deferred split
- *  lock the buffers     a locked or referenced buffer         + those before
- *  release private      the file system keeps it              as above
- *  ask the mapping      any error                             as above
- *  freeze               a reference at the last moment        as above, and the
- *                                                             slot opens again
- *  driver of the page   any error                             as above
- *  hugetlb: mapping     the i_mmap lock is taken              as above
- *  hugetlb: unshare     the lock of the VMA is taken          as above
+ *  lock the buffers     a buffer is locked or referenced      + unlock the buffers
+ *                                                             locked before
+ *  release private      the file system keeps it              as count references
+ *  call the mapping     any error                             as count references
+ *  freeze               a reference after the count           + unlock the slot
+ *  call the driver      any error                             put the target,
+ *                                                             unlock both
+ *  hugetlb: mapping     the i_mmap lock is contended          put the target,
+ *                                                             unlock both
+ *  hugetlb: unshare     the lock of the VMA is contended      + restore all
+ *                                                             entries
  *
- * Obstacles are put up by the callback that hands out targets, or by the file
- * whose memory it is: both are called in the middle of a migration. Where no
- * callback comes between two steps, a probe at the entry of the next one does.
+ * An obstacle exists before migration begins, or appears during it. Then the
+ * callback that allocates targets, or a method of the file, creates it. Where
+ * migration calls neither of them between two steps, a kprobe at the entry of the
+ * next step creates it.
  */
 #include <kunit/test.h>
 #include <linux/anon_inodes.h>
@@ -76,23 +85,23 @@
 #include "../../mm/internal.h"
 #include "../../mm/migrate.h"
 
-/* Where the memory of a test is, and where it is mapped a second time. */
+/* Addresses of the memory of a test and of its second mapping. */
 #define AREA		max_t(unsigned long, PUD_SIZE, SZ_1G)
 #define AREA2		(AREA + 4 * PMD_SIZE)
 
-/* Small folios of a test, mostly. */
+/* Number of small folios in most tests. */
 #define NR_SMALL	8
 
-/* The pages that a test can watch. */
+/* Maximum number of pages that a test can record. */
 #define MAX_PAGES	(2 * PTRS_PER_PTE + NR_SMALL)
 
-/* An order of large folios that no PMD maps. */
+/* Order of large folios that are too small for a PMD. */
 #define MTHP_ORDER	4
 
-/* What somebody who waits has to wait for takes this long. */
+/* Duration of a lock, or of writeback, that migration waits for. */
 #define A_WHILE		(HZ / 20)
 
-/* What there is to know of an entry beside the page. */
+/* State of a page table entry, without the page. */
 enum entry_bit {
 	ENTRY_WRITE	= BIT(0),
 	ENTRY_DIRTY	= BIT(1),
@@ -105,7 +114,7 @@ enum entry_bit {
 };
 
 /**
- * struct entry - what a page table holds for an address
+ * struct entry - the page table entry of an address
  * @page: the page that is mapped, NULL if none is
  * @bits: bits of &enum entry_bit
  */
@@ -115,8 +124,8 @@ struct entry {
 };
 
 /**
- * struct was - a page, as it was when everything was well
- * @addr: where it is mapped
+ * struct was - recorded state of a page
+ * @addr: the address that maps it
  * @page: the page
  * @bits: bits of &enum entry_bit
  * @refs: references to its folio
@@ -137,16 +146,17 @@ struct was {
 };
 
 /**
- * struct outcome - what is known after a migration
- * @ret: what migrate_pages() has returned
- * @left: folios on the list
- * @used: targets that were handed out and did not come back
- * @ok: pages that were migrated, twice: as an argument and as an event
- * @failed: pages that were not
- * @thp_ok: huge pages that were migrated
- * @thp_failed: huge pages that were not
- * @thp_split: huge pages that were split
- * @split: large folios of any size that were split
+ * struct outcome - result and counters of a migration
+ * @ret: return value of migrate_pages()
+ * @left: number of folios that remain on the list
+ * @used: number of targets that were allocated and not put back
+ * @ok: number of base pages that were migrated. The last argument of
+ *	migrate_pages(), the tracepoint and the VM event must agree.
+ * @failed: number of base pages that were not migrated
+ * @thp_ok: number of huge pages that were migrated
+ * @thp_failed: number of huge pages that were not migrated
+ * @thp_split: number of huge pages that were split
+ * @split: number of large folios of any size that were split
  */
 struct outcome {
 	int ret;
@@ -161,51 +171,54 @@ struct outcome {
 };
 
 /**
- * struct mover - who migrates in a test, and sees all that happens
+ * struct mover - state of a test
  * @test: the test
- * @task: who runs it
- * @mtc: where targets come from
- * @was: the pages
- * @nr: how many
- * @mask: bits of entries that this machine can keep in a migration entry
- * @buf: room for the contents of a page
- * @isolated: what was counted as isolated by each node, anonymous and file
- * @mlocked: what was counted as mlocked
+ * @task: the task that runs the test
+ * @mtc: node and flags for the allocation of targets
+ * @was: recorded state of the pages
+ * @nr: number of recorded pages
+ * @mask: bits of &enum entry_bit that are compared. Not all architectures can store
+ *	the young and dirty bits in a migration entry.
+ * @buf: buffer for the contents of a page
+ * @isolated: recorded isolated counts of each node, anonymous and file
+ * @mlocked: recorded number of mlocked pages
  * @list: isolated folios
- * @nr_src: how many
- * @refuse_from: from this call on (counted from 0) there is no target ...
- * @refuse_nr: ... this many times
- * @refuse_large: no large target
- * @lock_target: targets are locked by somebody else
- * @before: called for a source before it gets a target
- * @with: called for a source when it has got one
- * @after: called for a target that comes back
- * @asked: calls for a target
- * @given: targets handed out
- * @returned: targets that came back
- * @soiled: those that were not as they had been
- * @unlocked: sources that were not locked when a target was asked for
- * @starved: targets that there really was no memory for
- * @victim: the folio that @before has done something to
+ * @nr_src: number of folios that were isolated
+ * @refuse_from: index of the first call of give_target() that returns NULL
+ * @refuse_nr: number of calls, from @refuse_from on, that return NULL
+ * @refuse_large: give_target() returns NULL for a large source
+ * @lock_target: give_target() locks the targets
+ * @before: called for a source before its target is allocated
+ * @with: called for a source after its target has been allocated
+ * @after: called for a target that is put back
+ * @asked: number of calls of give_target()
+ * @given: number of targets that give_target() returned
+ * @returned: number of targets that were put back
+ * @soiled: number of targets that had changed when they were put back
+ * @unlocked: number of sources that were not locked when give_target() was called
+ * @starved: number of targets that could not be allocated
+ * @victim: the folio that the test acts on
  * @locked: the VMA that @with has locked
- * @delay: something happens to @victim after this time, if it is not 0
- * @later: what happens
+ * @delay: jiffies until @later unlocks @victim. 0 if the test unlocks it.
+ * @later: work item that ends the obstacle at @victim
  * @seen: result of the last migration
- * @succeeded: its last argument
- * @traced: how often the end of a migration has been reported
- * @others: and how often that of somebody else
- * @events: events that were counted before
- * @now: events that have been counted since
- * @calls: calls of what a file, or a driver, has to say
- * @err: what it says
- * @err_nr: how many times, before it says yes
- * @refused: called for a source that could not be moved though it had said yes
- * @modes: the modes that it was called with
- * @keep_private: the file does not part from private data
- * @balloon: whose pages are no folios
- * @spares: the targets that were allocated together last, as long as they are used
- * @idle: how many of them were left when @later happened
- * @poisoned: the one that has been poisoned
+ * @succeeded: value that migrate_pages() has stored in its last argument
+ * @traced: number of mm_migrate_pages events of @task
+ * @others: number of mm_migrate_pages events of other tasks
+ * @events: VM events before the migration
+ * @now: VM events since then
+ * @calls: number of calls of the method of the file or driver. Number of
+ *	mm_page_alloc events in tests that trace allocations.
+ * @err: error that the method returns
+ * @err_nr: number of calls for which the method returns @err, before it succeeds
+ * @refused: called for a source that filemap_migrate_folio() failed to move
+ * @modes: the modes that toy_migrate_folio() was called with
+ * @keep_private: release_folio() of the file fails
+ * @balloon: driver of pages with movable_operations
+ * @spares: the last targets that were allocated in bulk. Not valid after
+ *	migrate_pages() has returned.
+ * @idle: number of unused @spares when @later ran
+ * @poisoned: the target of @spares that the test has poisoned
  */
 struct mover {
 	struct kunit *test;
@@ -258,7 +271,7 @@ struct mover {
 	struct page *poisoned;
 };
 
-/* Flags that migration may neither lose nor invent. */
+/* Folio flags that migration must not change. */
 #define FLAGS_KEPT							\
 	(BIT(PG_lru) | BIT(PG_uptodate) | BIT(PG_swapbacked) |		\
 	 BIT(PG_unevictable) | BIT(PG_mlocked) | BIT(PG_private) |	\
@@ -365,10 +378,10 @@ static struct vm_area_struct *vma_at(unsigned long addr)
 	return vma;
 }
 
-/* A state of an entry beside the eight that vary() gives to all. */
+/* A state for varied(), in addition to the eight that vary() sets. */
 #define NUMA_HINT	8
 
-/* The states that an entry can be in; all of them have to survive. */
+/* Returns @pte in state @how. Migration must preserve each state. */
 static pte_t varied(pte_t pte, unsigned int how)
 {
 	switch (how) {
@@ -395,20 +408,20 @@ static pte_t varied(pte_t pte, unsigned int how)
 static void vary_one(struct kunit *test, unsigned long addr, unsigned int how)
 {
 	struct mm_struct *mm = current->mm;
-	spinlock_t *ptl; /* of the table of @ptep */
+	spinlock_t *ptl; /* lock of the page table */
 	pte_t *ptep, pte;
 
 	ptep = pte_offset_map_lock(mm, pmd_at(addr), addr, &ptl);
 	KUNIT_ASSERT_NOT_NULL(test, ptep);
 	pte = ptep_get_and_clear(mm, addr, ptep);
 	set_pte_at(mm, addr, ptep, varied(pte, how));
-	/* As after a fork() whose child is gone. */
+	/* The state after a fork() whose child has exited. */
 	if (how == 6 && PageAnon(pte_page(pte)))
 		ClearPageAnonExclusive(pte_page(pte));
 	pte_unmap_unlock(ptep, ptl);
 }
 
-/* Make the first entries differ from each other in every respect. */
+/* Set the @nr entries at @addr to the eight states in turn. */
 static void vary(struct kunit *test, unsigned long addr, int nr)
 {
 	int i;
@@ -418,7 +431,10 @@ static void vary(struct kunit *test, unsigned long addr, int nr)
 	flush_tlb_mm(current->mm);
 }
 
-/* Those of files are all as writable as their VMA says. */
+/*
+ * An entry of a shared file mapping is as writable as its VMA. So use only the
+ * states that are not write-protected.
+ */
 static void vary_shared(struct kunit *test, unsigned long addr, int nr)
 {
 	int i;
@@ -448,7 +464,7 @@ static void fill(struct mover *m, unsigned long addr, int nr)
 	}
 }
 
-/* How many words of the page at @addr are not what was filled in at @first. */
+/* Count the words of page @addr that differ from what fill() writes at @first. */
 static int wrong_words(struct mover *m, unsigned long addr, unsigned long first)
 {
 	int i, wrong = 0;
@@ -474,9 +490,9 @@ static void expect_contents(struct mover *m, int from, int to)
 }
 
 /*
- * Counters, as exact as they are. The share of a CPU may go to the whole just as
- * they are added up, and be in the sum twice or not at all: so it takes two sums
- * that agree.
+ * Read a counter that has a part for each CPU. A CPU may add its part to the global
+ * counter while they are summed up. Then the sum contains this part twice or not at
+ * all. So add up again until two sums agree.
  */
 #define TWICE_ALIKE(add_up) ({						\
 	long sum_ = LONG_MIN, before_;					\
@@ -537,7 +553,7 @@ static void note_counts(struct mover *m)
 {
 	int nid;
 
-	/* What an earlier test has mlocked is counted until its last CPU lets go. */
+	/* Per-CPU batches may still contain mlocked folios of an earlier test. */
 	lru_add_drain_all();
 	for_each_online_node(nid) {
 		m->isolated[nid][0] = node_count(nid, NR_ISOLATED_ANON);
@@ -561,7 +577,7 @@ static void expect_counts(struct mover *m)
 	KUNIT_EXPECT_EQ(m->test, m->mlocked, count_mlocked());
 }
 
-/* A large folio must not look as if parts of it had been unmapped for good. */
+/* Is the folio marked as partially mapped? Migration must not change that. */
 static bool is_partial(struct folio *folio)
 {
 	return folio_order(folio) > 1 && !folio_test_hugetlb(folio) &&
@@ -585,7 +601,7 @@ static void remember_one(struct mover *m, struct was *w, unsigned long addr)
 	w->private = folio_test_private(folio) ? folio->private : NULL;
 }
 
-/* Write down how the @nr pages at @addr are, in addition to those before. */
+/* Record the state of the @nr pages at @addr, behind the pages recorded before. */
 static void remember(struct mover *m, unsigned long addr, int nr)
 {
 	KUNIT_ASSERT_LE(m->test, m->nr + nr, MAX_PAGES);
@@ -595,7 +611,7 @@ static void remember(struct mover *m, unsigned long addr, int nr)
 	note_counts(m);
 }
 
-/* After a change that was meant. */
+/* Record the state of the same pages again, after an intended change. */
 static void remember_again(struct mover *m)
 {
 	int i;
@@ -611,7 +627,7 @@ static struct folio *folio_was(struct mover *m, int i)
 	return page_folio(m->was[i].page);
 }
 
-/* Is the entry as it was, for the page that was there or for another one? */
+/* Returns how the entry differs from @w, or NULL. @moved: the page has moved. */
 static const char *entry_differs(struct mover *m, const struct was *w,
 				 const struct entry *e, bool moved)
 {
@@ -635,7 +651,7 @@ static const char *folio_differs(const struct was *w, struct folio *folio)
 	unsigned long flags = READ_ONCE(folio->flags.f);
 	unsigned long kept = FLAGS_KEPT;
 
-	/* The flags of hugetlb are its own, but for two. */
+	/* hugetlb uses only these two of the flags as other folios do. */
 	if (folio_test_hugetlb(folio))
 		kept = BIT(PG_uptodate) | BIT(PG_locked);
 	else if (!lru_gen_enabled())
@@ -647,7 +663,7 @@ static const char *folio_differs(const struct was *w, struct folio *folio)
 		return "mappings";
 	if ((flags ^ w->flags) & kept)
 		return "flags";
-	/* What is dirty in an entry may become dirty here, but not clean. */
+	/* Unmapping a dirty entry may set PG_dirty. Nothing may clear it. */
 	if (w->flags & ~flags & BIT(PG_dirty))
 		return "dirty flag";
 	if (is_partial(folio) != w->partial)
@@ -680,7 +696,7 @@ static void report_page(struct mover *m, int i, const char *what)
 			   folio_mapcount(folio), READ_ONCE(folio->flags.f));
 }
 
-/* The first page that is not as it should be speaks for those that follow. */
+/* Report only the first page that is wrong. */
 static void expect_pages(struct mover *m, int from, int to, bool moved)
 {
 	const char *what = NULL;
@@ -694,8 +710,8 @@ static void expect_pages(struct mover *m, int from, int to, bool moved)
 }
 
 /*
- * Has a folio been left over that nobody uses? What is free has no reference,
- * and what has been allocated since has lost this flag.
+ * Was the folio not freed although nothing uses it? A free folio has no reference.
+ * A page that has been allocated again has lost PG_uptodate.
  */
 static bool leaked(struct page *page)
 {
@@ -712,7 +728,7 @@ static void expect_no_leak(struct mover *m, int from, int to)
 	KUNIT_EXPECT_EQ(m->test, nr, 0);
 }
 
-/* So many of them have moved, whichever; all are as they should be. */
+/* Expect that @nr of the pages have moved, and that all are in the right state. */
 static void expect_some_moved(struct mover *m, int from, int to, int nr)
 {
 	int i, moved = 0;
@@ -727,14 +743,14 @@ static void expect_some_moved(struct mover *m, int from, int to, int nr)
 	expect_contents(m, from, to);
 }
 
-/* Pages @from up to @to are where they were, as they were. */
+/* Expect that the pages @from up to @to have not moved or changed. */
 static void expect_same(struct mover *m, int from, int to)
 {
 	expect_pages(m, from, to, /* moved = */ false);
 	expect_contents(m, from, to);
 }
 
-/* They are somewhere else, and all else is as it was. */
+/* Expect that the pages have moved, and that nothing else has changed. */
 static void expect_moved(struct mover *m, int from, int to)
 {
 	expect_no_leak(m, from, to);
@@ -802,7 +818,7 @@ static void take_back(struct folio *dst, unsigned long private)
 
 /* Migration. */
 
-/* Whose migrations are watched: one at a time. */
+/* The running test, for tracepoints and kprobes. Only one test runs at a time. */
 static struct mover *watched;
 
 static void note_result(void *data, unsigned long succeeded,
@@ -828,7 +844,7 @@ static void note_result(void *data, unsigned long succeeded,
 	m->seen.split = large_folio_split;
 }
 
-/* Isolate the folios that are remembered, in their order, each once. */
+/* Isolate each recorded folio once, and keep their order on the list. */
 static void isolate(struct mover *m)
 {
 	int i;
@@ -860,7 +876,7 @@ static void begin_to_watch(struct mover *m, enum migrate_reason reason)
 	all_vm_events(m->events);
 }
 
-/* Targets are those that everybody gets who does not want anything special. */
+/* Migrate with alloc_migration_target(), as callers without special needs do. */
 static void migrate_as_others_do(struct mover *m, enum migrate_mode mode,
 				 enum migrate_reason reason)
 {
@@ -884,7 +900,7 @@ static void migrate(struct mover *m, enum migrate_mode mode,
 		kunit_info(m->test, "%u targets could not be had", m->starved);
 }
 
-/* What is left on the list goes back to where it was. */
+/* Put back the folios that remain on the list, and check the counters. */
 static void put_back(struct mover *m)
 {
 	putback_movable_pages(&m->list);
@@ -893,7 +909,7 @@ static void put_back(struct mover *m)
 	expect_counts(m);
 }
 
-/* The same in /proc/vmstat, unless somebody else has migrated something. */
+/* Check the VM events, unless another task has migrated folios meanwhile. */
 static void expect_events(struct mover *m, const struct outcome *want)
 {
 	struct kunit *test = m->test;
@@ -946,7 +962,7 @@ static bool is_thp(struct mover *m, int i)
 	       !folio_test_hugetlb(folio_was(m, i));
 }
 
-/* The pages of the sources: those that are mapped twice are watched twice. */
+/* Count the pages of the sources. Pages mapped twice are recorded twice. */
 static unsigned int source_pages(struct mover *m)
 {
 	unsigned int i, nr = 0;
@@ -956,7 +972,7 @@ static unsigned int source_pages(struct mover *m)
 	return nr;
 }
 
-/* Nothing moved, for a reason other than a lack of memory. */
+/* Expect that no folio moved, for a reason other than a lack of memory. */
 static void expect_all_failed(struct mover *m)
 {
 	const unsigned int thps = is_thp(m, 0) ? m->nr_src : 0;
@@ -967,7 +983,7 @@ static void expect_all_failed(struct mover *m)
 	expect_same(m, 0, m->nr);
 }
 
-/* Whatever was in the way is gone. */
+/* Remove the obstacles, migrate again, and expect that all folios move. */
 static void expect_all_move(struct mover *m, enum migrate_mode mode)
 {
 	const unsigned int nr = source_pages(m);
@@ -1039,11 +1055,11 @@ static void keep_file(struct mover *m, struct file *file)
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(m->test, file);
 	KUNIT_ASSERT_EQ(m->test, 0,
 			kunit_add_action_or_reset(m->test, put_file, file));
-	/* Nobody accounts for writeback that a test pretends. */
+	/* A test may set PG_writeback without I/O, which must not be accounted. */
 	mapping_set_no_writeback_tags(file->f_mapping);
 }
 
-/* Mapped twice, the second time by entries that are all alike. */
+/* Map the pages twice. The entries of the second mapping are all alike. */
 static void map_shmem(struct mover *m)
 {
 	struct file *file;
@@ -1061,7 +1077,7 @@ static void map_shmem(struct mover *m)
 	vary_shared(m->test, AREA, NR_SMALL);
 }
 
-/* A file in memory that says what it is told to say. */
+/* A file in memory. The test sets the results of its methods. */
 
 static int toy_read_folio(struct file *file, struct folio *folio)
 {
@@ -1110,7 +1126,7 @@ static const struct address_space_operations toy_aops = {
 	.migrate_folio = toy_migrate_folio,
 };
 
-/* Has no method to migrate. */
+/* Operations without migrate_folio. */
 static const struct address_space_operations dull_aops = {
 	.read_folio = toy_read_folio,
 	.dirty_folio = filemap_dirty_folio,
@@ -1173,7 +1189,7 @@ static struct folio *folio_at(unsigned long addr)
 	return page_folio(entry_at(addr).page);
 }
 
-/* Half of the folios have private data, which means the same anywhere. */
+/* Half of the folios have private data, which does not refer to the folio. */
 static void map_file(struct mover *m)
 {
 	unsigned long addr;
@@ -1227,7 +1243,10 @@ static bool is_huge(unsigned long addr)
 	return entry_at(addr).bits & ENTRY_PMD;
 }
 
-/* A huge page at @addr, in a mapping that is there. Nobody collapses it again. */
+/*
+ * Make a huge page at @addr in an existing mapping. MADV_NOHUGEPAGE prevents that a
+ * split page is collapsed again.
+ */
 static void make_thp(struct mover *m, unsigned long addr)
 {
 	advise(m, addr, PMD_SIZE, MADV_HUGEPAGE);
@@ -1248,7 +1267,7 @@ static void map_thp(struct mover *m)
 }
 
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE
-/* The folio stays whole, but the PMD does not. */
+/* Split the PMD that maps the folio, but not the folio. */
 static void split_pmd(struct mover *m)
 {
 	struct vm_area_struct *vma = vma_at(AREA);
@@ -1260,11 +1279,14 @@ static void split_pmd(struct mover *m)
 	KUNIT_ASSERT_TRUE(m->test, folio_test_large(folio_at(AREA)));
 }
 
-/* In all that can be different from a PMD that has just been written to. */
+/*
+ * Change each bit that migration must preserve, compared with a PMD that was just
+ * written to.
+ */
 static void vary_pmd(struct mover *m)
 {
 	struct mm_struct *mm = current->mm;
-	spinlock_t *ptl; /* of the table of @pmdp */
+	spinlock_t *ptl; /* lock of the page table */
 	pmd_t *pmdp = pmd_at(AREA), pmd;
 
 	ptl = pmd_lock(mm, pmdp);
@@ -1317,8 +1339,8 @@ static void map_thp_ptes(struct mover *m)
 }
 
 /*
- * Four folios: two of them vary from the first page on, one from the seventh on,
- * and all pages of the last one are alike.
+ * Map four folios. The entries of the first two folios vary from the first page on,
+ * those of the third from the seventh page on. The entries of the last are alike.
  */
 static void map_mthp(struct mover *m)
 {
@@ -1396,11 +1418,11 @@ static void map_hugetlb_shared(struct mover *m)
  * struct kind - a kind of memory
  * @name: its name
  * @map: maps it at AREA
- * @nr: its pages
- * @twice: they are mapped at AREA2 as well
- * @folios: how many folios they are
- * @hugetlb: hugetlb
- * @special: NUMA balancing leaves it alone
+ * @nr: number of pages
+ * @twice: it is mapped at AREA2 as well
+ * @folios: number of folios
+ * @hugetlb: it is hugetlb memory
+ * @special: NUMA balancing does not migrate it, or not always
  */
 struct kind {
 	const char *name;
@@ -1443,7 +1465,7 @@ static void remember_kind(struct mover *m, const struct kind *kind)
 		remember(m, AREA2, kind->nr);
 }
 
-/* Obstacles that are there all the time, and stop everything. */
+/* Obstacles that exist during the whole migration, for all folios. */
 
 static void each_source(struct mover *m, void (*act)(struct folio *folio))
 {
@@ -1492,14 +1514,14 @@ static void unpin(struct folio *folio)
 }
 
 /**
- * struct obstacle - what can be in the way of all folios
- * @name: what it is
- * @begin: puts it in the way of a folio
- * @end: takes it out of the way
+ * struct obstacle - an obstacle to the migration of all folios
+ * @name: its name
+ * @begin: creates it for a folio
+ * @end: removes it
  * @not_hugetlb: does not apply to hugetlb
- * @may_wait: MIGRATE_SYNC would wait for it
- * @no_waiting: nobody may wait, whatever the mode
- * @early: no target is asked for without waiting
+ * @may_wait: MIGRATE_SYNC waits for it
+ * @no_waiting: the test sets PF_MEMALLOC, so that no mode waits for it
+ * @early: MIGRATE_ASYNC does not allocate a target
  */
 struct obstacle {
 	const char *name;
@@ -1521,9 +1543,9 @@ static const struct obstacle obstacles[] = {
 };
 
 /**
- * struct try - one combination
- * @obstacle: what is in the way
- * @kind: of which memory
+ * struct try - an obstacle and a kind of memory
+ * @obstacle: the obstacle
+ * @kind: the kind of memory
  */
 struct try {
 	const struct obstacle *obstacle;
@@ -1576,7 +1598,7 @@ static void try_once(struct mover *m, const struct try *try,
 	expect_all_failed(m);
 }
 
-/* Nothing moves, nothing changes. As soon as the obstacle is gone all moves. */
+/* No folio moves or changes. When the obstacle is removed, all folios move. */
 static void stopped(struct kunit *test)
 {
 	const struct try *try = test->param_value;
@@ -1605,7 +1627,7 @@ static void kind_desc(const struct kind *kind, char *desc)
 
 KUNIT_ARRAY_PARAM(kind, kinds, kind_desc);
 
-/* Nothing in the way: there and back, in all modes. */
+/* Without an obstacle, all folios move in each mode. */
 static void moved(struct kunit *test)
 {
 	const struct kind *kind = test->param_value;
@@ -1620,8 +1642,8 @@ static void moved(struct kunit *test)
 }
 
 /*
- * No target for anything. That is the end, and one folio has been tried. Large
- * folios are left whole, as the reason does not allow to split them.
+ * No target can be allocated. migrate_pages() tries one folio and ends. It does not
+ * split a large folio, because MR_NUMA_MISPLACED does not allow that.
  */
 static void no_target(struct kunit *test)
 {
@@ -1646,7 +1668,7 @@ static void no_target(struct kunit *test)
 	expect_all_move(m, MIGRATE_SYNC);
 }
 
-/* The target is locked whenever there is one: it goes back each time. */
+/* All targets are locked. Each try puts its target back. */
 static void target_locked(struct kunit *test)
 {
 	const struct kind *kind = test->param_value;
@@ -1666,7 +1688,10 @@ static void target_locked(struct kunit *test)
 	expect_all_move(m, MIGRATE_ASYNC);
 }
 
-/* Nobody to take targets back: then it is folio_put(). */
+/*
+ * Allocate one target, with a second reference. migrate_pages() calls folio_put()
+ * for it, as target_put() passes no put_new_folio callback.
+ */
 static struct folio *keep_target(struct folio *src, unsigned long private)
 {
 	struct mover *m = (struct mover *)private;
@@ -1692,7 +1717,7 @@ static void target_put(struct kunit *test)
 	each_source(m, hold);
 	remember_again(m);
 	isolate(m);
-	/* The second one finds no target, which ends it. */
+	/* The second call of keep_target() returns NULL, which ends migration. */
 	migrate_pages(&m->list, keep_target, NULL, (unsigned long)m,
 		      MIGRATE_ASYNC, MR_NUMA_MISPLACED, &succeeded);
 	KUNIT_EXPECT_EQ(test, succeeded, 0);
@@ -1709,7 +1734,7 @@ static void target_put(struct kunit *test)
 
 /* Small folios, one obstacle at a time. */
 
-/* No target for the nth of them: those before it move, those after it do not. */
+/* The nth folio gets no target. The folios before it move, the others do not. */
 static void refused_nth(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
@@ -1733,7 +1758,7 @@ static void refused_nth(struct kunit *test)
 	}
 }
 
-/* Somebody holds every other one. */
+/* Get or put a reference to every second folio. */
 static void hold_odd(struct mover *m, bool get)
 {
 	int i;
@@ -1771,7 +1796,7 @@ static void every_other(struct kunit *test)
 	expect_all_move(m, *mode);
 }
 
-/* Nothing to do is no failure, and the last argument is set nonetheless. */
+/* An empty list is not a failure. The last argument is set nevertheless. */
 static void empty_list(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
@@ -1787,7 +1812,7 @@ static void empty_list(struct kunit *test)
 	put_back(m);
 }
 
-/* Unmapped by their user after they have been isolated. */
+/* Two folios are unmapped after their isolation. They count as migrated. */
 static void freed_under_us(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
@@ -1807,8 +1832,8 @@ static void freed_under_us(struct kunit *test)
 }
 
 /*
- * The same, but somebody still looks at one. It has no mapping any more, and its
- * anon_vma is gone; nothing that needs one may be tried.
+ * A folio is unmapped after its isolation, while the test holds a reference. Its
+ * anon_vma has been freed, so migration must not use the anon_vma.
  */
 static void freed_but_held(struct kunit *test)
 {
@@ -1835,8 +1860,8 @@ static void freed_but_held(struct kunit *test)
 }
 
 /*
- * Two isolated pages of a file that are truncated and unmapped. Returns the second
- * one, with a reference.
+ * Isolate two folios of a file, then unmap and truncate them. Returns the second
+ * folio, with a reference.
  */
 static struct folio *truncate_held(struct mover *m)
 {
@@ -1852,7 +1877,7 @@ static struct folio *truncate_held(struct mover *m)
 	return folio;
 }
 
-/* File memory that has been truncated, and is held or not. */
+/* Two truncated folios: the one that the test holds fails, the other is freed. */
 static void truncated(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
@@ -1868,7 +1893,7 @@ static void truncated(struct kunit *test)
 	expect_no_leak(m, 0, 2);
 }
 
-/* Map a folio where no rmap leads, as drivers and TCP do. */
+/* Map @folio as drivers and TCP do. The rmap does not find this mapping. */
 static void insert_page(struct mover *m, unsigned long addr, struct folio *folio)
 {
 	struct mm_struct *mm = current->mm;
@@ -1882,8 +1907,8 @@ static void insert_page(struct mover *m, unsigned long addr, struct folio *folio
 }
 
 /*
- * Truncated while somebody held it, who has mapped it again since. It cannot be
- * taken from under its page table, so it stays, contents and all.
+ * A truncated folio is mapped again by vm_insert_page(). Migration cannot unmap it,
+ * so it stays where it is, with its contents.
  */
 static void truncated_and_mapped(struct kunit *test)
 {
@@ -1912,7 +1937,7 @@ static void later_unlock(struct work_struct *work)
 	folio_unlock(m->victim);
 }
 
-/* When it is too late to see it and turn back: after the look, before the lock. */
+/* Lock the first source between the test of its lock and the try to lock it. */
 static void lock_for_a_while(struct mover *m, struct folio *src)
 {
 	if (m->victim)
@@ -1933,8 +1958,8 @@ static void finish_lock(struct mover *m)
 }
 
 /*
- * Locked by somebody who lets go soon. Who may wait does, the others have given
- * up by then. The rest of the list is not affected.
+ * The first folio is locked for a short time. The modes that may wait do so.
+ * MIGRATE_ASYNC fails before the folio is unlocked. The other folios move.
  */
 static void lock_waited_for(struct kunit *test)
 {
@@ -1959,7 +1984,7 @@ static void lock_waited_for(struct kunit *test)
 	expect_moved(m, !waits, NR_SMALL);
 }
 
-/* Read from disk, which SYNC_LIGHT does not wait for: the test would hang. */
+/* MIGRATE_SYNC_LIGHT does not wait for a read. If it did, the test would hang. */
 static void lock_of_a_read(struct kunit *test)
 {
 	struct mover *m = test->priv;
@@ -1991,7 +2016,7 @@ static void later_end_writeback(struct work_struct *work)
 	folio_end_writeback(m->victim);
 }
 
-/* SYNC waits, with nothing else locked, and the folio moves. */
+/* MIGRATE_SYNC waits, without the lock of another folio, and the folio moves. */
 static void writeback_waited_for(struct kunit *test)
 {
 	struct mover *m = test->priv;
@@ -2018,7 +2043,7 @@ static void hold_first(struct mover *m, struct folio *src)
 	folio_get(src);
 }
 
-/* A reference that is gone when the target comes back: the next attempt counts. */
+/* Drop the reference when the target is put back. The next batch then succeeds. */
 static void unhold_first(struct mover *m, struct folio *dst)
 {
 	if (m->victim)
@@ -2048,7 +2073,7 @@ static void reference_passes(struct kunit *test)
 	expect_moved(m, !again, NR_SMALL);
 }
 
-/* With which modes has the file been asked? */
+/* Expect @nr_async migrate_folio calls with MIGRATE_ASYNC, the rest with @mode. */
 static void expect_modes(struct mover *m, int nr_async, enum migrate_mode mode)
 {
 	int i, wrong = 0;
@@ -2058,7 +2083,7 @@ static void expect_modes(struct mover *m, int nr_async, enum migrate_mode mode)
 	KUNIT_EXPECT_EQ(m->test, wrong, 0);
 }
 
-/* By the time that the source gets a second target, or is asked to move again. */
+/* Drop the pin before the second try to unmap, or before the second try to move. */
 static void unpin_second(struct mover *m, struct folio *src)
 {
 	if (m->asked == 1)
@@ -2071,7 +2096,7 @@ static void unpin_refused(struct mover *m, struct folio *src)
 	m->refused = NULL;
 }
 
-/* Those whose pin is met by unmapping, and those whose pin is met after that. */
+/* A pin makes unmapping anonymous memory fail, and moving file memory. */
 static void map_one_anon(struct mover *m)
 {
 	map_small(m, 1, 0);
@@ -2092,9 +2117,9 @@ static const struct kind pinned_kinds[] = {
 };
 
 /**
- * struct pinned - a folio that is pinned for a moment
- * @kind: what it is
- * @reason: why it is migrated
+ * struct pinned - a folio that is pinned for a short time
+ * @kind: its kind of memory
+ * @reason: the reason for its migration
  */
 struct pinned {
 	const struct kind *kind;
@@ -2117,9 +2142,9 @@ static const void *pinned_gen_params(struct kunit *test, const void *prev,
 }
 
 /*
- * A pin that lasts no longer than one try, as that of somebody who has pinned the
- * folio, sees that it must move first, and lets go of it. Nobody waits for it,
- * and the second try succeeds.
+ * A pin lasts for one try only. For example, get_user_pages() drops its pin if the
+ * folio must be migrated before a long-term pin. Migration does not wait for it, and
+ * the second try succeeds.
  */
 static void pin_passes(struct kunit *test)
 {
@@ -2135,14 +2160,17 @@ static void pin_passes(struct kunit *test)
 	m->before = m->refused ? NULL : unpin_second;
 	isolate(m);
 	migrate(m, MIGRATE_ASYNC, pinned->reason);
-	/* Tries of unmapping, or of moving what has been unmapped once. */
+	/*
+	 * Count the tries to unmap. The folio of a file is unmapped once, so count
+	 * the tries to move it.
+	 */
 	KUNIT_EXPECT_EQ(test, m->before ? m->asked : m->calls, 2);
 	expect_outcome(m, .ret = 0, .used = 1, .ok = kind->nr, .thp_ok = thps);
 	put_back(m);
 	expect_moved(m, 0, kind->nr);
 }
 
-/* A pin that lasts costs no more tries than any other obstacle. */
+/* A folio whose pin lasts is tried as often as with any other obstacle. */
 static void pin_lasts(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
@@ -2161,7 +2189,7 @@ static void pin_lasts(struct kunit *test)
 	unpin(folio_was(m, 0));
 }
 
-/* More than one slice: what fails in the first is not tried in the second. */
+/* A folio that fails in the first slice is not tried in the second slice. */
 static void long_list(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
@@ -2184,7 +2212,7 @@ static void long_list(struct kunit *test)
 	folio_put(folio_was(m, bad));
 }
 
-/* No target in the second slice: the first one has moved all the same. */
+/* A folio of the second slice gets no target. The folios before it have moved. */
 static void refused_in_second_slice(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
@@ -2205,7 +2233,7 @@ static void refused_in_second_slice(struct kunit *test)
 	expect_same(m, bad, nr);
 }
 
-/* The owner of poisoned memory wants the sources back, each with a reference. */
+/* With MR_MEMORY_FAILURE each source keeps a reference, which the caller puts. */
 static void poisoned_kept(struct kunit *test)
 {
 	struct mover *m = test->priv;
@@ -2224,7 +2252,7 @@ static void poisoned_kept(struct kunit *test)
 	expect_moved(m, 0, NR_SMALL);
 }
 
-/* Reclaim takes what has moved out of its own count. */
+/* Reclaim itself subtracts the demoted folios from the isolated counts. */
 static void demotion_counts(struct kunit *test)
 {
 	const int moved = NR_SMALL / 2;
@@ -2248,13 +2276,13 @@ static void demotion_counts(struct kunit *test)
 	hold_odd(m, false);
 }
 
-/* What the file says. */
+/* Results of the migrate_folio method. */
 
 /**
  * struct answer - a result of a file's migrate_folio()
  * @name: its name
  * @err: the result
- * @again: it is worth another try
+ * @again: migration tries again after it
  */
 struct answer {
 	const char *name;
@@ -2273,7 +2301,7 @@ static const struct answer answers[] = {
 
 KUNIT_ARRAY_PARAM_DESC(answer, answers, name);
 
-/* An error of the file is no lack of memory, even if it is one. */
+/* migrate_pages() does not return an error of the file, not even -ENOMEM. */
 static void file_says_no(struct kunit *test)
 {
 	const struct answer *answer = test->param_value;
@@ -2302,7 +2330,7 @@ static void file_says_no(struct kunit *test)
 	expect_all_move(m, MIGRATE_ASYNC);
 }
 
-/* It says yes in the end. It has been unmapped once, and has one target. */
+/* The last try to move succeeds. The folio is unmapped once and gets one target. */
 static void file_says_later(struct kunit *test)
 {
 	struct mover *m = test->priv;
@@ -2320,7 +2348,7 @@ static void file_says_later(struct kunit *test)
 	expect_moved(m, 0, 1);
 }
 
-/* Some of several, in the second phase, while the others go on. */
+/* The move of some folios of a batch fails. The other folios move. */
 static void file_says_no_to_some(struct kunit *test)
 {
 	const int bad = 3;
@@ -2340,7 +2368,7 @@ static void file_says_no_to_some(struct kunit *test)
 	expect_moved(m, bad, NR_SMALL);
 }
 
-/* A file without a method: clean memory that it parts from, or nothing. */
+/* A file without migrate_folio: only clean folios that it releases can move. */
 
 static void clean(struct mover *m)
 {
@@ -2364,7 +2392,7 @@ static void map_dull(struct mover *m)
 	remember(m, AREA, 2);
 }
 
-/* Calls of release_folio() that have been, and what is left of the folios. */
+/* Migrate. Expect @calls calls of release_folio(), and that no folio moves. */
 static void expect_dull(struct mover *m, enum migrate_mode mode,
 			unsigned int calls)
 {
@@ -2381,11 +2409,11 @@ static void no_method(struct kunit *test)
 	int i;
 
 	map_dull(m);
-	/* Dirty: nobody is asked. */
+	/* Dirty folios: release_folio() is not called. */
 	for (i = 0; i < ARRAY_SIZE(all_modes); i++)
 		expect_dull(m, all_modes[i], 0);
 
-	/* Clean, but not released. Only SYNC asks more than once. */
+	/* Clean folios, not released. Only MIGRATE_SYNC retries in a batch. */
 	clean(m);
 	m->keep_private = true;
 	expect_dull(m, MIGRATE_ASYNC, 2);
@@ -2405,7 +2433,7 @@ static void no_method_released(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, m->calls, 2);
 	expect_outcome(m, .ret = 0, .used = 2, .ok = 2);
 	put_back(m);
-	/* Without the private data, and the reference for it. */
+	/* The private data and its reference are gone. */
 	for (i = 0; i < 2; i++) {
 		m->was[i].flags &= ~BIT(PG_private);
 		m->was[i].refs--;
@@ -2413,7 +2441,7 @@ static void no_method_released(struct kunit *test)
 	expect_moved(m, 0, 2);
 }
 
-/* Memory of a guest that the kernel may not read. */
+/* Guest memory that the kernel must not read is not migrated. */
 static void inaccessible(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
@@ -2435,7 +2463,7 @@ static void inaccessible(struct kunit *test)
 
 /* Large folios. */
 
-/* Split, and all the pieces moved: they are mapped alone, by PTEs. */
+/* Expect that the folios were split, and that a PTE maps each piece. */
 static void now_small(struct mover *m)
 {
 	int i;
@@ -2467,7 +2495,7 @@ static void split_for_targets(struct kunit *test)
 	expect_moved(m, 0, nr);
 }
 
-/* No huge page is split if no PMD could map it, but a large folio is. */
+/* An mTHP counts as a split large folio, but not as a split huge page. */
 static void split_mthp_for_targets(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
@@ -2485,7 +2513,7 @@ static void split_mthp_for_targets(struct kunit *test)
 	expect_moved(m, 0, nr);
 }
 
-/* The pieces run out of targets: a split folio counts once, its pieces never. */
+/* Some pieces get no target. Only the split folio counts as a failed folio. */
 static void split_then_refused(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
@@ -2508,7 +2536,10 @@ static void split_then_refused(struct kunit *test)
 	expect_some_moved(m, 0, nr, good);
 }
 
-/* Neither a target nor a split: the end, but not for who wants to pin it. */
+/*
+ * There is no target for the huge page, and the split fails. migrate_pages() returns
+ * -ENOMEM, except for MR_LONGTERM_PIN, for which it retries the split.
+ */
 static void split_fails(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
@@ -2565,7 +2596,7 @@ static void split_succeeds_later(struct kunit *test)
 	expect_moved(m, 0, nr);
 }
 
-/* Mapped by all PTEs but the last: split before anything else is tried. */
+/* Unmap the last page of a huge page. Migration splits the huge page first. */
 static void map_partial(struct mover *m)
 {
 	map_thp_ptes(m);
@@ -2584,7 +2615,7 @@ static void partial_split(struct kunit *test)
 	isolate(m);
 	migrate(m, *mode, MR_SYSCALL);
 	KUNIT_EXPECT_EQ(test, m->asked, nr);
-	/* The page that nobody maps is freed, which counts as well. */
+	/* The page that is not mapped is freed, which counts as migrated. */
 	expect_outcome(m, .ret = 0, .used = nr, .ok = nr + 1, .thp_failed = 1,
 		       .thp_split = 1, .split = 1);
 	put_back(m);
@@ -2592,7 +2623,7 @@ static void partial_split(struct kunit *test)
 	expect_moved(m, 0, nr);
 }
 
-/* It cannot be split nor moved, and stays to be split some time. */
+/* The folio can be neither split nor moved. It stays queued for a deferred split. */
 static void partial_not_split(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
@@ -2613,9 +2644,9 @@ static void partial_not_split(struct kunit *test)
 }
 
 /*
- * The first run of entries is replaced, the second one is exclusive, and pinned.
- * What has been taken off the page tables comes back, and nobody takes the folio
- * for one that is mapped in part.
+ * The first half of the entries is replaced. The second half is exclusive, so the
+ * pin makes the unmap fail. Migration must restore the first half, and must not mark
+ * the folio as partially mapped.
  */
 static void pinned_half_way(struct kunit *test)
 {
@@ -2639,7 +2670,7 @@ static void pinned_half_way(struct kunit *test)
 	expect_all_move(m, *mode);
 }
 
-/* Page tables, without the engine. */
+/* Page tables, without migrate_pages(). */
 
 static const enum ttu_flags all_ttu_flags[] = {
 	0, TTU_SYNC, TTU_BATCH_FLUSH, TTU_BATCH_LOCAL,
@@ -2662,7 +2693,7 @@ static void rmap_unlock(struct folio *folio)
 		i_mmap_unlock_write(folio_mapping(folio));
 }
 
-/* Entries in. Nothing maps the folio then, nor refers to it. */
+/* Install migration entries. All mappings, and their references, must be gone. */
 static struct anon_vma *replace_entries(struct mover *m, struct folio *folio,
 					enum ttu_flags flags)
 {
@@ -2682,7 +2713,7 @@ static struct anon_vma *replace_entries(struct mover *m, struct folio *folio,
 	return anon_vma;
 }
 
-/* Entries out. */
+/* Replace the migration entries by mappings of the folio. */
 static void restore_entries(struct folio *folio, struct anon_vma *anon_vma,
 			    enum ttu_flags flags)
 {
@@ -2711,7 +2742,7 @@ static void entries_restored(struct kunit *test)
 	map_kind(m, kind);
 	remember_kind(m, kind);
 	for (i = 0; i < ARRAY_SIZE(all_ttu_flags); i++) {
-		/* Unmapping what belongs to a hugetlb file needs its lock. */
+		/* Unmapping a folio of a hugetlb file needs the i_mmap lock. */
 		if (kind->hugetlb && all_ttu_flags[i] != TTU_RMAP_LOCKED)
 			continue;
 		for (j = 0; j < m->nr; j++)
@@ -2725,7 +2756,7 @@ static void entries_restored(struct kunit *test)
 	}
 }
 
-/* The PMD is split on the way, and comes back as PTEs. */
+/* TTU_SPLIT_HUGE_PMD splits the PMD. PTEs map the folio afterwards. */
 static void pmd_split_on_the_way(struct kunit *test)
 {
 	struct mover *m = test->priv;
@@ -2760,7 +2791,7 @@ static void need_poison(struct kunit *test)
 		kunit_skip(test, "no poisoned memory in this kernel");
 }
 
-/* Page @bad is poisoned, one of the folio that begins with page @first. */
+/* Unmap and restore the folio at page @first while its page @bad is poisoned. */
 static void poison_one(struct mover *m, int first, int bad)
 {
 	struct folio *folio = folio_was(m, first);
@@ -2786,7 +2817,7 @@ static void poison_one(struct mover *m, int first, int bad)
 	KUNIT_EXPECT_EQ(m->test, get_mm_counter_sum(mm, MM_ANONPAGES), mapped - 1);
 }
 
-/* Its entry says so, and the entries of its neighbours come back. */
+/* A poisoned page gets a hwpoison entry. The entries next to it are restored. */
 static void poisoned_neighbour(struct kunit *test)
 {
 	struct mover *m = test->priv;
@@ -2799,7 +2830,7 @@ static void poisoned_neighbour(struct kunit *test)
 		poison_one(m, first, first + 6);
 }
 
-/* There is no entry from which others could be told. */
+/* The poisoned page is the only page of its folio, so no other entry is restored. */
 static void poisoned_alone(struct kunit *test)
 {
 	struct mover *m = test->priv;
@@ -2811,7 +2842,7 @@ static void poisoned_alone(struct kunit *test)
 	expect_same(m, 1, NR_SMALL);
 }
 
-/* Flags that make no sense are refused, and nothing is touched. */
+/* try_to_migrate() warns of flags that are not allowed, and changes nothing. */
 static void wrong_flags(struct kunit *test)
 {
 	struct mover *m = test->priv;
@@ -2830,18 +2861,18 @@ static void wrong_flags(struct kunit *test)
 }
 
 /*
- * Places that no callback leads to: the entry of a function of the kernel, when
- * the task that migrates calls it.
+ * Where migration calls no callback, a test acts at the entry of a kernel function
+ * that the migrating task calls.
  */
 #if defined(CONFIG_KPROBES) && defined(CONFIG_HAVE_FUNCTION_ARG_ACCESS_API)
 /**
- * struct probe - a function whose calls are watched
- * @kp: how
- * @m: by whom it is called
- * @folio: for which folio, its first argument; NULL if for any, or if it has none
- * @nr: how often it was called
- * @at: what is done first, or NULL. Nothing that waits; it may lead the call to
- *	another function by probe_lead_to(), and returns true then
+ * struct probe - a kprobe at the entry of a function
+ * @kp: the kprobe
+ * @m: the test. Only calls by @m->task are counted.
+ * @folio: only calls with this first argument are counted; NULL for all calls
+ * @nr: number of counted calls
+ * @at: called for a counted call, or NULL. Must not sleep. If it replaces the
+ *	function by probe_lead_to(), it returns true.
  */
 struct probe {
 	struct kprobe kp;
@@ -2864,7 +2895,10 @@ static int probe_hit(struct kprobe *kp, struct pt_regs *regs)
 	return probe->at && probe->at(probe, regs);
 }
 
-/* As long as it exists, the breakpoint does not become a jump to one place. */
+/*
+ * A post handler prevents that the kprobe is optimised to a jump. probe_lead_to()
+ * has no effect in an optimised kprobe.
+ */
 static void probe_passed(struct kprobe *kp, struct pt_regs *regs,
 			 unsigned long flags)
 {
@@ -2931,7 +2965,7 @@ static void probe_lead_to(struct pt_regs *regs, void *function)
 }
 #endif
 
-/* Takes the place of folio_get_anon_vma(), once: the folio loses its mapping. */
+/* Replaces the first folio_get_anon_vma(), and unmaps the folio before the call. */
 static struct anon_vma *unmap_and_get_anon_vma(const struct folio *folio)
 {
 	struct mover *m = watched;
@@ -2962,9 +2996,9 @@ static struct anon_vma *get_anon_vma_of(struct folio *folio)
 }
 
 /**
- * struct place - which of two folios, neither of which shares its anon_vma
+ * struct place - one of two folios with different anon_vmas
  * @name: its name
- * @nr: which; the batch holds the anon_vma of the first one
+ * @nr: its index. The batch holds the anon_vma of folio 0.
  */
 struct place {
 	const char *name;
@@ -2979,10 +3013,11 @@ static const struct place places[] = {
 KUNIT_ARRAY_PARAM_DESC(place, places, name);
 
 /*
- * Unmapped, and its anon_vma given up, when migration is about to get hold of the
- * anon_vma. There is none to be had; so the folio must not be taken for one that
- * was mapped, for which the anon_vma would be walked. Here it is kept in existence
- * by the test, so that nothing worse happens than that.
+ * A folio is unmapped, and its anon_vma released, just before migration gets a
+ * reference to the anon_vma. folio_get_anon_vma() fails then. Migration must not
+ * treat the folio as mapped, because it would walk the anon_vma later. The test
+ * holds a reference to the anon_vma, so that such a walk does not access freed
+ * memory.
  */
 static void unmapped_before_hold(struct kunit *test)
 {
@@ -3009,7 +3044,7 @@ static void unmapped_before_hold(struct kunit *test)
 	isolate(m);
 	migrate(m, MIGRATE_ASYNC, MR_SYSCALL);
 	put_anon_vma(anon_vma);
-	/* By migration, and by what has taken the place. */
+	/* Called by migration and by unmap_and_get_anon_vma(). */
 	KUNIT_EXPECT_EQ(test, hold->nr, 2);
 	KUNIT_EXPECT_EQ(test, restore->nr, 0);
 	expect_outcome(m, .ret = 0, .used = 2, .ok = 2);
@@ -3018,7 +3053,7 @@ static void unmapped_before_hold(struct kunit *test)
 	expect_moved(m, stays, stays + 1);
 }
 
-/* Targets that are allocated together. */
+/* Targets that are allocated in bulk. */
 
 #ifdef CONFIG_PAGE_OWNER
 static bool has_page_owner(void)
@@ -3046,7 +3081,7 @@ static bool note_spares(struct probe *probe, struct pt_regs *regs)
 	return false;
 }
 
-/* When the one who migrates has gone to sleep; not for longer than 10 seconds. */
+/* Wait until migration waits for the lock, at most 10 seconds. Count the spares. */
 static void later_count_spares(struct work_struct *work)
 {
 	struct mover *m = container_of(work, struct mover, later.work);
@@ -3060,8 +3095,8 @@ static void later_count_spares(struct work_struct *work)
 }
 
 /*
- * One target more than there are sources that are not locked. Nobody has it any
- * more while the lock of the last source is waited for.
+ * One source is locked, so one target of the bulk allocation is not used. Migration
+ * must free this target before it waits for the lock.
  */
 static void no_spares_while_waiting(struct kunit *test)
 {
@@ -3098,7 +3133,7 @@ static bool poison_spare(struct probe *probe, struct pt_regs *regs)
 	return false;
 }
 
-/* Poison is found in one of them before it is used: it is not used. */
+/* A target that is poisoned after its allocation must not be used. */
 static void poisoned_spare(struct kunit *test)
 {
 	struct mover *m = test->priv;
@@ -3127,7 +3162,7 @@ static void poisoned_spare(struct kunit *test)
 	expect_moved(m, 0, NR_SMALL);
 }
 
-/* Announced one by one by kmem:mm_page_alloc, for those who watch that. */
+/* Count the mm_page_alloc events, which must report each target. */
 static void note_alloc(void *data, struct page *page, unsigned int order,
 		       gfp_t gfp, int migratetype)
 {
@@ -3182,7 +3217,7 @@ static void leave_cpuset(void *unused)
 	cpus_read_unlock();
 }
 
-/* There is a cpuset, and the one who migrates may use the node it is on only. */
+/* Enable cpusets, and allow this task only the node that the memory is on. */
 static void enter_cpuset(struct mover *m)
 {
 	nodemask_t home = nodemask_of_node(folio_nid(folio_at(AREA)));
@@ -3204,7 +3239,7 @@ static void enter_cpuset(struct mover *m)
 }
 #endif
 
-/* As memory that goes offline, or becomes contiguous, asks for targets. */
+/* Use the flags of memory offlining and of allocations of contiguous ranges. */
 static void need_cpuset_not(struct mover *m)
 {
 	m->mtc.gfp_mask = GFP_KERNEL | __GFP_MOVABLE | __GFP_RETRY_MAYFAIL;
@@ -3212,11 +3247,11 @@ static void need_cpuset_not(struct mover *m)
 }
 
 /**
- * struct request - a way to ask for targets
+ * struct request - a way to allocate targets
  * @name: its name
- * @begin: what is to be done before, or NULL
- * @nr: how many
- * @bulk: they are allocated together
+ * @begin: called before the migration, or NULL
+ * @nr: number of targets
+ * @bulk: they are allocated in bulk
  */
 struct request {
 	const char *name;
@@ -3236,7 +3271,7 @@ static const struct request requests[] = {
 
 KUNIT_ARRAY_PARAM_DESC(request, requests, name);
 
-/* To another node, and to no other than that. */
+/* Allow targets on the target node only. */
 static void migrate_for(struct mover *m, const struct request *request)
 {
 	nodemask_t nmask;
@@ -3254,8 +3289,8 @@ static void migrate_for(struct mover *m, const struct request *request)
 }
 
 /*
- * All of them can be had. A soft cpuset, which this is, lets its tasks have memory
- * of other nodes when there is none on its own.
+ * All targets can be allocated. The cpuset of need_cpuset_not() is not a hardwall:
+ * its tasks may get memory of other nodes if its own nodes have none.
  */
 static void targets_to_be_had(struct kunit *test)
 {
@@ -3269,7 +3304,7 @@ static void targets_to_be_had(struct kunit *test)
 	migrate_for(m, request);
 }
 
-/* And they are allocated together only where that makes no difference. */
+/* The targets are allocated in bulk only if that makes no other difference. */
 static void bulk_if_alike(struct kunit *test)
 {
 	const struct request *request = test->param_value;
@@ -3295,7 +3330,10 @@ static void no_boost(void *data)
 	spin_unlock_irqrestore(&zone->lock, flags);
 }
 
-/* Pages that came out of blocks of another type: kswapd is to make up for it. */
+/*
+ * The watermarks are boosted, as if pages had been taken from blocks of another
+ * type. The bulk allocation must wake kswapd.
+ */
 static void boost_wakes_kswapd(struct kunit *test)
 {
 	struct mover *m = test->priv;
@@ -3322,8 +3360,8 @@ static void boost_wakes_kswapd(struct kunit *test)
 }
 
 /*
- * The tries for a folio that is locked need no target and are over in no time, but
- * whoever has the lock gets some between any two of them.
+ * The tries for a locked folio are short, because they allocate no target. So
+ * migration must pause between two tries, to give the owner time to unlock.
  */
 static void pause_for_lock(struct kunit *test)
 {
@@ -3343,7 +3381,7 @@ static void pause_for_lock(struct kunit *test)
 	folio_unlock(folio_was(m, 0));
 }
 
-/* Have the CPU read all pages, so that its TLB knows them. */
+/* Read all pages, so that the TLB of this CPU caches their translations. */
 static void read_all(struct mover *m)
 {
 	unsigned long word;
@@ -3355,7 +3393,7 @@ static void read_all(struct mover *m)
 	KUNIT_EXPECT_EQ(m->test, failed, 0);
 }
 
-/* How many pages of @folio can be read without a fault? */
+/* Count the pages of @folio that can be read without a fault. */
 static int count_readable(struct mover *m, struct folio *folio)
 {
 	unsigned long word;
@@ -3369,9 +3407,8 @@ static int count_readable(struct mover *m, struct folio *folio)
 }
 
 /*
- * The CPU has just read the folio. When its entries have been replaced and the
- * flush is done, every access faults: where one does not, there is an old
- * translation in the TLB.
+ * This CPU has just read the folio. After the entries are replaced and the TLB is
+ * flushed, every access must fault. If one does not, the TLB has an old translation.
  */
 static void no_access(struct mover *m, struct folio *folio, enum ttu_flags flags)
 {
@@ -3386,7 +3423,7 @@ static void no_access(struct mover *m, struct folio *folio, enum ttu_flags flags
 	migrate_enable();
 }
 
-/* Another thread is done with the flush of what it unmapped elsewhere. */
+/* Act as another thread that has completed its TLB flush of the mm. */
 static void end_other_flush(void *data, unsigned long addr, unsigned long value,
 			    int order)
 {
@@ -3397,8 +3434,8 @@ static void end_other_flush(void *data, unsigned long addr, unsigned long value,
 }
 
 /*
- * A hint counts as cached as long as any flush is pending in its mm, and not any
- * more when that one ends. It must not answer for the entries next to it.
+ * A NUMA hint counts as cached by the TLB only while a flush of the mm is pending.
+ * If that flush completes, the entries next to the hint must still be flushed.
  */
 static void hint_among_others(struct kunit *test)
 {
@@ -3451,10 +3488,10 @@ static void tlb_forgets(struct kunit *test)
 
 #ifdef CONFIG_MMU_NOTIFIER
 /**
- * struct listener - somebody with a TLB of his own
- * @notifier: how he is told
- * @calls: how often he was
- * @beyond: and how often about more than the memory of the test
+ * struct listener - the owner of a secondary TLB
+ * @notifier: its MMU notifier
+ * @calls: number of invalidations
+ * @beyond: number of invalidations of more than the memory of the test
  */
 struct listener {
 	struct mmu_notifier notifier;
@@ -3475,7 +3512,10 @@ static const struct mmu_notifier_ops listener_ops = {
 	.arch_invalidate_secondary_tlbs = listen,
 };
 
-/* Where this CPU is the only one, a TLB of somebody else loses no more than it must. */
+/*
+ * If only this CPU needs a flush, a secondary TLB must flush no more than the
+ * memory of the test.
+ */
 static void secondary_tlb_told_range(struct kunit *test)
 {
 	struct listener l = { .notifier.ops = &listener_ops };
@@ -3490,7 +3530,7 @@ static void secondary_tlb_told_range(struct kunit *test)
 		replace_and_restore(m, folio_was(m, i), TTU_BATCH_LOCAL);
 	migrate_enable();
 	mmu_notifier_unregister(&l.notifier, current->mm);
-	/* Not every architecture has TLBs of this kind. */
+	/* Not every architecture has secondary TLBs. */
 	if (IS_ENABLED(CONFIG_X86) || IS_ENABLED(CONFIG_ARM64))
 		KUNIT_EXPECT_NE(test, l.calls, 0);
 	KUNIT_EXPECT_EQ(test, l.beyond, 0);
@@ -3502,7 +3542,7 @@ static void secondary_tlb_told_range(struct kunit *test)
 }
 #endif
 
-/* How many entries does the architecture keep together with the one that follows? */
+/* Count the entries that the architecture has folded with the next one. */
 static int count_folded(struct mover *m)
 {
 	pte_t *ptep;
@@ -3517,7 +3557,7 @@ static int count_folded(struct mover *m)
 	return nr;
 }
 
-/* A huge page that PTEs map, in folded blocks. Returns how many are folded. */
+/* Map a huge page by PTEs in folded blocks. Returns the number of folded entries. */
 static int map_folded(struct mover *m)
 {
 	int nr;
@@ -3532,7 +3572,7 @@ static int map_folded(struct mover *m)
 	return nr;
 }
 
-/* All blocks are folded again, also those that lie in two VMAs. */
+/* Mapping the folio again folds all blocks, also those that lie in two VMAs. */
 static void folded_again(struct kunit *test)
 {
 	static const int cuts[] = { 0, 8, 21, 128, 300 };
@@ -3549,7 +3589,7 @@ static void folded_again(struct kunit *test)
 	expect_contents(m, 0, m->nr);
 }
 
-/* Whether entries are young or dirty does not keep them from being folded. */
+/* Blocks are folded again even if their entries differ in the young or dirty bit. */
 static void folded_though_varied(struct kunit *test)
 {
 	struct mover *m = test->priv;
@@ -3564,7 +3604,7 @@ static void folded_though_varied(struct kunit *test)
 	expect_contents(m, 0, m->nr);
 }
 
-/* The peak of the memory in use is known after pages have gone for the zero page. */
+/* The peak of the RSS is recorded before the zero page replaces pages. */
 static void peak_of_rss_kept(struct kunit *test)
 {
 	struct mm_struct *mm = current->mm;
@@ -3583,7 +3623,7 @@ static void peak_of_rss_kept(struct kunit *test)
 	KUNIT_EXPECT_GE(test, get_mm_hiwater_rss(mm), before);
 }
 
-/* A large folio is mlocked again with its last page, in whichever way it is mapped. */
+/* A large folio is mlocked again when its last page is mapped, also by PTEs. */
 static void mlocked_again(struct kunit *test)
 {
 	struct mover *m = test->priv;
@@ -3600,11 +3640,11 @@ static void mlocked_again(struct kunit *test)
 }
 
 /**
- * struct events - what the events of entries have said
- * @task: who is watched
- * @set: how many entries were replaced
- * @removed: how many came back
- * @wrong: how many of both said something wrong
+ * struct events - events of the tracepoints for migration entries
+ * @task: the task whose events are counted
+ * @set: number of set_migration_pte events
+ * @removed: number of remove_migration_pte events
+ * @wrong: number of events with a wrong value
  */
 struct events {
 	struct task_struct *task;
@@ -3613,7 +3653,7 @@ struct events {
 	int wrong;
 };
 
-/* The order is that of the page: the first one of a folio has it. */
+/* The event reports the order of the page, which only the first page has. */
 static int order_of(struct page *page)
 {
 	return PageHead(page) ? folio_order(page_folio(page)) : 0;
@@ -3647,7 +3687,7 @@ static void note_removed(void *data, unsigned long addr, unsigned long value, in
 			 order != order_of(pte_page(pte));
 }
 
-/* Every entry is reported once, by the value that was written. */
+/* Every entry is reported once, with the value that was written. */
 static void entries_reported(struct kunit *test)
 {
 	struct events events = { .task = current };
@@ -3674,10 +3714,10 @@ static void entries_reported(struct kunit *test)
 /* The methods of mappings, without page tables. */
 
 /**
- * struct two - a folio of a file, and the one that may take its place
- * @mapping: the file's
- * @src: the folio, in the cache, dirty, locked
- * @dst: the other, locked
+ * struct two - a folio of a file and its target
+ * @mapping: the mapping of the file
+ * @src: the folio, which is in the page cache, dirty and locked
+ * @dst: the target, which is locked
  */
 struct two {
 	struct address_space *mapping;
@@ -3686,14 +3726,14 @@ struct two {
 };
 
 /**
- * struct method - something that replaces a folio in its mapping
+ * struct method - a function that replaces a folio in its mapping
  * @name: its name
  * @call: calls it
- * @aops: of the file
+ * @aops: operations of the file
  * @buffers: the folio has buffers
  * @private: the folio has other private data
- * @no_copy: contents are left to the caller
- * @no_flags: flags are left to the caller
+ * @no_copy: the caller must copy the contents
+ * @no_flags: the caller must move the flags
  */
 struct method {
 	const char *name;
@@ -3803,7 +3843,7 @@ static void make_two(struct mover *m, const struct method *method,
 	if (method->buffers)
 		add_buffers(two->src);
 	lru_add_drain_all();
-	/* Its reference takes the place of ours. */
+	/* The isolation holds a reference, so drop that of the allocation. */
 	KUNIT_ASSERT_TRUE(m->test, folio_isolate_lru(two->src));
 	folio_put(two->src);
 	folio_lock(two->src);
@@ -3815,7 +3855,7 @@ static bool slot_holds(struct two *two, struct folio *folio)
 	       two->mapping->nrpages == 1;
 }
 
-/* @extra: references that are still held. */
+/* @extra: number of references that the test holds. */
 static void expect_not_replaced(struct mover *m, struct two *two,
 				void *private, int extra)
 {
@@ -3863,7 +3903,7 @@ static void expect_replaced(struct mover *m, const struct method *method,
 	KUNIT_EXPECT_TRUE(test, folio_test_dirty(two->dst));
 	KUNIT_EXPECT_TRUE(test, folio_test_uptodate(two->dst));
 	KUNIT_EXPECT_TRUE(test, contents_follow(two) != method->no_copy);
-	/* As the engine does when all is done. */
+	/* migrate_folio_switch() does this after a successful move. */
 	two->src->mapping = NULL;
 }
 
@@ -3881,7 +3921,7 @@ static int call(const struct method *method, struct two *two,
 	return method->call(two->mapping, two->dst, two->src, mode);
 }
 
-/* One reference too many, and one too few would be as wrong. */
+/* The method fails while the test holds a reference, and succeeds afterwards. */
 static void method_counts_references(struct kunit *test)
 {
 	const struct method *method = test->param_value;
@@ -3921,7 +3961,10 @@ static void extra_references(struct kunit *test)
 	end_two(&two);
 }
 
-/* One flag at a time: it follows, no other one appears, no list claims @src. */
+/*
+ * Test one flag at a time. The target gets this flag and no other. The source keeps
+ * no flag of an LRU list.
+ */
 static void flags_follow(struct kunit *test)
 {
 	static const enum pageflags each[] = {
@@ -3948,7 +3991,7 @@ static void flags_follow(struct kunit *test)
 	}
 }
 
-/* What a node has of some counters, and how far they are from that. */
+/* Counters of a node that only some files change. */
 static const enum node_stat_item file_items[] = {
 	NR_FILE_THPS, NR_KERNEL_FILE_PAGES,
 };
@@ -3972,7 +4015,7 @@ static void expect_file_counts(struct kunit *test, int nid, const long *was,
 				    file_items[i], nid);
 }
 
-/* A huge folio of a file that only the kernel uses, in the page cache. */
+/* Add a huge folio to the page cache of a file that only the kernel uses. */
 static struct folio *add_huge_folio(struct mover *m,
 				    struct address_space *mapping, int nid)
 {
@@ -3990,7 +4033,7 @@ static struct folio *add_huge_folio(struct mover *m,
 	return folio;
 }
 
-/* Counters that only some files have go along with their folios. */
+/* Migration to another node moves these counters with the folio. */
 static void file_counts_follow(struct kunit *test)
 {
 	struct mover *m = test->priv;
@@ -4024,7 +4067,7 @@ static void file_counts_follow(struct kunit *test)
 	expect_file_counts(test, to, was_to, 0);
 }
 
-/* The slot can be replaced in a moment, but the I/O is not over. */
+/* A folio under writeback must not be moved, because the device still reads it. */
 static void method_sees_writeback(struct kunit *test)
 {
 	struct mover *m = test->priv;
@@ -4043,17 +4086,17 @@ static void method_sees_writeback(struct kunit *test)
 }
 
 /*
- * A reference at the last moment. Another CPU holds the lock of the slot. It sees
- * the contents arrive in the target, so the references have been counted by
- * then; takes one more; and lets the lock go. Nothing but freezing can fail.
+ * Another CPU holds the lock of the slot until the target has the contents. The
+ * references have been counted by then. The other CPU takes one more reference and
+ * unlocks the slot. Only freezing the references can fail then.
  */
 
 /**
- * struct late - the other CPU
- * @two: what it looks at
- * @work: what it does
- * @held: it has the lock
- * @hit: it has taken the reference in time
+ * struct late - state of the other CPU
+ * @two: the folios
+ * @work: the work item that takes the reference
+ * @held: completed when the slot is locked
+ * @hit: the reference was taken in time
  */
 struct late {
 	struct two *two;
@@ -4095,7 +4138,7 @@ static int call_with_late_reference(const struct method *method,
 
 	init_completion(&late->held);
 	INIT_WORK_ONSTACK(&late->work, reference_too_late);
-	/* Not on the CPU that does nothing but wait for us. */
+	/* The work item spins until the contents are copied, so use another CPU. */
 	migrate_disable();
 	cpu = cpumask_any_but(cpu_online_mask, smp_processor_id());
 	schedule_work_on(cpu, &late->work);
@@ -4107,7 +4150,7 @@ static int call_with_late_reference(const struct method *method,
 	return err;
 }
 
-/* False if the other CPU was too slow: nothing has failed then. */
+/* Returns false if the other CPU was too slow, so that the method has not failed. */
 static bool late_reference_counts(struct kunit *test)
 {
 	const struct method *method = test->param_value;
@@ -4150,7 +4193,7 @@ static void freeze_fails(struct kunit *test)
 /* Buffers. */
 
 #ifdef CONFIG_BUFFER_HEAD
-/* Buffers that are not unlocked, unused, and part of @folio. */
+/* Count the buffers that are locked, in use, or not part of @folio. */
 static int wrong_buffers(struct buffer_head *head, struct folio *folio)
 {
 	struct buffer_head *bh = head;
@@ -4165,7 +4208,7 @@ static int wrong_buffers(struct buffer_head *head, struct folio *folio)
 	return wrong;
 }
 
-/* What should be unlocked must not be waited for when the test is over. */
+/* Unlock the buffers that are still locked, so that nothing waits for them later. */
 static void unlock_all_buffers(struct buffer_head *head)
 {
 	struct buffer_head *bh = head;
@@ -4186,7 +4229,7 @@ static struct buffer_head *nth_buffer(struct folio *folio, int nth)
 	return bh;
 }
 
-/* A buffer is locked: those that have been locked before it are let go. */
+/* A buffer is locked. The method must unlock the buffers that it locked before. */
 static void try_locked_buffer(struct mover *m, const struct method *method,
 			      struct two *two, enum migrate_mode mode, int nth)
 {
@@ -4214,7 +4257,7 @@ static void buffer_locked_by_io(struct kunit *test)
 	for (nth = 0; nth < 4; nth++) {
 		bh = nth_buffer(two.src, nth);
 		try_locked_buffer(m, method, &two, MIGRATE_ASYNC, nth);
-		/* Being read, which only SYNC waits for. */
+		/* Pretend a read. Only MIGRATE_SYNC waits for it. */
 		clear_buffer_uptodate(bh);
 		try_locked_buffer(m, method, &two, MIGRATE_SYNC_LIGHT, nth);
 		set_buffer_uptodate(bh);
@@ -4233,7 +4276,7 @@ static void later_unlock_buffer(struct work_struct *work)
 	unlock_buffer(nth_buffer(m->victim, 2));
 }
 
-/* Being written, or read: SYNC_LIGHT waits for the first, SYNC for both. */
+/* MIGRATE_SYNC_LIGHT waits for a buffer write, MIGRATE_SYNC also for a read. */
 static void buffer_waited_for(struct kunit *test)
 {
 	const struct method *method = test->param_value;
@@ -4259,7 +4302,10 @@ static void buffer_waited_for(struct kunit *test)
 	}
 }
 
-/* Somebody uses a buffer: that matters where buffers are found without a lock. */
+/*
+ * A buffer has a reference. Only buffer_migrate_folio_norefs() fails, as it is for
+ * mappings whose buffers are looked up without the folio lock.
+ */
 static void buffer_referenced(struct kunit *test)
 {
 	const struct method *method = test->param_value;
@@ -4274,7 +4320,7 @@ static void buffer_referenced(struct kunit *test)
 	get_bh(bh);
 	if (norefs) {
 		KUNIT_EXPECT_EQ(test, -EAGAIN, call(method, &two, MIGRATE_SYNC));
-		/* The one that is used. */
+		/* The buffer with the reference. */
 		KUNIT_EXPECT_EQ(test, wrong_buffers(head, two.src), 1);
 		expect_not_replaced(m, &two, head, 0);
 		put_bh(bh);
@@ -4287,7 +4333,10 @@ static void buffer_referenced(struct kunit *test)
 	end_two(&two);
 }
 
-/* Truncated, but kept by its buffers; then not even by them. */
+/*
+ * A truncated folio cannot be moved while a buffer has a reference. Afterwards its
+ * buffers are freed, and the folio is freed.
+ */
 static void buffers_keep_folio(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
@@ -4364,7 +4413,7 @@ static void unlock_vma(struct mover *m, struct folio *dst)
 	hugetlb_vma_unlock_read(m->locked);
 }
 
-/* Locks that rank before the folio lock are tried, and tried again. */
+/* Locks that come before the folio lock are only tried, and are retried. */
 static void hugetlb_lock_taken(struct kunit *test,
 			       void (*take)(struct mover *m, struct folio *src),
 			       void (*drop)(struct mover *m, struct folio *dst))
@@ -4396,7 +4445,7 @@ static void hugetlb_vma_locked(struct kunit *test)
 	hugetlb_lock_taken(test, lock_vma, unlock_vma);
 }
 
-/* Only SYNC waits for the folio. */
+/* Only MIGRATE_SYNC waits for the folio lock. */
 static void hugetlb_folio_locked(struct kunit *test)
 {
 	struct mover *m = test->priv;
@@ -4426,7 +4475,7 @@ static void hugetlb_folio_locked(struct kunit *test)
 	expect_moved(m, 0, m->nr);
 }
 
-/* Being freed, as it looks: no more than one try. */
+/* A folio with a subpool but no mapping is taken for one being freed: one try. */
 static void hugetlb_subpool(struct kunit *test)
 {
 	struct mover *m = test->priv;
@@ -4445,7 +4494,7 @@ static void hugetlb_subpool(struct kunit *test)
 	expect_all_move(m, MIGRATE_SYNC);
 }
 
-/* No target for the second one: what comes after hugetlb is not even tried. */
+/* The second hugetlb folio gets no target. Folios of other kinds are not tried. */
 static void hugetlb_refused(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
@@ -4470,7 +4519,7 @@ static void hugetlb_refused(struct kunit *test)
 	expect_same(m, 2 * nr, m->nr);
 }
 
-/* Unmapped and dropped by its user meanwhile. */
+/* The folio is unmapped after its isolation. It counts as migrated. */
 static void hugetlb_freed(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
@@ -4519,8 +4568,8 @@ static void hugetlb_freed(struct kunit *test)
 #endif
 
 /*
- * All at once: small folios of which one is held, a hugetlb folio and a huge page
- * that are held. The rest moves.
+ * Migrate folios of several kinds at once. The test holds a hugetlb folio, a huge
+ * page and one small folio. The other small folios move.
  */
 static void mixed(struct kunit *test)
 {
@@ -4558,7 +4607,7 @@ static void mixed(struct kunit *test)
 
 /* Isolation. */
 
-/* Not on the LRU, as it has been isolated: no reference, no count, no list. */
+/* A second isolation fails, and changes no reference, counter or list. */
 static void isolate_once(struct kunit *test)
 {
 	const struct kind *kind = test->param_value;
@@ -4585,7 +4634,7 @@ static void isolate_once(struct kunit *test)
 	expect_same(m, 0, m->nr);
 }
 
-/* Pages that are no folios. */
+/* Pages with movable_operations. */
 
 static int balloon_says(struct balloon_dev_info *balloon, struct page *dst,
 			struct page *src, enum migrate_mode mode)
@@ -4640,7 +4689,7 @@ static void movable_isolate(struct kunit *test)
 	struct page *page = inflate(m);
 	struct folio *folio = page_folio(page);
 
-	/* Locked by somebody. */
+	/* The page is locked. */
 	folio_lock(folio);
 	KUNIT_EXPECT_FALSE(test, isolate_folio_to_list(folio, &m->list));
 	folio_unlock(folio);
@@ -4648,13 +4697,13 @@ static void movable_isolate(struct kunit *test)
 
 	KUNIT_EXPECT_TRUE(test, isolate_folio_to_list(folio, &m->list));
 	expect_inflated(m, page, true);
-	/* Isolated already. */
+	/* The page is isolated already. */
 	KUNIT_EXPECT_FALSE(test, isolate_movable_ops_page(page, 0));
 	expect_inflated(m, page, true);
 	put_back(m);
 	expect_inflated(m, page, false);
 
-	/* The driver refuses: it is about to free it. */
+	/* The driver refuses, because it is about to free the page. */
 	KUNIT_EXPECT_PTR_EQ(test, balloon_page_dequeue(&m->balloon), page);
 	KUNIT_EXPECT_FALSE(test, isolate_movable_ops_page(page, 0));
 	KUNIT_EXPECT_EQ(test, page_ref_count(page), 1);
@@ -4663,7 +4712,7 @@ static void movable_isolate(struct kunit *test)
 	expect_counts(m);
 }
 
-/* A page that has no such operations, and one that nobody refers to. */
+/* A page without movable_operations, and a page without references. */
 static void movable_isolate_other(struct kunit *test)
 {
 	struct page *page = alloc_page(GFP_KERNEL);
@@ -4708,7 +4757,7 @@ static void movable_says_no(struct kunit *test)
 	deflate(m);
 }
 
-/* Locked, no target, or a locked target: the driver is not asked. */
+/* The driver is not called without a target, or if a page is locked. */
 static void movable_not_asked(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
@@ -4740,7 +4789,7 @@ static void movable_not_asked(struct kunit *test)
 	deflate(m);
 }
 
-/* A page of a balloon is counted where it is, not where it was inflated. */
+/* A page of a balloon is counted for its node, also after it has moved there. */
 static void movable_counted(struct kunit *test)
 {
 	struct mover *m = test->priv;
@@ -4764,7 +4813,7 @@ static void movable_counted(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, node_count(to, NR_BALLOON_PAGES), was_to);
 }
 
-/* The driver has freed the page: a success, without a use for the target. */
+/* The driver has freed the page: a success, although it does not use the target. */
 static void movable_deflated(struct kunit *test)
 {
 	struct mover *m = test->priv;
@@ -4792,7 +4841,7 @@ static void movable_register(struct kunit *test)
 	if (IS_ENABLED(CONFIG_BALLOON_MIGRATION))
 		KUNIT_EXPECT_EQ(test, set_movable_ops(&ops, PGTY_offline),
 				-EBUSY);
-	/* And those that were registered still are. */
+	/* The operations that were registered before still work. */
 	if (IS_ENABLED(CONFIG_BALLOON_MIGRATION))
 		movable_isolate(test);
 }
@@ -4824,7 +4873,7 @@ static int migrate_one(struct mover *m, int i)
 	return err;
 }
 
-/* What a hinting fault moves without a question. */
+/* The kinds of memory that a hinting fault always migrates. */
 static const void *anon_gen_params(struct kunit *test, const void *prev,
 				   char *desc)
 {
@@ -4838,7 +4887,7 @@ static const void *anon_gen_params(struct kunit *test, const void *prev,
 	return kind;
 }
 
-/* Isolated and counted by the first call, consumed by the second in any case. */
+/* The first call isolates and counts the folio. The second always undoes that. */
 static void misplaced(struct kunit *test)
 {
 	const struct kind *kind = test->param_value;
@@ -4853,7 +4902,7 @@ static void misplaced(struct kunit *test)
 	isolated = count_isolated() + kind->nr / kind->folios;
 	KUNIT_EXPECT_EQ(test, prepare(m, 0), 0);
 	KUNIT_EXPECT_EQ(test, count_isolated(), isolated);
-	/* Not on the LRU. */
+	/* The folio is not on the LRU. */
 	KUNIT_EXPECT_EQ(test, prepare(m, 0), -EAGAIN);
 	KUNIT_EXPECT_EQ(test, count_isolated(), isolated);
 	KUNIT_EXPECT_EQ(test, migrate_one(m, 0), -EAGAIN);
@@ -4876,7 +4925,7 @@ static void make_executable(unsigned long addr)
 	mmap_write_unlock(current->mm);
 }
 
-/* File memory that is dirty, or that several execute, stays where it is. */
+/* Dirty file memory, and executable memory with several mappings, does not move. */
 static void misplaced_file(struct kunit *test)
 {
 	struct mover *m = test->priv;
@@ -4900,7 +4949,7 @@ static void misplaced_file(struct kunit *test)
 	expect_same(m, 2, NR_SMALL);
 }
 
-/* Each test. */
+/* Set-up of each test. */
 
 static int away(void)
 {
