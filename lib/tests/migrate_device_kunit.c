@@ -1,38 +1,37 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Tests of mm/migrate_device.c with a driver that can be told how to answer.
+ * Tests of mm/migrate_device.c with a driver that each test can control.
  *
- * The first half is that driver. It is as small as a driver for device-private
- * memory can be, and Documentation/mm/migrate_device.rst shows its functions:
- * what stands between the marks "example:" and "end of example" is the text of
- * that page, so what it shows works. The device's memory is system memory that
- * the driver keeps behind its back.
+ * The first half is the driver. It is a minimal driver for device-private memory.
+ * The memory of its device is system memory that only the driver uses.
+ * Documentation/mm/migrate_device.rst shows the code between the marks "example:"
+ * and "end of example". The tests therefore run the examples of that page.
  *
- * The second half moves memory to it and back, in an mm of its own, and lets
- * the driver leave out answers, answer huge entries with small pages, give up
- * half-way, and run out of memory, while others unmap, protect, discard, copy,
- * hold and want the memory.
+ * The second half is the tests. They move memory to the device and back, in an mm
+ * of their own. The driver leaves slots of dst empty, provides small pages for
+ * huge entries, gives up half-way, and runs out of memory. Other tasks meanwhile
+ * unmap, protect, discard, fork, hold or access the memory.
  *
- * Six wrongs that this code has had, whether Linux 7.3.4 still has them, and the
- * tests that fail if they are there:
+ * The table lists six bugs that this code has had, whether Linux 7.3.4 still has
+ * them, and the tests that fail if the bug is present:
  *
- *   wrong                             7.3.4    test
+ *   bug                               7.3.4    test
  *   --------------------------------  -------  ---------------------------------
- *   inserting a huge page fails for   yes, to  insertion_fails of the selftest
- *   want of memory, and returns 0     no harm  migrate_device (passes on 7.3.4:
+ *   inserting a huge page fails for   yes,     insertion_fails of the selftest
+ *   lack of memory, and returns 0     no harm  migrate_device (passes on 7.3.4:
  *                                              the callee has cleared the flags)
- *   an address is given where a       mended   none: flush_cache_page() is empty
- *   frame number belongs                       wherever devices have memory
- *   the 511 slots behind a huge       yes      tail_slots_not_visited
- *   entry are walked
+ *   an address is passed instead of   fixed    none: flush_cache_page() is empty
+ *   a frame number                             wherever devices have memory
+ *   the loops visit the 511 slots     yes      tail_slots_not_visited
+ *   behind a huge entry
  *   a reference is lost when a huge   yes      fetched_meanwhile, "divided,
  *   page cannot be split                       discarded [in part] after they
  *                                              have been collected"; held_late_*
  *   LRU caches are drained while a    yes      drained_when_unmapped,
- *   device's folio is locked that a            not_drained_during_fault, and
- *   fault may spin on                          faults_sleep_huge for the fault
- *   the order of a device's folio is  yes      freed_page_reused,
- *   used when it may have changed              evicted_range_cuts_huge
+ *   device folio is locked, and a              not_drained_during_fault, and
+ *   fault may spin on the lock                 faults_sleep_huge for the fault
+ *   the order of a device folio is    yes      freed_page_reused,
+ *   read when it may have changed              evicted_range_cuts_huge
  */
 #include <kunit/test.h>
 #include <linux/bitmap.h>
@@ -61,23 +60,23 @@
 #include <trace/events/pagemap.h>
 #include <asm/tlb.h>
 
-/* Huge pages that the tests use at most. A device has twice as many. */
+/* Largest number of huge pages that a test uses. A device has twice as many. */
 #define TOY_HUGE	4
 
 /**
- * struct toy_device - a device with memory that only it can reach
- * @pagemap: its memory, as the kernel sees it
+ * struct toy_device - a device with memory that CPUs cannot access
+ * @pagemap: the device memory, as memremap_pages() knows it
  * @first: frame number of the first page
  * @nr: number of pages
- * @backing: the page behind each of them, allocated while it is in use
+ * @backing: system page behind each page; allocated while that page is in use
  * @lock: protects @used
- * @used: which pages are in use
- * @refuse_huge: pretend that huge pages have run out, here and in the system
- * @refuse_every: pretend that every so manieth allocation of one page fails
- * @asked: allocations of one page, for @refuse_every
- * @faults: faults served
- * @reused: the page that was allocated when one was freed
- * @test: the test that it is for
+ * @used: bitmap of the pages in use
+ * @refuse_huge: let allocations of huge pages fail, on the device and in the system
+ * @refuse_every: let every @refuse_every-th allocation of one page fail, if not 0
+ * @asked: number of allocations of one page, for @refuse_every
+ * @faults: number of faults that the driver has handled
+ * @reused: the folio that toy_folio_reuse() has allocated
+ * @test: the test that uses the device
  */
 struct toy_device {
 	struct dev_pagemap pagemap;
@@ -102,7 +101,7 @@ static bool toy_refuses(struct toy_device *toy, unsigned long nr)
 	return toy->refuse_every && ++toy->asked % toy->refuse_every == 0;
 }
 
-/* The memory behind a page of the device. */
+/* Return the system page that contains the data of a page of the device. */
 static struct page *toy_backing(const struct page *page)
 {
 	struct toy_device *toy = page_pgmap(page)->owner;
@@ -157,9 +156,9 @@ static struct folio *toy_alloc(struct toy_device *toy, unsigned long nr)
 	}
 
 	/*
-	 * No page_folio() here: the page may still look like a tail of the
-	 * folio that it was part of last time. This makes it a new one, locked
-	 * and with one reference.
+	 * page_folio() must not be used here: the page may still be marked as a
+	 * tail of the folio that it was part of before. zone_device_folio_init()
+	 * makes a new folio, which is locked and has one reference.
 	 */
 	folio = (struct folio *)pfn_to_page(toy->first + i);
 	zone_device_folio_init(folio, &toy->pagemap, ilog2(nr));
@@ -172,7 +171,7 @@ static void toy_folio_free(struct folio *folio)
 	unsigned long i = folio_pfn(folio) - toy->first;
 	unsigned long nr = folio_nr_pages(folio);
 
-	/* As soon as the pages are free, another CPU may use them: do it last. */
+	/* Mark the pages free last: another CPU may allocate them at once. */
 	toy_free_backing(toy, i, nr);
 	spin_lock(&toy->lock);
 	bitmap_clear(toy->used, i, nr);
@@ -182,7 +181,7 @@ static void toy_folio_free(struct folio *folio)
 /* end of example */
 
 /* example: to the device */
-/* Answer one entry, or part of one, with @nr pages of the device. */
+/* Provide @nr pages of the device for one entry, or for part of one. */
 static bool toy_bring_device(struct toy_device *toy, struct page *src,
 			     unsigned long *dst, unsigned long nr)
 {
@@ -219,7 +218,7 @@ static void toy_answer_device(struct toy_device *toy, struct migrate_vma *args)
 		if (toy_bring_device(toy, src, args->dst + i, nr))
 			continue;
 
-		/* No huge page: as many small ones as there are. */
+		/* No huge page is free: provide as many small pages as possible. */
 		for (j = 0; nr > 1 && j < nr; j++)
 			toy_bring_device(toy, src ? src + j : NULL,
 					 args->dst + i + j, 1);
@@ -248,7 +247,7 @@ static int toy_pull(struct toy_device *toy, struct mm_struct *mm,
 	if (!ret && args.cpages) {
 		toy_answer_device(toy, &args);
 		migrate_vma_pages(&args);
-		/* Here a real driver maps what moved into its page tables. */
+		/* Here a real driver maps the moved pages on its device. */
 		migrate_vma_finalize(&args);
 	}
 	mmap_read_unlock(mm);
@@ -261,7 +260,7 @@ out_free:
 /* end of example */
 
 /* example: to the system */
-/* Answer one entry, or part of one, with @nr pages of the system. */
+/* Provide @nr pages of the system for one entry, or for part of one. */
 static bool toy_bring_system(struct page *src, unsigned long *dst,
 			     unsigned long nr)
 {
@@ -307,8 +306,9 @@ static void toy_answer_system(const unsigned long *src, unsigned long *dst,
 
 /* example: the fault handler */
 /*
- * If the @i-th page was collected, alone or with all, is there an answer? None is
- * needed for a hole: somebody has discarded the page, and the CPU will see that.
+ * Return false if the @i-th page was collected, alone or in a huge entry, and dst
+ * has no page for it. A hole needs no page: another thread has discarded the page
+ * of the device, and the CPU finds the hole when it repeats the access.
  */
 static bool toy_answered(const struct migrate_vma *args, unsigned long i)
 {
@@ -333,7 +333,7 @@ static vm_fault_t toy_migrate_to_ram(struct vm_fault *vmf)
 		.fault_page = vmf->page,
 	};
 
-	/* With a PTE, only that page is known to be mapped here. */
+	/* For a fault on a PTE, only that page is known to be mapped here. */
 	if (!vmf->pte)
 		nr = folio_nr_pages(page_folio(vmf->page));
 	args.start = ALIGN_DOWN(vmf->address, nr << PAGE_SHIFT);
@@ -389,12 +389,12 @@ static const struct dev_pagemap_ops toy_ops = {
 	.migrate_to_ram = toy_migrate_to_ram,
 };
 
-/* What the flags of a page may say from the time when it was in use. */
+/* Flags that a free page may still have from its last use. */
 #define TOY_WORN	(BIT(PG_referenced) | BIT(PG_uptodate) | BIT(PG_dirty) |    \
 			 BIT(PG_active) | BIT(PG_workingset) | BIT(PG_reclaim) |    \
 			 BIT(PG_swapbacked) | BIT(PG_unevictable))
 
-/* No test gets pages that are as good as new: that is what they are only once. */
+/* Set TOY_WORN in all pages, so that no test gets pages that were never in use. */
 static void toy_wear(struct toy_device *toy)
 {
 	unsigned long i;
@@ -446,7 +446,7 @@ out_destroy:
 	return NULL;
 }
 
-/* Waits for the last page of the device to be free. */
+/* Remove the device. This waits until all pages of the device are free. */
 static void toy_remove(struct toy_device *toy)
 {
 	memunmap_pages(&toy->pagemap);
@@ -461,13 +461,13 @@ static void toy_remove(struct toy_device *toy)
 
 /**
  * struct toy_child - a process that a test has forked
- * @pid: it, or 0 if there is none
- * @mm: its memory, which is there until it is done
- * @nr: as many pages it looks at, and overwrites
- * @began: it has begun
- * @go: it may look at its memory
- * @done: it has finished, and has no memory any more
- * @bad: pages that were not as the test had filled them
+ * @pid: its process ID, or 0 if the test has not forked
+ * @mm: its mm, which is valid until @done
+ * @nr: number of pages that the child checks and overwrites
+ * @began: the child runs and has set @mm
+ * @go: the child may access its memory
+ * @done: the child has unmapped its memory and is about to exit
+ * @bad: number of pages that the child could not access or found changed
  */
 struct toy_child {
 	pid_t pid;
@@ -480,13 +480,13 @@ struct toy_child {
 };
 
 /**
- * struct toy_test - what a test works with
- * @test: the test
+ * struct toy_test - state of a test
+ * @test: the KUnit test
  * @toy: the device
- * @addr: memory of TOY_HUGE huge pages, aligned to them
- * @mapped: where the mapping that @addr lies in begins
- * @anon: what the mm counted as its anonymous memory before
- * @child: a copy of the process
+ * @addr: start of memory for TOY_HUGE huge pages, aligned to a huge page
+ * @mapped: start of the mapping that contains @addr
+ * @anon: MM_ANONPAGES of the mm at the start of the test
+ * @child: the child of the test
  */
 struct toy_test {
 	struct kunit *test;
@@ -501,20 +501,23 @@ struct toy_test {
 #define TOY_MAPPED	(TOY_LEN + PMD_SIZE)
 #define TOY_NR		(PMD_SIZE >> PAGE_SHIFT)
 
-/* Without the mercy of get_mm_counter(), for which less than nothing is nothing. */
+/* Unlike get_mm_counter(), this returns a negative count unchanged. */
 static s64 toy_count_anon(void)
 {
 	return percpu_counter_sum(&current->mm->rss_stat[MM_ANONPAGES]);
 }
 
-/* Whether huge pages are wanted for the memory of the test. */
+/* Allow or forbid huge pages for the memory of the test. */
 static void toy_advise(const struct toy_test *t, bool huge)
 {
 	do_madvise(current->mm, t->mapped, TOY_MAPPED,
 		   huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 }
 
-/* Sets @t up for this test. Nothing may be asserted until toy_end(). */
+/*
+ * Set up @t. If this returns false, the test must return. If it returns true, the
+ * test must use no KUNIT_ASSERT_*() before toy_end().
+ */
 static bool toy_begin(struct kunit *test, struct toy_test *t, bool huge)
 {
 	t->test = test;
@@ -545,8 +548,9 @@ static bool toy_begin(struct kunit *test, struct toy_test *t, bool huge)
 }
 
 /*
- * Everything must have found its way home, and have been counted once. If not,
- * the device is left alone: to remove it would wait for ever.
+ * Check that all pages of the device are free, and that the count of anonymous
+ * pages is as before. If a page is still in use, the device is not removed: its
+ * removal would wait for ever.
  */
 static void toy_end(struct toy_test *t)
 {
@@ -580,7 +584,7 @@ static void toy_fill(struct toy_test *t, unsigned long nr)
 	KUNIT_EXPECT_EQ(t->test, bad, 0);
 }
 
-/* Read the numbers again: @first, @first + @step, ... */
+/* Check that the pages have the values @first, @first + @step, ... */
 static void toy_check(struct toy_test *t, unsigned long nr, unsigned long first,
 		      unsigned long step)
 {
@@ -624,7 +628,7 @@ static struct folio *toy_first_folio(const struct toy_test *t)
 	return page_folio(pfn_to_page(t->toy->first));
 }
 
-/* A reference to the folio of the @i-th page, or NULL if no CPU can reach it. */
+/* Get the folio of the @i-th page. Return NULL if no CPU can access the page. */
 static struct folio *toy_get_folio(const struct toy_test *t, unsigned long i)
 {
 	struct vm_area_struct *vma;
@@ -647,7 +651,7 @@ static void toy_pull_all(struct toy_test *t, unsigned long nr)
 	KUNIT_EXPECT_EQ(t->test, toy_pull(t->toy, current->mm, t->addr, nr), 0);
 }
 
-/* Get ready for a migration of the first @nr pages to the device. */
+/* Prepare @args for a migration of the first @nr pages to the device. */
 static bool toy_one_begin(struct toy_test *t, struct migrate_vma *args,
 			  unsigned long nr)
 {
@@ -660,7 +664,7 @@ static bool toy_one_begin(struct toy_test *t, struct migrate_vma *args,
 	return args->src && args->dst;
 }
 
-/* There, and back by faults: one a page, or one a huge page. */
+/* Move memory to the device. One fault a page, or a huge page, moves it back. */
 static void toy_there_and_back(struct kunit *test, bool huge)
 {
 	struct toy_test t;
@@ -687,7 +691,7 @@ static void there_and_back_huge(struct kunit *test)
 	toy_there_and_back(test, true);
 }
 
-/* The driver has no page for every third entry: these stay. */
+/* The driver provides no page for every third entry. These entries stay. */
 static void some_answers_missing(struct kunit *test)
 {
 	struct toy_test t;
@@ -703,7 +707,7 @@ static void some_answers_missing(struct kunit *test)
 	toy_end(&t);
 }
 
-/* A driver that changes its mind about every third entry after it has answered. */
+/* Clear MIGRATE_PFN_MIGRATE in every third entry, although dst has a page for it. */
 static void toy_skip_some(unsigned long *src, unsigned long nr, unsigned long step)
 {
 	unsigned long i;
@@ -713,8 +717,8 @@ static void toy_skip_some(unsigned long *src, unsigned long nr, unsigned long st
 }
 
 /*
- * Pages of which the driver takes MIGRATE_PFN_MIGRATE away stay, and its answers
- * are freed, on the way there and on the way back.
+ * If the driver clears MIGRATE_PFN_MIGRATE in an entry, the page stays where it is,
+ * and the page in dst is freed. This is checked in both directions.
  */
 static void toy_skipped(struct kunit *test, bool huge)
 {
@@ -739,7 +743,7 @@ static void toy_skipped(struct kunit *test, bool huge)
 	mmap_read_unlock(current->mm);
 	KUNIT_EXPECT_EQ(test, toy_held(&t), nr / 2);
 
-	/* The second and third of what the device has allocated is in use. */
+	/* Of four folios of the device, the second and the third are in use. */
 	migrate_device_range(args.src, t.toy->first, nr);
 	memset(args.dst, 0, nr * sizeof(*args.dst));
 	toy_answer_system(args.src, args.dst, nr);
@@ -762,7 +766,7 @@ static void skipped_huge(struct kunit *test)
 	toy_skipped(test, /* huge = */ true);
 }
 
-/* A huge entry, and small pages for two thirds of it. */
+/* The driver provides small pages for two thirds of a huge entry. */
 static void huge_answered_in_part(struct kunit *test)
 {
 	struct toy_test t;
@@ -779,7 +783,7 @@ static void huge_answered_in_part(struct kunit *test)
 	toy_end(&t);
 }
 
-/* The same, but the first slot is among those that stay empty. */
+/* The same for every second slot of a huge entry. The first slot stays empty. */
 static void huge_first_answer_missing(struct kunit *test)
 {
 	struct toy_test t;
@@ -797,7 +801,7 @@ static void huge_first_answer_missing(struct kunit *test)
 	toy_end(&t);
 }
 
-/* No answer at all. */
+/* The driver provides no page at all for a huge entry. */
 static void huge_not_answered(struct kunit *test)
 {
 	struct toy_test t;
@@ -813,7 +817,7 @@ static void huge_not_answered(struct kunit *test)
 	toy_end(&t);
 }
 
-/* Holes, of which there are many in a row, become zeroes on the device. */
+/* The driver fills several huge holes in a row with cleared pages. */
 static void holes_filled(struct kunit *test)
 {
 	struct toy_test t;
@@ -827,7 +831,7 @@ static void holes_filled(struct kunit *test)
 	toy_end(&t);
 }
 
-/* A huge hole, and small pages for some of it. */
+/* The driver provides small pages for two thirds of a huge hole. */
 static void huge_hole_filled_in_part(struct kunit *test)
 {
 	struct toy_test t;
@@ -843,7 +847,7 @@ static void huge_hole_filled_in_part(struct kunit *test)
 	toy_end(&t);
 }
 
-/* The huge zero page makes way for a huge page, or for small ones. */
+/* A huge page, or small pages, of the device replace the huge zero page. */
 static void huge_zero_page_replaced(struct kunit *test)
 {
 	struct toy_test t;
@@ -863,12 +867,12 @@ static void huge_zero_page_replaced(struct kunit *test)
 
 /**
  * struct toy_reader - a thread that reads one page
- * @mm: the process
- * @addr: what to read
- * @value: what was read
- * @ret: result of reading
+ * @mm: mm of the test
+ * @addr: address that the thread reads
+ * @value: value that the thread has read
+ * @ret: return value of get_user()
  * @task: the thread
- * @done: it has read
+ * @done: the thread has read
  */
 struct toy_reader {
 	struct mm_struct *mm;
@@ -918,7 +922,7 @@ static void toy_reader_end(struct toy_test *t, struct toy_reader *reader,
 	put_task_struct(reader->task);
 }
 
-/* Collect holes, answer, let @meanwhile happen, and see what has moved. */
+/* Collect a hole, fill dst, call @meanwhile, and check that nothing moves. */
 static void toy_fill_hole(struct toy_test *t, unsigned long nr,
 			  void (*meanwhile)(struct toy_test *t))
 {
@@ -940,7 +944,7 @@ static void toy_fill_hole(struct toy_test *t, unsigned long nr,
 	KUNIT_EXPECT_EQ(t->test, toy_held(t), 0);
 }
 
-/* Fault a small page in. */
+/* Let another thread fault in the second page. */
 static void toy_touch_second(struct toy_test *t)
 {
 	struct toy_reader reader;
@@ -949,14 +953,14 @@ static void toy_touch_second(struct toy_test *t)
 	toy_reader_end(t, &reader, 0);
 }
 
-/* A huge hole that is not one any more when it is to be filled. */
+/* Another thread faults in a small page before a huge hole is filled. */
 static void huge_hole_touched(struct kunit *test)
 {
 	struct toy_test t;
 
 	if (!toy_begin(test, &t, /* huge = */ true))
 		return;
-	/* What is faulted in is to be small. */
+	/* The fault must allocate a small page. */
 	toy_advise(&t, /* huge = */ false);
 	toy_fill_hole(&t, TOY_NR, toy_touch_second);
 	toy_check_zero(&t, TOY_NR);
@@ -969,7 +973,7 @@ static void toy_reap(struct toy_test *t)
 	mm_flags_set(MMF_UNSTABLE, current->mm);
 }
 
-/* The OOM killer takes the memory of the process away: nothing may be added. */
+/* The OOM reaper has begun to free the memory of the mm: no hole may be filled. */
 static void toy_hole_reaped(struct kunit *test, bool huge)
 {
 	struct toy_test t;
@@ -993,7 +997,7 @@ static void huge_hole_reaped(struct kunit *test)
 	toy_hole_reaped(test, /* huge = */ true);
 }
 
-/* The system has no huge page for the fault: small ones will do. */
+/* The system has no huge page for a fault. The driver provides small pages. */
 static void fault_answered_small(struct kunit *test)
 {
 	struct toy_test t;
@@ -1010,7 +1014,7 @@ static void fault_answered_small(struct kunit *test)
 	toy_end(&t);
 }
 
-/* The fault gets small pages for some of a huge page, the rest comes later. */
+/* A fault moves two thirds of a huge page back. Later faults move the rest. */
 static void fault_answered_in_part(struct kunit *test)
 {
 	struct toy_test t;
@@ -1084,7 +1088,7 @@ static void evicted_range_cuts_huge(struct kunit *test)
 	toy_end(&t);
 }
 
-/* Let the device write to the first @nr of its pages, as far as they are in use. */
+/* Let the device write to those of its first @nr pages that are in use. */
 static void toy_write(struct toy_test *t, unsigned long nr)
 {
 	unsigned long i, *words;
@@ -1096,8 +1100,8 @@ static void toy_write(struct toy_test *t, unsigned long nr)
 }
 
 /*
- * Memory that the process has given up by MADV_FREE is to be had again by writing
- * to it. When it is the device that writes, nobody may drop it any more either.
+ * After MADV_FREE, reclaim may drop a page until the page is written to. A write by
+ * the device counts, too: reclaim must not drop the page after that.
  */
 static void toy_lazily_freed(struct kunit *test, bool huge)
 {
@@ -1129,7 +1133,7 @@ static void lazily_freed_huge(struct kunit *test)
 	toy_lazily_freed(test, /* huge = */ true);
 }
 
-/* Map memory that may be dropped whatever was written to it. */
+/* Map memory that reclaim may drop even after it was written to. */
 static bool toy_map_droppable(struct toy_test *t, bool huge)
 {
 	unsigned long mapped = vm_mmap(NULL, t->mapped, TOY_MAPPED,
@@ -1144,8 +1148,8 @@ static bool toy_map_droppable(struct toy_test *t, bool huge)
 }
 
 /*
- * How many of the first @nr pages would be swapped out, not dropped? All must be
- * pages of the system.
+ * Count the pages among the first @nr that reclaim would swap out, and not drop.
+ * All of them must be in system memory.
  */
 static unsigned long toy_swapbacked(struct toy_test *t, unsigned long nr)
 {
@@ -1164,7 +1168,7 @@ static unsigned long toy_swapbacked(struct toy_test *t, unsigned long nr)
 	return swapbacked;
 }
 
-/* Memory that may be dropped may still be dropped when a device has had it. */
+/* MAP_DROPPABLE memory can still be dropped after it was on a device. */
 static void toy_droppable(struct kunit *test, bool huge)
 {
 	const unsigned long nr = TOY_NR;
@@ -1183,7 +1187,7 @@ static void toy_droppable(struct kunit *test, bool huge)
 	KUNIT_EXPECT_EQ(test, toy_held(&t), 0);
 	KUNIT_EXPECT_EQ(test, toy_swapbacked(&t, nr), 0);
 
-	/* What is still in the LRU caches of another CPU would be left. */
+	/* MADV_PAGEOUT skips pages that are in the LRU cache of another CPU. */
 	lru_add_drain_all();
 	KUNIT_EXPECT_EQ(test, do_madvise(current->mm, t.addr, PMD_SIZE, MADV_PAGEOUT), 0);
 	toy_check_zero(&t, nr);
@@ -1202,7 +1206,7 @@ static void droppable_huge(struct kunit *test)
 	toy_droppable(test, /* huge = */ true);
 }
 
-/* The driver collects, fills in its answers, and gives up. */
+/* The driver collects, fills dst, and gives up without migrate_vma_pages(). */
 static void toy_give_up(struct toy_test *t, unsigned long nr)
 {
 	struct migrate_vma args = {
@@ -1238,7 +1242,7 @@ static void given_up(struct kunit *test)
 	toy_end(&t);
 }
 
-/* Collect with these flags and for this owner; how many entries are there? */
+/* Collect with @flags and @owner. Return the number of collected entries. */
 static unsigned long toy_collected(struct toy_test *t, unsigned long flags,
 				   void *owner)
 {
@@ -1261,7 +1265,7 @@ static unsigned long toy_collected(struct toy_test *t, unsigned long flags,
 	return args.cpages;
 }
 
-/* Nothing is collected that the driver has not asked for, or does not own. */
+/* Only memory that the driver has selected, and that it owns, is collected. */
 static void selection(struct kunit *test)
 {
 	const unsigned long system = MIGRATE_VMA_SELECT_SYSTEM;
@@ -1284,7 +1288,7 @@ static void selection(struct kunit *test)
 	toy_end(&t);
 }
 
-/* What is no range to migrate is refused, and nothing is written. */
+/* migrate_vma_setup() rejects an invalid range and does not write to the arrays. */
 static void invalid_arguments(struct kunit *test)
 {
 	unsigned long src = 1, dst = 1;
@@ -1321,12 +1325,12 @@ static void invalid_arguments(struct kunit *test)
 }
 
 /*
- * Somebody else in every phase
+ * Other tasks act during a migration
  */
 
 /*
- * What a child does: it must find what its parent had written, and what it
- * writes itself must not show in its parent.
+ * The child must read what its parent has written. The parent must not see what
+ * the child writes.
  */
 static int toy_child_main(void *data)
 {
@@ -1347,7 +1351,10 @@ static int toy_child_main(void *data)
 	do_exit(0);
 }
 
-/* Fork. The child begins when it is told to, at the latest by toy_end(). */
+/*
+ * Fork a child. It accesses its memory only after its completion go, which toy_end()
+ * completes if the test has not done so.
+ */
 static int toy_fork(struct toy_test *t, unsigned long nr)
 {
 	struct kernel_clone_args args = {
@@ -1371,12 +1378,12 @@ static int toy_fork(struct toy_test *t, unsigned long nr)
 }
 
 /**
- * struct toy_act - what somebody else does to the first two huge pages
- * @name: for the name of the test
- * @run: does it, from @first on, to @nr quarters of a huge page
- * @waits: it wants the mmap lock for itself
- * @first: the first quarter
- * @nr: number of quarters
+ * struct toy_act - an operation on the first two huge pages during a migration
+ * @name: part of the name of the test
+ * @run: performs the operation
+ * @waits: the operation takes the mmap lock for writing
+ * @first: first quarter of a huge page that @run acts on
+ * @nr: number of quarters that @run acts on
  */
 struct toy_act {
 	const char *name;
@@ -1438,7 +1445,6 @@ static const struct toy_act toy_acts[] = {
 	{ "copied", toy_copy, true, 0, 8 },
 };
 
-/* Do it. */
 static int toy_act_run(struct toy_test *t, const struct toy_act *act)
 {
 	return act->run(t, t->addr + act->first * (PMD_SIZE / 4),
@@ -1447,19 +1453,19 @@ static int toy_act_run(struct toy_test *t, const struct toy_act *act)
 
 enum toy_size {
 	TOY_SMALL,	/* small pages */
-	TOY_WHOLE,	/* huge pages, answered with huge pages */
-	TOY_DIVIDED,	/* huge pages, answered with small pages */
+	TOY_WHOLE,	/* huge pages; the driver provides huge pages */
+	TOY_DIVIDED,	/* huge pages; the driver provides small pages */
 	TOY_SIZES,
 };
 
 static const char *const toy_sizes[] = { "small", "huge", "divided" };
 
 /**
- * struct toy_phase - when somebody does what
+ * struct toy_phase - a test parameter: an operation and the time when it runs
  * @nr: number of this parameter
- * @act: what
- * @moved: after the pages have moved, else after they have been collected
- * @size: of the pages
+ * @act: the operation
+ * @moved: it runs after the pages have moved, not after they have been collected
+ * @size: size of the pages
  */
 struct toy_phase {
 	unsigned int nr;
@@ -1485,7 +1491,7 @@ static const void *toy_phase_next(struct kunit *test, const void *prev,
 	return &phase;
 }
 
-/* Page @i, after @act has been done to it or not. */
+/* Check page @i, which @act may or may not have acted on. */
 static bool toy_page_acted(const struct toy_test *t, const struct toy_act *act,
 			   unsigned long i)
 {
@@ -1514,13 +1520,13 @@ static void toy_check_acted(struct toy_test *t, const struct toy_act *act)
 }
 
 /**
- * struct toy_other - a thread of the same process
+ * struct toy_other - a thread that acts on the memory of the test
  * @t: the test
- * @act: what the thread does
- * @task: the thread
- * @mm: the process
- * @done: it has done it
- * @ret: what that returned
+ * @act: the operation of the thread
+ * @task: the thread, or NULL if toy_other_end() need not wait for it
+ * @mm: mm of the test
+ * @done: the operation has returned
+ * @ret: return value of the operation
  */
 struct toy_other {
 	struct toy_test *t;
@@ -1559,8 +1565,9 @@ static void toy_other_start(struct toy_other *other, struct toy_test *t,
 }
 
 /*
- * Under the mmap lock a thread that wants it for itself waits, and one that
- * does not want it gets its way at once.
+ * Start the operation of @phase if @moved is the right time for it. The caller
+ * holds the mmap lock for reading. An operation that takes the mmap lock for
+ * writing must wait. All others must complete at once.
  */
 static void toy_act_locked(struct toy_other *other, struct toy_test *t,
 			   const struct toy_phase *phase, bool moved)
@@ -1586,7 +1593,7 @@ static void toy_other_end(struct toy_other *other, struct toy_test *t)
 	KUNIT_EXPECT_EQ(t->test, other->ret, 0);
 }
 
-/* Nobody is kept out between the steps of an eviction. */
+/* An eviction holds no mmap lock between its calls: no operation may fail. */
 static void toy_act_unlocked(struct toy_test *t, const struct toy_phase *phase,
 			     bool moved)
 {
@@ -1594,7 +1601,7 @@ static void toy_act_unlocked(struct toy_test *t, const struct toy_phase *phase,
 		KUNIT_EXPECT_EQ(t->test, toy_act_run(t, phase->act), 0);
 }
 
-/* Memory of the device is evicted, and meanwhile somebody comes along. */
+/* A task acts on memory of the device while that is evicted. */
 static void evicted_meanwhile(struct kunit *test)
 {
 	const struct toy_phase *phase = test->param_value;
@@ -1623,7 +1630,7 @@ static void evicted_meanwhile(struct kunit *test)
 	toy_end(&t);
 }
 
-/* Move pages of the process, and let somebody come along. */
+/* Migrate pages of the process, and run the operation of the parameter meanwhile. */
 static void toy_migrate_meanwhile(struct toy_test *t, unsigned long flags)
 {
 	const struct toy_phase *phase = t->test->param_value;
@@ -1655,7 +1662,7 @@ static void toy_migrate_meanwhile(struct toy_test *t, unsigned long flags)
 	toy_other_end(&other, t);
 }
 
-/* A process's memory goes to the device meanwhile. */
+/* A thread acts on memory while that moves to the device. */
 static void pulled_meanwhile(struct kunit *test)
 {
 	const struct toy_phase *phase = test->param_value;
@@ -1667,14 +1674,14 @@ static void pulled_meanwhile(struct kunit *test)
 	t.toy->refuse_huge = phase->size == TOY_DIVIDED;
 	toy_migrate_meanwhile(&t, MIGRATE_VMA_SELECT_SYSTEM);
 	t.toy->refuse_huge = false;
-	/* Faults would fetch them one by one. */
+	/* Evict small pages together: each of them would need a fault otherwise. */
 	if (phase->size != TOY_WHOLE)
 		toy_evict_all(&t);
 	toy_check_acted(&t, phase->act);
 	toy_end(&t);
 }
 
-/* It comes back meanwhile. */
+/* A thread acts on memory while that moves back to the system. */
 static void fetched_meanwhile(struct kunit *test)
 {
 	const struct toy_phase *phase = test->param_value;
@@ -1698,7 +1705,7 @@ static int toy_discard_one(struct toy_test *t, unsigned long start,
 	return toy_discard(t, start, PAGE_SIZE);
 }
 
-/* The page that a fault is about is discarded before the driver looks for it. */
+/* Another thread discards the faulting page before the driver collects it. */
 static vm_fault_t toy_migrate_discarded(struct vm_fault *vmf)
 {
 	const struct toy_act act = { .run = toy_discard_one, .first = !vmf->pte };
@@ -1715,7 +1722,7 @@ static const struct dev_pagemap_ops toy_discarding_ops = {
 	.migrate_to_ram = toy_migrate_discarded,
 };
 
-/* Nothing has failed then: the CPU looks again, and finds an empty page. */
+/* If the faulting page was discarded, the fault succeeds and the CPU reads zero. */
 static void toy_discarded_first(struct kunit *test, bool huge)
 {
 	unsigned long i = huge ? TOY_NR / 4 : 0, value = 1;
@@ -1749,15 +1756,15 @@ static void discarded_first_huge(struct kunit *test)
 }
 
 /*
- * Huge entries that are not where they are looked for
+ * A huge entry is moved or missing while its folio is split
  */
 
 /**
- * struct toy_move - somebody moves a huge entry, as mremap() does
- * @from: where it was
- * @to: where it is going to be
- * @lock: of @from
- * @pmd: the entry, which is nowhere for a moment
+ * struct toy_move - the move of a huge entry, as by mremap()
+ * @from: old place of the entry
+ * @to: new place of the entry
+ * @lock: page table lock of @from
+ * @pmd: the entry; during the move it is in neither place
  */
 struct toy_move {
 	pmd_t *from;
@@ -1775,9 +1782,9 @@ static pmd_t *toy_alloc_pmd(struct mm_struct *mm, unsigned long addr)
 }
 
 /*
- * mremap() moves from one VMA to another one of the same process. From one process
- * to another it is the same to those who look for the entry: what counts is that
- * they come by the second place later.
+ * mremap() moves an entry from one VMA to another one of the same process. Here
+ * the entry moves to another process. This is the same for an rmap walk if it
+ * visits the new place later than the old one.
  */
 static void toy_move_begin(struct toy_test *t, struct toy_move *move)
 {
@@ -1806,12 +1813,12 @@ static void toy_move_end(struct toy_test *t, struct toy_move *move)
 }
 
 /**
- * struct toy_eviction - an eviction of a huge page that is answered with small ones
- * @src: entries
- * @dst: answers
- * @ready: a thread waits for @go on another CPU
- * @go: to be continued with migrate_device_pages()
- * @done: that has been done
+ * struct toy_eviction - an eviction that replaces a huge page with small pages
+ * @src: array src of the eviction
+ * @dst: array dst of the eviction
+ * @ready: a thread on another CPU waits for @go
+ * @go: the thread may call migrate_device_pages()
+ * @done: migrate_device_pages() has returned
  */
 struct toy_eviction {
 	unsigned long *src;
@@ -1827,7 +1834,7 @@ static void toy_eviction_end(struct toy_test *t, struct toy_eviction *eviction)
 	KUNIT_EXPECT_EQ(t->test, toy_held(t), 0);
 }
 
-/* What follows is for a huge entry only: end here if there is none. */
+/* Begin an eviction. If there is no huge entry, end it and return false. */
 static bool toy_eviction_begin(struct toy_test *t, struct toy_eviction *eviction)
 {
 	const unsigned long huge = MIGRATE_PFN_MIGRATE | MIGRATE_PFN_COMPOUND;
@@ -1855,7 +1862,7 @@ static int toy_eviction_thread(void *data)
 {
 	struct toy_eviction *eviction = data;
 
-	/* Without sleep: whoever lets it go does not wait for the scheduler. */
+	/* Poll: after a sleep, the thread would have to wait for the scheduler. */
 	complete(&eviction->ready);
 	while (!READ_ONCE(eviction->go))
 		cond_resched();
@@ -1865,8 +1872,8 @@ static int toy_eviction_thread(void *data)
 }
 
 /*
- * Let it go on, on another CPU, while the entry is nowhere. Returns whether it has
- * come to its end before the entry is somewhere again.
+ * Let the eviction continue on another CPU while the entry is in neither place.
+ * Return true if migrate_device_pages() returns before the move has ended.
  */
 static bool toy_eviction_overtakes(struct toy_test *t, struct toy_eviction *eviction,
 				   struct toy_move *move)
@@ -1899,8 +1906,8 @@ out_enable:
 }
 
 /*
- * The child has nothing at the place of the first huge page, and is looked at
- * after its parent.
+ * Fork a child that has no page at the first huge page. The rmap walk visits the
+ * child after its parent.
  */
 static bool toy_empty_child(struct toy_test *t, struct toy_move *move)
 {
@@ -1932,7 +1939,7 @@ static void toy_divide_moving(struct toy_test *t)
 	toy_check_zero(t, TOY_NR);
 }
 
-/* The entry to be divided is on its way from one place to another. */
+/* A split waits for a huge entry that is being moved to another page table. */
 static void divided_while_moving(struct kunit *test)
 {
 	struct toy_test t;
@@ -1948,8 +1955,8 @@ static void divided_while_moving(struct kunit *test)
 }
 
 /*
- * An entry has been missed. The small pages are mapped all the same, each in its
- * place, and there is a warning.
+ * A split has missed a huge entry. The small pages must still be mapped, each at
+ * its own address, and the kernel must warn.
  */
 static void missed_when_divided(struct kunit *test)
 {
@@ -1982,7 +1989,7 @@ out_end:
 	toy_end(&t);
 }
 
-/* One process has a huge entry for the huge page, and another one small entries. */
+/* A process maps a huge page with a huge entry, another one with small entries. */
 static void toy_evicted_unlike(struct kunit *test, bool divide)
 {
 	struct toy_test t;
@@ -2014,10 +2021,10 @@ static void evicted_unlike_divided(struct kunit *test)
 }
 
 /*
- * Others who hold what is to move
+ * References and locks of other tasks
  */
 
-/* Somebody's reference, or lock, keeps a page where it is as long as it lasts. */
+/* A page moves only after another task has dropped its reference or lock. */
 static void toy_held_back(struct kunit *test, bool huge, bool lock)
 {
 	unsigned long stays = huge ? TOY_NR : 1;
@@ -2066,8 +2073,8 @@ static void locked_huge_stays(struct kunit *test)
 }
 
 /*
- * Pages that are named one by one: the slots behind a huge page belong to it, even
- * if it cannot be had because somebody has locked it.
+ * migrate_device_pfns() clears the slots behind a huge page. It does so even if
+ * another task has locked the huge page, so that it cannot be collected.
  */
 static void locked_huge_steps_over(struct kunit *test)
 {
@@ -2089,7 +2096,7 @@ static void locked_huge_steps_over(struct kunit *test)
 
 	folio = toy_first_folio(&t);
 	if (src && dst) {
-		/* Two small pages: one where a tail belongs, one behind it all. */
+		/* Name small pages in the slot of a tail and in the last slot. */
 		for (i = 0; i < nr; i++)
 			src[i] = t.toy->first + i;
 		src[1] = t.toy->first + TOY_NR + 1;
@@ -2106,14 +2113,14 @@ static void locked_huge_steps_over(struct kunit *test)
 	toy_end(&t);
 }
 
-/* How many huge pages could not be split since the system has started? */
+/* Return the number of huge pages that could not be split since boot. */
 static unsigned long toy_splits_failed(unsigned long *events)
 {
 	all_vm_events(events);
 	return events[THP_SPLIT_PAGE_FAILED];
 }
 
-/* Collect, and give up. There must be one entry, and it must be src[@i]. */
+/* Collect, and give up. src[@i] must be the only entry and have the flags @entry. */
 static void toy_expect_only(struct toy_test *t, struct migrate_vma *args,
 			    unsigned long i, unsigned long entry)
 {
@@ -2130,8 +2137,8 @@ static void toy_expect_only(struct toy_test *t, struct migrate_vma *args,
 }
 
 /*
- * A huge page that cannot be split stays, but not what lies between its pages:
- * another page, or nothing. One attempt to split it is enough.
+ * A huge page that cannot be split stays. Another page, or a hole, between its
+ * pages is collected. The kernel tries only once to split the huge page.
  */
 static void held_huge_with_gap(struct kunit *test)
 {
@@ -2169,7 +2176,7 @@ out_put:
 	toy_end(&t);
 }
 
-/* Memory is short: some of it is left, and goes when there is memory again. */
+/* The system lacks memory. The rest of the pages moves when it has memory. */
 static void evicted_in_part(struct kunit *test)
 {
 	struct toy_test t;
@@ -2190,7 +2197,7 @@ static void evicted_in_part(struct kunit *test)
 	toy_end(&t);
 }
 
-/* What one device holds is none of the other one's business. */
+/* A device neither collects nor evicts the memory of another device. */
 static void two_devices(struct kunit *test)
 {
 	const unsigned long private = MIGRATE_VMA_SELECT_DEVICE_PRIVATE;
@@ -2225,7 +2232,7 @@ out_end:
 	toy_end(&t);
 }
 
-/* A huge page of the device that the process has mapped by small entries. */
+/* A fault on a huge page of the device that the process maps with small entries. */
 static void fault_on_part_of_huge(struct kunit *test)
 {
 	const unsigned long last = TOY_NR - 1;
@@ -2269,12 +2276,12 @@ static void huge_not_asked_for(struct kunit *test)
 	toy_end(&t);
 }
 
-/* Threads that want one page */
+/* Number of threads that access the same memory */
 #define TOY_READERS	4
 
 /*
- * Threads that find the page of a device locked sleep until it is not. One that
- * faults again and again instead may keep the CPU from whoever has the lock.
+ * Threads that fault on a locked page of a device sleep until it is unlocked. A
+ * thread that faults again and again instead may keep the lock holder off the CPU.
  */
 static void toy_faults_sleep(struct kunit *test, bool huge)
 {
@@ -2318,12 +2325,12 @@ static void faults_sleep_huge(struct kunit *test)
 }
 
 /*
- * What a huge entry costs
+ * Slots behind a huge entry, and pages that are used again
  */
 
 /*
- * A page that is written to a slot where nobody has to look, as a locked page
- * with a reference for whoever does.
+ * Allocate a page for a slot that no call may visit. The page is locked and has
+ * an additional reference: a call that visits the slot drops both.
  */
 static struct page *toy_bystander(void)
 {
@@ -2346,8 +2353,8 @@ static void toy_bystander_end(struct toy_test *t, struct page *page)
 }
 
 /*
- * A huge entry that is answered with a huge page is one entry: the slots behind
- * it are nobody's, and what is written there is neither unlocked nor put.
+ * A huge entry for which the driver provides a huge page is one entry. The calls
+ * do not visit the slots behind it: a page there is neither unlocked nor put.
  */
 static void tail_slots_not_visited(struct kunit *test)
 {
@@ -2376,7 +2383,7 @@ static void tail_slots_not_visited(struct kunit *test)
 	toy_end(&t);
 }
 
-/* As soon as a folio is free, the driver makes one of another size of it. */
+/* Free a folio. The driver makes a folio of another size of its memory at once. */
 static void toy_folio_reuse(struct folio *folio)
 {
 	struct toy_device *toy = folio->pgmap->owner;
@@ -2390,7 +2397,7 @@ static const struct dev_pagemap_ops toy_reusing_ops = {
 	.migrate_to_ram = toy_migrate_to_ram,
 };
 
-/* What it has been, and how large, must not be asked after that. */
+/* The type and the size of a folio must not be read after it was freed. */
 static void freed_page_reused(struct kunit *test)
 {
 	struct folio *reused;
@@ -2431,7 +2438,7 @@ static void freed_page_reused(struct kunit *test)
 	toy_end(&t);
 }
 
-/* Pull small pages as if they had been in use all the time. */
+/* Move small pages to the device that have the active flag. */
 static void toy_pull_active(struct toy_test *t, unsigned long nr)
 {
 	struct migrate_vma args = {};
@@ -2443,7 +2450,7 @@ static void toy_pull_active(struct toy_test *t, unsigned long nr)
 	args.vma = vma_lookup(current->mm, t->addr);
 	KUNIT_EXPECT_EQ(t->test, migrate_vma_setup(&args), 0);
 	KUNIT_EXPECT_EQ(t->test, args.cpages, nr);
-	/* They are on no LRU list now whose length would have to agree. */
+	/* The folios are isolated, so no size of an LRU list changes. */
 	for (i = 0; i < nr; i++) {
 		if (args.src[i] & MIGRATE_PFN_MIGRATE)
 			folio_set_active(page_folio(migrate_pfn_to_page(args.src[i])));
@@ -2454,7 +2461,7 @@ static void toy_pull_active(struct toy_test *t, unsigned long nr)
 	mmap_read_unlock(current->mm);
 }
 
-/* Give back all that has been pulled, and pull the same amount once more. */
+/* Discard the memory on the device, and move the same amount to the device again. */
 static void toy_pull_again(struct toy_test *t, bool huge)
 {
 	KUNIT_EXPECT_EQ(t->test, toy_held(t), TOY_NR);
@@ -2471,8 +2478,8 @@ static void toy_pull_again(struct toy_test *t, bool huge)
 }
 
 /*
- * Pages of the device that have been small folios make up a huge one. What they
- * were like does not keep it from being collected: a fault would not end then.
+ * A huge folio is made of pages of the device that were small folios. Their old
+ * flags must not keep it from being collected: a fault on it would never end.
  */
 static void huge_of_used_pages(struct kunit *test)
 {
@@ -2503,7 +2510,7 @@ out_end:
 	toy_end(&t);
 }
 
-/* And the other way round: the small ones are not like the tails they have been. */
+/* Small folios are made of the tail pages of a huge one, without the old flags. */
 static void small_of_used_pages(struct kunit *test)
 {
 	unsigned long i, bad = 0;
@@ -2527,18 +2534,18 @@ static void small_of_used_pages(struct kunit *test)
 }
 
 /*
- * LRU caches. What was faulted in a moment ago on some CPU is in a cache of that
- * CPU, and can be isolated only after all CPUs have drained theirs. This waits
- * for a work item on each of them, so nobody may spin meanwhile for what the
- * migration holds: a folio that is locked must not be mapped any more.
+ * LRU caches. A page that was just faulted in is in the LRU cache of that CPU. It
+ * can be isolated only after all CPUs have drained their caches. The drain waits
+ * for a work item on each CPU. No task may meanwhile spin on a lock that the
+ * migration holds. A locked folio must therefore not be mapped any more.
  */
 
 /**
- * struct toy_drain - what a drain of all CPUs has met
- * @task: of the drains of this task
- * @toy: on this device
- * @drains: how many there were
- * @reachable: pages that were locked and mapped at that time
+ * struct toy_drain - calls of lru_add_drain_all()
+ * @task: only calls by this task are counted
+ * @toy: device whose pages are checked
+ * @drains: number of calls
+ * @reachable: number of pages that were locked and mapped during a call
  */
 struct toy_drain {
 	struct task_struct *task;
@@ -2577,9 +2584,9 @@ static void toy_drain_end(struct toy_drain *drain)
 }
 
 /**
- * struct toy_touch - a page to be written to on another CPU
- * @mm: the process
- * @addr: where
+ * struct toy_touch - a write to a page on another CPU
+ * @mm: mm of the test
+ * @addr: address of the page
  */
 struct toy_touch {
 	struct mm_struct *mm;
@@ -2610,9 +2617,10 @@ static bool toy_first_on_lru(const struct toy_test *t)
 }
 
 /*
- * Leave the first page in an LRU cache of another CPU. It may be the one that
- * fills the cache, which is emptied then: try again. Without migration to other
- * CPUs, or this one might drain the cache as its own.
+ * Leave the first page in the LRU cache of another CPU. If the page fills the
+ * cache, that CPU drains the cache, and the function retries. The caller must
+ * disable migration between CPUs. Otherwise the test might run on the other CPU
+ * and drain that cache.
  */
 static bool toy_park_first(const struct toy_test *t)
 {
@@ -2632,7 +2640,7 @@ static bool toy_park_first(const struct toy_test *t)
 	return false;
 }
 
-/* What is here goes there, and the other way round. */
+/* Provide pages of the device for pages of the system, and the other way round. */
 static void toy_answer_exchange(struct toy_device *toy,
 				const struct migrate_vma *args)
 {
@@ -2653,7 +2661,7 @@ static void toy_answer_exchange(struct toy_device *toy,
 	}
 }
 
-/* Migrate a range of which the first page is parked, and watch the drain. */
+/* Migrate a range whose first page is in an LRU cache, and observe the drain. */
 static void toy_migrate_parked(struct toy_test *t, struct migrate_vma *args,
 			       struct toy_drain *drain, unsigned long nr)
 {
@@ -2678,7 +2686,10 @@ static void toy_migrate_parked(struct toy_test *t, struct migrate_vma *args,
 	KUNIT_EXPECT_EQ(t->test, drain->reachable, 0);
 }
 
-/* Half of the range is on the device, and mapped by a child, too. */
+/*
+ * Half of the range is on the device, and a child maps it, too. All pages must be
+ * unmapped before the LRU caches are drained.
+ */
 static void drained_when_unmapped(struct kunit *test)
 {
 	const unsigned long nr = 16;
@@ -2714,7 +2725,7 @@ static void drained_when_unmapped(struct kunit *test)
 	toy_end(&t);
 }
 
-/* A fault has locked a page that is not in the range, and stays mapped. */
+/* The locked fault page is outside the range and mapped: nothing is drained. */
 static void not_drained_during_fault(struct kunit *test)
 {
 	const unsigned long nr = 16;
@@ -2750,12 +2761,12 @@ static void not_drained_during_fault(struct kunit *test)
 }
 
 /*
- * A reference that turns up after the pages have been collected
+ * A reference that is taken after the pages have been collected
  */
 
 /*
- * A huge page is answered with small ones, but cannot be divided any more. It
- * stays, and so does the reference: neither is another one lost, nor is one left.
+ * The driver provides small pages for a huge page that cannot be split any more.
+ * The huge page stays. No reference to it is lost, and none is left over.
  */
 static void toy_held_late(struct kunit *test, bool device)
 {
@@ -2790,7 +2801,7 @@ static void toy_held_late(struct kunit *test, bool device)
 	KUNIT_EXPECT_EQ(test, toy_held(&t), device ? TOY_NR : 0);
 	folio_put(folio);
 
-	/* And goes as soon as nobody holds it. */
+	/* The page moves after the reference was dropped. */
 	if (device)
 		toy_evict_all(&t);
 	else
@@ -2812,16 +2823,16 @@ static void held_late_on_the_way_back(struct kunit *test)
 }
 
 /*
- * What is known of a page besides its contents
+ * State of a page besides its contents
  */
 
 /**
- * struct toy_state - what a page table entry says, and its page
- * @huge: it is a huge one
- * @writable: no fault is needed to write
- * @young: it has been used
- * @dirty: it has been written to
- * @exclusive: no other process has the page
+ * struct toy_state - state of a page table entry and its page
+ * @huge: the entry is a PMD
+ * @writable: the process can write without a fault
+ * @young: the page was accessed
+ * @dirty: the page was written to
+ * @exclusive: no other process maps the page
  */
 struct toy_state {
 	bool huge;
@@ -2831,7 +2842,7 @@ struct toy_state {
 	bool exclusive;
 };
 
-/* Read the entry of the first page; before that, forget how it was used. */
+/* Read the entry of the first page. If @forget, first make it old and clean. */
 static struct toy_state toy_state_of(const struct toy_test *t, bool forget)
 {
 	struct mm_struct *mm = current->mm;
@@ -2885,11 +2896,11 @@ static void toy_expect_state(struct toy_test *t, struct toy_state is,
 
 /**
  * struct toy_mapping - how the first page is mapped
- * @name: for the name of the test
- * @huge: it is a huge page
- * @used: it is young and dirty
- * @readonly: nobody may write to it
- * @shared: a child has it, too
+ * @name: name of the test parameter
+ * @huge: the page is a huge page
+ * @used: the entry is young and dirty
+ * @readonly: the process may not write to the page
+ * @shared: a child maps the page, too
  */
 struct toy_mapping {
 	const char *name;
@@ -2922,8 +2933,8 @@ static void toy_mapping_desc(const struct toy_mapping *mapping, char *desc)
 KUNIT_ARRAY_PARAM(toy_mapping, toy_mappings, toy_mapping_desc);
 
 /*
- * A page that stays is mapped as it was before. One that comes back has been
- * written by the driver, and is the same in all else.
+ * A page that stays is mapped as before. A page that comes back is mapped as before,
+ * too, but may be young and dirty, because the driver has written to it.
  */
 static void state_kept(struct kunit *test)
 {
