@@ -3,7 +3,7 @@
  * Tests of mm/pagewalk.c on the page tables of a real mm.
  *
  * Each test runs in a kthread with an empty mm of its own, so its page tables
- * contain only what the test has mapped.  It maps something at AREA, walks it
+ * contain only what the test has mapped.  The test maps memory at AREA, walks it
  * with operations that record each call, and compares the record with the calls
  * that are expected.
  */
@@ -31,11 +31,11 @@
 
 #include "../../mm/internal.h"
 
-/* Aligned to a PUD, but not to a P4D where that maps 512 GiB. */
+/* AREA is aligned to a PUD, but not to a P4D where a P4D maps 512 GiB. */
 #define AREA		max_t(unsigned long, PUD_SIZE, SZ_1G)
 #define MAX_CALLS	2048
 
-/* Which operation was called. */
+/* The operation that was called. */
 enum op {
 	OP_NONE,
 	PGD,
@@ -71,7 +71,7 @@ enum kind {
  * struct call - a call of an operation
  * @op: the operation
  * @addr: its first argument that is an address
- * @next: its second
+ * @next: its second argument that is an address
  * @detail: &enum kind for entries, the depth for holes, 0 for all else
  */
 struct call {
@@ -84,7 +84,7 @@ struct call {
 struct area;
 
 /**
- * struct record - the calls of a walk, and what one of them must return
+ * struct record - the calls of a walk, and the value that one of them must return
  * @test: the test
  * @nr: number of calls
  * @seen: number of calls of each operation
@@ -93,7 +93,7 @@ struct area;
  * @no_vma: expected &mm_walk.no_vma
  * @cue: operation that returns @cue_err and sets @cue_action; %OP_NONE if no
  *	operation does, %ANY_OP to count the calls of all operations
- * @cue_nth: the call of @cue that does so, counted from 0
+ * @cue_nth: index of the call of @cue that does so, counted from 0
  * @cue_err: value to return
  * @cue_action: action to choose
  * @area: entries that one of the operations must change
@@ -153,7 +153,7 @@ static int note(struct mm_walk *walk, struct call call)
 	return rec->cue_err;
 }
 
-/* The address of the entry of @addr in the page table for @op. */
+/* Return the address of the entry for @addr in the page table of level @op. */
 static void *place_of(struct mm_walk *walk, enum op op, unsigned long addr)
 {
 	pgd_t *pgd = walk->pgd ? pgd_offset_pgd(walk->pgd, addr) :
@@ -230,7 +230,7 @@ static int note_pmd(pmd_t *pmd, unsigned long addr, unsigned long next,
 		PMD, addr, next, kind_of_pmd(pmdp_get(pmd)) });
 }
 
-/* A pmd_entry() that keeps the walk from splitting huge PMDs. */
+/* This pmd_entry() keeps the walk from splitting huge PMDs. */
 static int spare_huge_pmd(pmd_t *pmd, unsigned long addr, unsigned long next,
 			  struct mm_walk *walk)
 {
@@ -299,7 +299,7 @@ static void note_post(struct mm_walk *walk)
 	note(walk, (struct call) { POST, vma->vm_start, vma->vm_end });
 }
 
-/* Installs zeropages. They are not counted, so the test need not remove them. */
+/* Install zeropages. They are not counted, so the test need not remove them. */
 static int note_install(unsigned long addr, unsigned long next, pte_t *ptep,
 			struct mm_walk *walk)
 {
@@ -308,7 +308,7 @@ static int note_install(unsigned long addr, unsigned long next, pte_t *ptep,
 	return note(walk, (struct call) { INSTALL, addr, next });
 }
 
-/* All but ->install_pte(), which most walkers refuse. */
+/* All operations but ->install_pte(), which most walkers refuse. */
 static const struct mm_walk_ops all_ops = {
 	.pgd_entry = note_pgd,
 	.p4d_entry = note_p4d,
@@ -323,8 +323,8 @@ static const struct mm_walk_ops all_ops = {
 };
 
 /*
- * VMAs and holes. Where a level is folded, a walk reaches the hole below it only
- * with an operation for entries, hence pte_entry().
+ * Operations for VMAs and holes. Where a level is folded, a walk reaches the hole
+ * below it only if there is an operation for entries. Here that is pte_entry().
  */
 static const struct mm_walk_ops vma_ops = {
 	.pte_entry = note_pte,
@@ -393,7 +393,7 @@ static struct record *new_record(struct kunit *test)
 	return rec;
 }
 
-/* For walks that use no VMAs. */
+/* Reset the record for a walk that uses no VMAs. */
 static struct record *new_record_no_vma(struct kunit *test,
 					struct mm_struct *mm)
 {
@@ -404,7 +404,7 @@ static struct record *new_record_no_vma(struct kunit *test,
 	return rec;
 }
 
-/* A record for the expected calls. */
+/* Allocate a record for the expected calls. */
 static struct record *new_script(struct kunit *test)
 {
 	struct record *want = kunit_kzalloc(test, sizeof(*want), GFP_KERNEL);
@@ -520,7 +520,7 @@ static enum kind pmd_kind_at(unsigned long addr)
 	return pmd ? kind_of_pmd(pmdp_get(pmd)) : NONE;
 }
 
-/* The PTE of @addr. Returns an empty one if there is no table of PTEs. */
+/* Return the PTE of @addr, or an empty one if there is no table of PTEs. */
 static pte_t pte_at(unsigned long addr)
 {
 	pmd_t *pmd = pmd_at(addr);
@@ -559,7 +559,7 @@ static void touch(struct kunit *test, unsigned long addr)
 static void peek(struct kunit *test, unsigned long addr)
 {
 	char __maybe_unused c;
-	/* In the macro, get_user() of riscv is too long for sparse. */
+	/* Within KUNIT_ASSERT_EQ(), get_user() of riscv is too long for sparse. */
 	int err = get_user(c, (char __user *)addr);
 
 	KUNIT_ASSERT_EQ(test, err, 0);
@@ -571,7 +571,7 @@ static void advise(struct kunit *test, unsigned long addr, unsigned long len,
 	KUNIT_ASSERT_EQ(test, do_madvise(current->mm, addr, len, behavior), 0);
 }
 
-/* Map @nr huge pages, by MADV_COLLAPSE if need be. Skip the test without any. */
+/* Map @nr huge pages, by MADV_COLLAPSE if necessary. Skip the test if that fails. */
 static void map_thp(struct kunit *test, unsigned long addr, int nr)
 {
 	int i, tries;
@@ -668,7 +668,7 @@ static void map_pfn(struct kunit *test, unsigned long addr)
 	fput(file);
 }
 
-/* The depth that ->pte_hole() gets: levels with a single entry do not count. */
+/* Return the depth that ->pte_hole() gets. Levels with one entry do not count. */
 static int depth_of(int depth)
 {
 	unsigned long entries[] = {
@@ -681,8 +681,8 @@ static int depth_of(int depth)
 }
 
 /*
- * The depth of the hole in an mm without page tables. A level that is folded at
- * boot looks like a table.
+ * Return the depth of the hole in an mm without page tables. A level that is
+ * folded at boot looks like a table.
  */
 static int depth_of_nothing(void)
 {
@@ -713,7 +713,7 @@ static unsigned long entry_size(enum op op)
 	}
 }
 
-/* Once a huge PMD is split, its PTEs are of the kind that it was. */
+/* After a walk has split a huge PMD, the PTEs have the kind that the PMD had. */
 static enum kind kind_at(enum op op, unsigned long addr)
 {
 	pgd_t *pgd = pgd_offset(current->mm, addr);
@@ -781,7 +781,7 @@ static void expect_walk(struct kunit *test, unsigned long start,
 	expect_script(test, rec, want);
 }
 
-/* Map two untouched pages on each side of where two entries of @level meet. */
+/* Map two untouched pages on each side of a boundary between entries of @level. */
 static unsigned long edge_of(struct kunit *test, enum op level)
 {
 	unsigned long edge = ALIGN(AREA + 1, entry_size(level));
@@ -818,7 +818,7 @@ static void expect_steps(struct kunit *test, struct record *rec,
 	expect_script(test, rec, want);
 }
 
-/* Which operations are called. */
+/* The operations that a walk calls. */
 
 static void walk_untouched(struct kunit *test)
 {
@@ -905,7 +905,7 @@ static void walk_gaps(struct kunit *test)
 		     { POST, two, two + PAGE_SIZE },
 		     { HOLE, two + PAGE_SIZE, AREA + 5 * PAGE_SIZE, -1 });
 
-	/* From the end of the last VMA to the last address. */
+	/* Walk from the end of the last VMA to the last address. */
 	rec = new_record(test);
 	KUNIT_EXPECT_EQ(test, walk(test, AREA + PUD_SIZE, -1UL, &vma_ops), 0);
 	expect_calls(test, rec, { HOLE, AREA + PUD_SIZE, -1UL, -1 });
@@ -942,7 +942,7 @@ static void walk_hole(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, rec->seen[HOLE], 1);
 }
 
-/* A gap at AREA, and after it a VMA of each kind. */
+/* There is a gap at AREA. A VMA of each kind follows. */
 #define MIXED_BASE	(AREA + PAGE_SIZE)
 #define MIXED_HUGETLB	(AREA + PMD_SIZE)
 #define MIXED_THP	(AREA + 3 * PMD_SIZE)
@@ -1020,8 +1020,8 @@ static void walk_mixed(struct kunit *test)
 }
 
 /*
- * Each operation alone.  The walk covers a VMA of four pages, of which the last
- * is present, and then a VMA of one huge page.
+ * Walks with a single operation.  The walk covers a VMA of four pages, of which the
+ * last is present, and then a VMA of one huge page.
  */
 static const struct alone {
 	enum op op;
@@ -1223,7 +1223,7 @@ static void walk_huge_pud(struct kunit *test)
 	expect_steps(test, rec, w->step, AREA, end);
 }
 
-/* Two huge pages with a PUD boundary between them, one of them present. */
+/* Map two huge pages, one on each side of a PUD boundary. One of them is present. */
 static void walk_hugetlb(struct kunit *test)
 {
 	unsigned long pud = AREA + PUD_SIZE;
@@ -1240,7 +1240,7 @@ static void walk_hugetlb(struct kunit *test)
 		     { HOLE, pud, end, -1 },
 		     { POST, start, end });
 
-	/* A range that begins and ends within huge pages. */
+	/* The range begins and ends within huge pages. */
 	rec = new_record(test);
 	KUNIT_EXPECT_EQ(test, walk(test, start + PAGE_SIZE, end - PAGE_SIZE,
 				   &entry_ops), 0);
@@ -1359,7 +1359,7 @@ static void walk_vma_lost(struct kunit *test)
 		     { P4D, two, two + PAGE_SIZE });
 }
 
-/* Each walker, over the first four pages of a file that are mapped at AREA. */
+/* Calls of each walker for the first four pages of a file, mapped at AREA. */
 
 static int by_range(struct vm_area_struct *vma, unsigned long start,
 		    unsigned long end, const struct mm_walk_ops *ops,
@@ -1426,7 +1426,7 @@ static int by_debug_pgd(struct vm_area_struct *vma, unsigned long start,
 /**
  * struct walker - a function that walks page tables
  * @name: its name
- * @walk: calls it
+ * @walk: calls the function
  * @tests: it calls ->test_walk()
  * @no_vma: it does not use VMAs
  * @init_mm: it sets &mm_walk.mm to &init_mm
@@ -1495,7 +1495,7 @@ static unsigned long map_file_pages(struct kunit *test)
 	return AREA + 4 * PAGE_SIZE;
 }
 
-/* Take the locks that any of the walkers requires. */
+/* Call the walker of the test with all locks that any of the walkers requires. */
 static int walk_by(struct kunit *test, unsigned long start, unsigned long end,
 		   const struct mm_walk_ops *ops)
 {
@@ -1604,9 +1604,9 @@ static void walker_refuses(struct kunit *test)
 /* Return values of operations. */
 
 /**
- * struct returned - what one call does in a walk of map_mixed()
- * @err: the value that it returns
- * @action: the action that it chooses
+ * struct returned - the result of one call in a walk of map_mixed()
+ * @err: the value that the call returns
+ * @action: the action that the call chooses
  */
 struct returned {
 	int err;
@@ -1632,7 +1632,7 @@ static void op_desc(const enum op *op, char *desc)
 KUNIT_ARRAY_PARAM(fallible, fallible_ops, op_desc);
 
 /*
- * The index of the post_vma() call for the VMA of call @nr.  Returns 0 if there
+ * Return the index of the post_vma() call for the VMA of call @nr, or 0 if there
  * was no pre_vma() call for this VMA before call @nr.
  */
 static int post_of(const struct record *base, int nr)
@@ -1997,7 +1997,7 @@ static const char * const need_name[] = {
 	[PGWALK_VMA_RDLOCK_VERIFY] = "VMA_RDLOCK_VERIFY",
 };
 
-/* VMA locks are checked only with CONFIG_DEBUG_VM: WARNS_DEBUG. */
+/* WARNS_DEBUG: warns only with CONFIG_DEBUG_VM, which is needed for VMA locks. */
 enum warns {
 	SILENT,
 	WARNS,
@@ -2202,7 +2202,7 @@ static void lock_mapping(struct kunit *test)
 	}
 }
 
-/* Without SMP a spinlock has no state. Take it for held. */
+/* Without SMP a spinlock has no state. Return true then. */
 static bool is_held(spinlock_t *ptl)
 {
 	if (!IS_ENABLED(CONFIG_SMP))
@@ -2367,9 +2367,9 @@ static void walk_debug(struct kunit *test)
 }
 
 /*
- * A PMD that is neither empty nor present, such as that of kernel memory which
+ * Walk a PMD that is neither empty nor present, such as that of kernel memory which
  * the kernel has unmapped.  The walk must not look for a table of PTEs there.  A
- * second call of pmd_entry() would mean that it has done so.
+ * second call of pmd_entry() would mean that the walk has done so.
  */
 static void walk_debug_absent(struct kunit *test)
 {
@@ -2535,7 +2535,7 @@ static bool is_installed(unsigned long addr)
 	       pte_pfn(pte_at(addr)) == zero_pfn(addr);
 }
 
-/* A value of install_pte() other than 0 ends the walk, at each of the PTEs. */
+/* If install_pte() does not return 0 for a PTE, the walk ends there. */
 static void install_fails_half_way(struct kunit *test)
 {
 	const int *err = test->param_value;
@@ -2637,7 +2637,7 @@ static void install_into_zapped_pmd(struct kunit *test)
 	expect_filled(test, rec, PMD);
 }
 
-/* The huge page is written into an empty PUD. Another page keeps the table. */
+/* The test writes a huge page into an empty PUD. Another page keeps the table. */
 static void install_into_cleared_pud(struct kunit *test)
 {
 	const struct mm_walk_ops ops = {
@@ -2718,7 +2718,7 @@ static void walk_mapping_sections(struct kunit *test)
 	struct record *rec = new_record(test);
 	int i;
 
-	/* Pages 2 to 5. */
+	/* Walk pages 2 to 5. */
 	KUNIT_EXPECT_EQ(test, walk_file(test, file, 2, 4, &ops), 0);
 	expect_calls(test, rec,
 		     { TEST, one, one + 4 * PAGE_SIZE },
@@ -2726,7 +2726,7 @@ static void walk_mapping_sections(struct kunit *test)
 		     { TEST, SECOND, SECOND + 2 * PAGE_SIZE },
 		     { PRE, SECOND, SECOND + 2 * PAGE_SIZE });
 
-	/* Ranges that end beyond the file, also those that overflow the index. */
+	/* The ranges end beyond the file, even if the index of the end overflows. */
 	for (i = 0; i < ARRAY_SIZE(beyond); i++) {
 		rec = new_record(test);
 		KUNIT_EXPECT_EQ(test, walk_file(test, file, 6, beyond[i], &ops),
@@ -2738,7 +2738,7 @@ static void walk_mapping_sections(struct kunit *test)
 			     { PRE, SECOND + 2 * PAGE_SIZE, two_end });
 	}
 
-	/* An empty range, and pages that are not mapped. */
+	/* Nothing is called for an empty range, or for pages that are not mapped. */
 	rec = new_record(test);
 	KUNIT_EXPECT_EQ(test, walk_file(test, file, 2, 0, &ops), 0);
 	KUNIT_EXPECT_EQ(test, walk_file(test, file, 12, 4, &ops), 0);
@@ -3062,7 +3062,7 @@ static void folio_pfn_map_huge(struct kunit *test)
 	mmap_write_unlock(mm);
 }
 
-/* Replace the mappings of the folio at @addr by migration entries. Locks it. */
+/* Lock the folio at @addr, and replace its mappings with migration entries. */
 static struct folio *start_migration(struct kunit *test, unsigned long addr,
 				     enum ttu_flags flags)
 {
@@ -3347,7 +3347,7 @@ static const void *absent_pmd_gen_params(struct kunit *test, const void *prev,
 	return prev;
 }
 
-/* Of the PUDs that are not present, only those of hugetlb have an entry. */
+/* Of the PUDs that are not present, only those of hugetlb can lead to a folio. */
 static void folio_migrating_pud(struct kunit *test)
 {
 	unsigned long addr = AREA + 3 * PAGE_SIZE;
@@ -3363,7 +3363,7 @@ static void folio_migrating_pud(struct kunit *test)
 	touch(test, AREA);
 	touch(test, AREA + PUD_SIZE);
 	folio = lock_area(test);
-	/* If several entries map a huge page, each may have another pfn. */
+	/* If several entries map a huge page, each may have a different pfn. */
 	entry = make_readable_migration_entry(folio_pfn(folio) + 2);
 	pud = __pud(pte_val(swp_entry_to_pte(entry)));
 	found[0] = look_up_in_pud(addr, pud, FW_ZEROPAGE);
@@ -3412,7 +3412,7 @@ static void folio_warnings(struct kunit *test)
  * entry.
  */
 
-/* @found is the level of the folio after the change, OP_NONE without one. */
+/* @found is the level of the folio after the change, or OP_NONE without a folio. */
 static const struct race {
 	const char *name;
 	enum op level;
@@ -3434,7 +3434,7 @@ KUNIT_ARRAY_PARAM_DESC(race, races, name);
  * struct racer - the thread that does the folio walk
  * @mm: the mm to walk
  * @begun: the walk is about to start
- * @found: its result
+ * @found: result of the walk
  */
 struct racer {
 	struct mm_struct *mm;
@@ -3458,9 +3458,9 @@ static int run_racer(void *data)
 }
 
 /*
- * Wait until the racer waits for @ptl.  Not all spinlocks can tell that, so stop
- * after 20 ms.  A racer that comes later finds the new entry.  The test passes
- * then, although there was no race.
+ * Wait until the racer waits for @ptl.  Not all spinlocks report that they are
+ * contended, so stop after 20 ms.  If the racer reads the entry later, it finds the
+ * new entry.  The test passes then, although there was no race.
  */
 static bool await_racer(struct racer *racer, spinlock_t *ptl)
 {
@@ -3575,7 +3575,7 @@ static struct task_struct *start_trouble(struct kunit *test,
 	return task;
 }
 
-/* Go on for a second, or until there are 8 rounds, but at most for a minute. */
+/* Go on for at least a second and 8 rounds, but at most for a minute. */
 static bool more_trouble(struct troublemaker *tm, unsigned long start)
 {
 	if (READ_ONCE(tm->rounds) >= 8)
@@ -3590,7 +3590,7 @@ static void folio_concurrent(struct kunit *test)
 	struct task_struct *task = start_trouble(test, &tm);
 	int wrong = 0, found[3] = {};
 
-	/* Until folio_walk_end() the entry must not change and the lock is held. */
+	/* The entry must stay unchanged and locked until folio_walk_end(). */
 	while (more_trouble(&tm, start)) {
 		struct found f = look_up(addr, FW_ZEROPAGE);
 
