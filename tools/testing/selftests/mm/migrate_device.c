@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Device migration where it gets crowded: ranges of which only a part can move,
- * processes that fork, unmap, protect and discard memory while a device holds
- * it, many threads that want one huge page back, eviction, and two devices. And
- * memory of a device that CPUs can use where it is, which leaves the device when
- * somebody pins it for long.
+ * Tests of device migration with several tasks and devices: ranges of which only a
+ * part can move; processes that fork, unmap, protect and discard memory while a
+ * device holds it; many threads that fault on one huge page; eviction; two devices.
+ * Other tests use memory of a device that CPUs can access. Such memory moves to the
+ * system when a task pins it for a long time.
  *
- * The device is that of lib/test_hmm.c; see test_hmm.sh for how to load it.
- * Every page carries a pattern of its own, so that a page that turns up in the
- * wrong place is noticed, and each test ends with taking the devices' memory
- * away from them, which blocks if a reference to any of it has been lost, and
- * with a look at what the kernel has counted.
+ * The device is that of lib/test_hmm.c; see test_hmm.sh for how to load it. Each
+ * page contains its own pattern, so that a test detects a page in a wrong place. At
+ * its end, each test releases the memory of the devices. The release blocks if a
+ * reference to any of this memory was not dropped. The test then checks the kernel's
+ * counts of anonymous memory and huge pages.
  */
 #define _GNU_SOURCE
 #include "kselftest_harness.h"
@@ -48,17 +48,18 @@
 #define ROUNDS		8
 #define STRESS_SECONDS	3
 
-/* The first device of each sort. */
+/* Numbers of the first private device and of the first coherent device */
 #define PRIVATE		0
 #define COHERENT	2
 
 /*
- * As many pages that are not there khugepaged fetches for a huge one, those that
- * a device holds included: all of them would come back behind a test's back.
+ * Number of absent pages that khugepaged moves back to make a huge page. It
+ * includes pages on a device. The tests set it to 0, so that khugepaged does not
+ * move their pages back from a device.
  */
 #define FETCHED		"/sys/kernel/mm/transparent_hugepage/khugepaged/max_ptes_swap"
 
-/* The part of a snapshot that says where a page is. */
+/* The bits of a snapshot entry that say where a page is */
 #define PLACE_MASK	0xf0
 
 FIXTURE(migrate_device)
@@ -70,13 +71,13 @@ FIXTURE(migrate_device)
 	unsigned long nr;	/* pages in a huge page */
 	char *map;		/* the whole mapping */
 	size_t map_len;
-	char *mem;		/* two huge pages in it, aligned */
-	long anon;		/* anonymous memory before, in kB */
-	long thps;		/* huge pages of all processes before */
-	unsigned long fetched;	/* of FETCHED, before */
+	char *mem;		/* aligned memory for two huge pages, in @map */
+	long anon;		/* anonymous memory before the test, in kB */
+	long thps;		/* huge pages of all processes before the test */
+	unsigned long fetched;	/* value of FETCHED before the test */
 };
 
-/* What concerns small pages only, or huge ones only */
+/* Fixtures of tests with small pages only, and with huge pages only */
 FIXTURE(migrate_device_small)
 {
 	FIXTURE_DATA(migrate_device) m;
@@ -110,7 +111,7 @@ static int device_open(int nr)
 	return open(path, O_RDWR);
 }
 
-/* Returns 0 or a negative error; pages that did not move are -ENOENT. */
+/* Returns 0 or a negative error, which is -ENOENT if a page did not move. */
 static int device_cmd(int fd, unsigned long request, void *addr,
 		      unsigned long npages, void *ptr)
 {
@@ -143,7 +144,7 @@ static int device_push(int fd, void *addr, unsigned long npages)
 	return device_cmd(fd, HMM_DMIRROR_MIGRATE_TO_SYS, addr, npages, NULL);
 }
 
-/* The next huge page that the device allocates is not to be had. */
+/* Let the driver's next allocation fail, on the device or in the system. */
 static int device_fail_next(int fd, void *addr)
 {
 	return device_cmd(fd, HMM_DMIRROR_FLAGS, addr,
@@ -151,8 +152,8 @@ static int device_fail_next(int fd, void *addr)
 }
 
 /*
- * The device gives up all its memory, whoever has it mapped. This blocks for as
- * long as there is a reference to any of it.
+ * Release all memory of the device, in all processes that map it. This blocks while
+ * there is a reference to any of it.
  */
 static int device_release(int fd)
 {
@@ -161,8 +162,8 @@ static int device_release(int fd)
 }
 
 /*
- * Of how many of these pages does the device see @what, as far as @mask goes?
- * Negative on error.
+ * Return the number of these pages whose snapshot entry is @what under @mask, or a
+ * negative error.
  */
 static long device_sees(int fd, void *addr, unsigned long npages,
 			unsigned char mask, unsigned char what)
@@ -179,14 +180,14 @@ static long device_sees(int fd, void *addr, unsigned long npages,
 	return ret ? ret : n + migrate_spoils("node");
 }
 
-/* How many of these pages does the device hold? Negative on error. */
+/* Return the number of these pages that the device holds, or a negative error. */
 static long device_holds(int fd, void *addr, unsigned long npages)
 {
 	return device_sees(fd, addr, npages, PLACE_MASK,
 			   HMM_DMIRROR_PROT_DEV_PRIVATE_LOCAL);
 }
 
-/* Another process-wide handle that is closed again: the device evicts all. */
+/* Open the device once more, and close it. The driver then evicts all memory. */
 static int device_evict(int nr)
 {
 	int fd = device_open(nr);
@@ -210,7 +211,7 @@ static void fill(char *mem, unsigned long first, unsigned long npages,
 	}
 }
 
-/* Returns the number of pages that are not as fill() has left them. */
+/* Return the number of pages that do not contain what fill() has written. */
 static long differing(char *mem, unsigned long first, unsigned long npages,
 		      size_t page, uint64_t seed)
 {
@@ -251,7 +252,7 @@ static void fault_handler(int sig)
 	siglongjmp(fault_jump, sig);
 }
 
-/* Write, if that is allowed. */
+/* Write to @addr. Return false if the protection does not allow that. */
 static bool try_write(uint64_t *addr, uint64_t value)
 {
 	struct sigaction act = { .sa_handler = fault_handler }, old;
@@ -266,7 +267,7 @@ static bool try_write(uint64_t *addr, uint64_t value)
 	return true;
 }
 
-/* Write to the first word of a page what fill() has written there. */
+/* Write the value of fill() to the first word of a page. Return true on failure. */
 static bool write_is_refused(char *mem, unsigned long p, size_t page,
 			     uint64_t seed)
 {
@@ -289,7 +290,7 @@ static void page_let_go(int pipefd[2])
 	close(pipefd[1]);
 }
 
-/* Run @fn in a child; it returns the number of things that were wrong. */
+/* Run @fn in a child. @fn returns the number of errors that it has found. */
 static pid_t child_start(long (*fn)(char *mem, unsigned long nr, size_t page),
 			 char *mem, unsigned long nr, size_t page)
 {
@@ -309,7 +310,7 @@ static int child_status(pid_t pid)
 	return WEXITSTATUS(status);
 }
 
-/* The number after @name in a file, -1 if there is none. */
+/* Return the number after @name in a file, or -1 if there is none. */
 static long number_in(const char *path, const char *name)
 {
 	size_t len = strlen(name);
@@ -326,7 +327,7 @@ static long number_in(const char *path, const char *name)
 	return n;
 }
 
-/* Huge pages of anonymous memory, a device's included. */
+/* Return the number of anonymous huge pages, including those on a device. */
 static long thps_counted(size_t pmd)
 {
 	char path[96];
@@ -337,7 +338,7 @@ static long thps_counted(size_t pmd)
 	return number_in(path, "");
 }
 
-/* With the devices from number @first on. */
+/* Set up the fixture with the devices from number @first on. */
 static void setup(struct __test_metadata *const _metadata,
 		  FIXTURE_DATA(migrate_device) *self, int first, bool huge)
 {
@@ -357,7 +358,7 @@ static void setup(struct __test_metadata *const _metadata,
 	self->pagemap = open("/proc/self/pagemap", O_RDONLY);
 	ASSERT_GE(self->pagemap, 0);
 
-	/* What is freed is to be gone, or nothing could be said of the rest. */
+	/* free() must unmap large blocks, so that teardown() can compare RssAnon. */
 	ASSERT_EQ(mallopt(M_MMAP_THRESHOLD, 1 << 16), 1);
 	self->anon = number_in("/proc/self/status", "RssAnon:");
 	self->thps = thps_counted(self->pmd);
@@ -392,7 +393,7 @@ static void teardown(struct __test_metadata *const _metadata,
 		return;
 	EXPECT_EQ(write_sysfs(FETCHED, self->fetched), 0);
 
-	/* Stacks of threads and the like come and go, but no huge pages. */
+	/* Thread stacks may change RssAnon a little. No huge page may be left. */
 	anon = number_in("/proc/self/status", "RssAnon:") - self->anon;
 	EXPECT_LT(labs(anon), (long)(self->pmd >> 11));
 	EXPECT_EQ(thps_counted(self->pmd), self->thps);
@@ -428,7 +429,7 @@ FIXTURE_TEARDOWN(migrate_device_huge)
 	teardown(_metadata, &self->m);
 }
 
-/* Written, read only and never touched, all in one range, and back again. */
+/* Move a range of written, only read, and untouched pages, and move it back. */
 TEST_F(migrate_device, mixed_entries)
 {
 	const unsigned long third = self->nr / 3;
@@ -446,7 +447,7 @@ TEST_F(migrate_device, mixed_entries)
 	EXPECT_EQ(device_holds(self->dev[0], mem, self->nr), 0);
 }
 
-/* A range that begins and ends in the middle of huge pages. */
+/* The range begins and ends in the middle of huge pages. */
 TEST_F(migrate_device, unaligned_range)
 {
 	const unsigned long first = self->nr / 4, count = self->nr;
@@ -460,7 +461,7 @@ TEST_F(migrate_device, unaligned_range)
 	EXPECT_EQ(differing(mem, 0, 2 * self->nr, self->page, 2), 0);
 }
 
-/* Two huge pages in one go, and then only the middle of them back. */
+/* Move two huge pages to the device, and then only the middle of them back. */
 TEST_F(migrate_device, partial_return)
 {
 	const unsigned long first = self->nr / 2, count = self->nr;
@@ -476,7 +477,7 @@ TEST_F(migrate_device, partial_return)
 	EXPECT_EQ(differing(mem, 0, 2 * self->nr, self->page, 3), 0);
 }
 
-/* One page is held by somebody else: it stays, and its huge page with it. */
+/* A page with another reference stays, and the huge page that contains it, too. */
 TEST_F(migrate_device, held_page_stays)
 {
 	const unsigned long held = self->nr / 2 + 3;
@@ -499,7 +500,7 @@ TEST_F(migrate_device, held_page_stays)
 	EXPECT_EQ(differing(mem, 0, 2 * self->nr, self->page, 4), 0);
 }
 
-/* No huge page for the device: small ones take the place of all of it. */
+/* The device has no huge page. Small pages replace all of the huge page. */
 TEST_F(migrate_device, divided_on_the_way_there)
 {
 	char *mem = self->mem;
@@ -513,7 +514,7 @@ TEST_F(migrate_device, divided_on_the_way_there)
 	EXPECT_EQ(differing(mem, 0, self->nr, self->page, 5), 0);
 }
 
-/* No huge page for the fault either: it is served with small ones. */
+/* The system has no huge page for a fault. Small pages replace the huge page. */
 TEST_F(migrate_device_huge, divided_by_a_fault)
 {
 	FIXTURE_DATA(migrate_device) *m = &self->m;
@@ -528,7 +529,7 @@ TEST_F(migrate_device_huge, divided_by_a_fault)
 	EXPECT_EQ(differing(mem, 0, m->nr, m->page, 6), 0);
 }
 
-/* A huge hole that is filled with small pages, at least in part. */
+/* The device has no huge page for a huge hole. Small pages fill it. */
 TEST_F(migrate_device_huge, divided_hole)
 {
 	FIXTURE_DATA(migrate_device) *m = &self->m;
@@ -553,7 +554,7 @@ static long child_writes(char *mem, unsigned long nr, size_t page)
 	return bad + differing(mem, 0, nr, page, 8);
 }
 
-/* Parent and child share what the device holds, until one of them writes. */
+/* Parent and child share memory on the device until one of them writes. */
 TEST_F(migrate_device, fork_on_device)
 {
 	char *mem = self->mem;
@@ -567,7 +568,7 @@ TEST_F(migrate_device, fork_on_device)
 	EXPECT_EQ(child_status(pid[1]), 0);
 	EXPECT_EQ(differing(mem, 0, self->nr, self->page, 7), 0);
 
-	/* The other way round: the parent writes while children look. */
+	/* Now the parent writes while a child reads. */
 	ASSERT_EQ(device_pull(self->dev[0], mem, self->nr), 0);
 	pid[0] = child_start(child_reads, mem, self->nr, self->page);
 	fill(mem, 0, self->nr, self->page, 9);
@@ -581,7 +582,7 @@ static long child_waits(char *mem, unsigned long nr, size_t page)
 	return differing(mem, 0, nr, page, 10);
 }
 
-/* Memory that a child has mapped as well goes to the device under both. */
+/* Memory that a child maps, too, moves to the device in both processes. */
 TEST_F(migrate_device, fork_before_device)
 {
 	char *mem = self->mem;
@@ -599,7 +600,7 @@ TEST_F(migrate_device, fork_before_device)
 	EXPECT_EQ(differing(mem, 0, self->nr, self->page, 10), 0);
 }
 
-/* Parts go away, at the ends and in the middle, while the device holds all. */
+/* Unmap parts at an end and in the middle while the device holds the memory. */
 TEST_F(migrate_device, munmap_on_device)
 {
 	const unsigned long part = self->nr / 8;
@@ -614,12 +615,12 @@ TEST_F(migrate_device, munmap_on_device)
 	EXPECT_EQ(differing(mem, 4 * part, 4 * part, self->page, 11), 0);
 	EXPECT_EQ(differing(mem, 9 * part, 7 * part, self->page, 11), 0);
 
-	/* Go once more with what is left, and let all of it go at once. */
+	/* Move a remaining part again. teardown() unmaps it on the device. */
 	EXPECT_EQ(device_pull(self->dev[0], mem, 3 * part), 0);
 	EXPECT_EQ(device_holds(self->dev[0], mem, 3 * part), 3 * part);
 }
 
-/* A protection that changes at any time is the one that holds afterwards. */
+/* A change of the protection at any time of a migration is in effect afterwards. */
 TEST_F(migrate_device, mprotect_on_device)
 {
 	const size_t half = self->pmd / 2;
@@ -627,14 +628,14 @@ TEST_F(migrate_device, mprotect_on_device)
 
 	fill(mem, 0, self->nr, self->page, 12);
 
-	/* Before: the device gets read-only memory, and returns it so. */
+	/* Before: read-only memory moves to the device and back, and stays so. */
 	ASSERT_EQ(mprotect(mem, self->pmd, PROT_READ), 0);
 	ASSERT_EQ(device_pull(self->dev[0], mem, self->nr), 0);
 	EXPECT_TRUE(write_is_refused(mem, 0, self->page, 12));
 	EXPECT_EQ(differing(mem, 0, self->nr, self->page, 12), 0);
 	EXPECT_TRUE(write_is_refused(mem, 0, self->page, 12));
 
-	/* Meanwhile: half of it becomes read-only, and writable again. */
+	/* Meanwhile: half of the memory becomes read-only, and writable again. */
 	ASSERT_EQ(mprotect(mem, self->pmd, PROT_READ | PROT_WRITE), 0);
 	ASSERT_EQ(device_pull(self->dev[0], mem, self->nr), 0);
 	ASSERT_EQ(mprotect(mem + half, half, PROT_READ), 0);
@@ -644,7 +645,7 @@ TEST_F(migrate_device, mprotect_on_device)
 	ASSERT_EQ(device_pull(self->dev[0], mem, self->nr / 2), 0);
 	ASSERT_EQ(mprotect(mem + half, half, PROT_READ | PROT_WRITE), 0);
 
-	/* Afterwards. */
+	/* Afterwards: all of the memory becomes read-only, and writable again. */
 	EXPECT_EQ(differing(mem, 0, self->nr, self->page, 12), 0);
 	ASSERT_EQ(mprotect(mem, self->pmd, PROT_READ), 0);
 	EXPECT_TRUE(write_is_refused(mem, 0, self->page, 12));
@@ -668,7 +669,7 @@ TEST_F(migrate_device, mlocked)
 	EXPECT_EQ(differing(mem, 0, self->nr, self->page, 13), 0);
 }
 
-/* What was written to since the last look is still known to be. */
+/* Pages keep their soft-dirty state on the device and when they come back. */
 TEST_F(migrate_device, soft_dirty_kept)
 {
 	char *mem = self->mem;
@@ -695,7 +696,7 @@ TEST_F(migrate_device, soft_dirty_kept)
 	EXPECT_EQ(differing(mem, self->nr, self->nr, self->page, 14), 0);
 }
 
-/* Of the pages of @nr that begin at @mem, how many count as written to? */
+/* Return how many of the @nr pages from @mem on are soft-dirty. */
 static unsigned long softdirty_pages(FIXTURE_DATA(migrate_device) *self,
 				     char *mem, unsigned long nr)
 {
@@ -706,7 +707,7 @@ static unsigned long softdirty_pages(FIXTURE_DATA(migrate_device) *self,
 	return n;
 }
 
-/* The same for huge pages that are answered with small ones, both ways. */
+/* The same for huge pages that small pages replace, in both directions. */
 TEST_F(migrate_device_huge, soft_dirty_divided)
 {
 	FIXTURE_DATA(migrate_device) *m = &self->m;
@@ -728,7 +729,7 @@ TEST_F(migrate_device_huge, soft_dirty_divided)
 	EXPECT_EQ(softdirty_pages(m, mem, m->nr), m->nr);
 	EXPECT_EQ(softdirty_pages(m, mem + m->pmd, m->nr), 0);
 
-	/* Huge on the device, and small ones come back. */
+	/* Huge pages are on the device. Small pages replace them in the system. */
 	ASSERT_EQ(munmap(mem, 2 * m->pmd), 0);
 	ASSERT_EQ(mmap(mem, 2 * m->pmd, PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0), mem);
@@ -748,7 +749,7 @@ TEST_F(migrate_device_huge, soft_dirty_divided)
 	EXPECT_EQ(differing(mem, m->nr, m->nr, m->page, 14), 0);
 }
 
-/* A huge page of the device that loses the right to write had been written to. */
+/* A huge page on the device keeps its soft-dirty state when it becomes read-only. */
 TEST_F(migrate_device_huge, soft_dirty_protected)
 {
 	FIXTURE_DATA(migrate_device) *m = &self->m;
@@ -769,7 +770,7 @@ TEST_F(migrate_device_huge, soft_dirty_protected)
 	EXPECT_EQ(differing(mem, m->nr, m->nr, m->page, 14), 0);
 }
 
-/* One that is moved is another one at its new place, until that is forgotten. */
+/* mremap() makes a huge page on the device soft-dirty until clear_softdirty(). */
 TEST_F(migrate_device_huge, soft_dirty_moved)
 {
 	FIXTURE_DATA(migrate_device) *m = &self->m;
@@ -821,7 +822,7 @@ static int uffd_open(FIXTURE_DATA(migrate_device) *self)
 	return -1;
 }
 
-/* How many pages from @first on are protected? */
+/* Return how many of the @nr pages from @first on userfaultfd protects. */
 static unsigned long uffd_protected(FIXTURE_DATA(migrate_device) *self,
 				    unsigned long first, unsigned long nr)
 {
@@ -833,7 +834,7 @@ static unsigned long uffd_protected(FIXTURE_DATA(migrate_device) *self,
 	return n;
 }
 
-/* What a userfaultfd watches is still watched, zero pages too. */
+/* Pages that move keep the protection by userfaultfd. Zero pages keep it, too. */
 TEST_F(migrate_device, userfaultfd_wp_kept)
 {
 	int uffd = uffd_open(self);
@@ -860,7 +861,7 @@ TEST_F(migrate_device, userfaultfd_wp_kept)
 	close(uffd);
 }
 
-/* The same for a huge page that is answered with small ones, both ways. */
+/* The same for a huge page that small pages replace, in both directions. */
 TEST_F(migrate_device_huge, userfaultfd_wp_divided)
 {
 	FIXTURE_DATA(migrate_device) *m = &self->m;
@@ -898,7 +899,7 @@ struct worker {
 	long bad;
 };
 
-/* Wants every THREADS-th page back, in its own order. */
+/* Access every THREADS-th page, in an order of its own. */
 static void *worker_faults(void *arg)
 {
 	struct worker *w = arg;
@@ -913,7 +914,7 @@ static void *worker_faults(void *arg)
 	return NULL;
 }
 
-/* Many threads meet at one huge page that a device has. */
+/* Many threads fault on one huge page that is on the device. */
 TEST_F(migrate_device, threads_fault)
 {
 	pthread_barrier_t start;
@@ -942,7 +943,7 @@ TEST_F(migrate_device, threads_fault)
 	pthread_barrier_destroy(&start);
 }
 
-/* Throws random parts away. What is read after that must be zero or whole. */
+/* Discard random parts. Each page must then be zero or have its whole pattern. */
 static void *worker_discards(void *arg)
 {
 	struct worker *w = arg;
@@ -1002,7 +1003,7 @@ static void *worker_pushes(void *arg)
 	return NULL;
 }
 
-/* Everything at once, in any phase of a migration. */
+/* All workers run at once, in any stage of a migration. */
 TEST_F_TIMEOUT(migrate_device, race_everything, 120)
 {
 	static void *(*const job[])(void *) = {
@@ -1021,7 +1022,7 @@ TEST_F_TIMEOUT(migrate_device, race_everything, 120)
 		ASSERT_EQ(pthread_create(&thread[i], NULL, job[i], &w[i]), 0);
 	}
 	while (time(NULL) < end) {
-		/* Fails, and is no loss, while the page is read-only. */
+		/* A write to a read-only page fails, which does not matter. */
 		for (unsigned long p = 0; p < 2 * self->nr; p += 5)
 			try_write((uint64_t *)(self->mem + p * self->page) + 7,
 				  stamp(p, 7, 18));
@@ -1034,7 +1035,7 @@ TEST_F_TIMEOUT(migrate_device, race_everything, 120)
 	}
 }
 
-/* The device wants its memory back, whoever has it mapped. */
+/* Evict the memory of the device from all processes that map it. */
 TEST_F(migrate_device, evict)
 {
 	char *mem = self->mem;
@@ -1053,7 +1054,7 @@ TEST_F(migrate_device, evict)
 	EXPECT_EQ(differing(mem, 0, 2 * self->nr, self->page, 10), 0);
 }
 
-/* It wants it back while threads want it, too, and get it in either way. */
+/* Evict memory while threads fault on it. They must get it in either case. */
 TEST_F_TIMEOUT(migrate_device, evict_while_faulting, 120)
 {
 	pthread_barrier_t start;
@@ -1083,9 +1084,9 @@ TEST_F_TIMEOUT(migrate_device, evict_while_faulting, 120)
 }
 
 /*
- * There is hardly any memory left that the device's could be evicted to. With
- * small pages, as the test driver does not cope with the loss of a huge one; the
- * KUnit test has a driver that does.
+ * Evict memory while the system has little free memory. The test uses small pages,
+ * because the test driver does not handle the failure to allocate a huge page. The
+ * driver of the KUnit test does.
  */
 TEST_F_TIMEOUT(migrate_device_small, evict_under_pressure, 120)
 {
@@ -1098,7 +1099,7 @@ TEST_F_TIMEOUT(migrate_device_small, evict_under_pressure, 120)
 	hog = mmap(NULL, len, PROT_READ | PROT_WRITE,
 		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(hog, MAP_FAILED);
-	/* By small pages it would take minutes where each fault is checked. */
+	/* With small pages this takes minutes in a kernel that checks each fault. */
 	madvise(hog, len, MADV_HUGEPAGE);
 	memset(hog, 1, len);
 
@@ -1122,7 +1123,7 @@ static int write_text(const char *path, const char *text)
 	return ret;
 }
 
-/* Into a control group of this test whose memory is limited. */
+/* Enter a cgroup with the memory limit @limit. Store the old cgroup in @back. */
 static int group_enter(const char *limit, char back[64])
 {
 	FILE *f = fopen("/proc/self/cgroup", "r");
@@ -1146,7 +1147,7 @@ static int group_leave(const char *back)
 	return write_text(path, "0") || rmdir(GROUP);
 }
 
-/* A huge hole stays one if the process may not have so much memory. */
+/* A huge hole is not filled if the memory cgroup would exceed its limit. */
 TEST_F(migrate_device_huge, charge_refused)
 {
 	FIXTURE_DATA(migrate_device) *m = &self->m;
@@ -1174,7 +1175,7 @@ TEST_F(migrate_device_huge, charge_refused)
 
 static const char *const fail_page_alloc = "/sys/kernel/debug/fail_page_alloc/";
 
-/* Returns 0 if the knob could be turned. */
+/* Write @value to a file of the fault injection. Return 0 on success. */
 static int fail_knob(const char *name, const char *value)
 {
 	char path[96];
@@ -1190,7 +1191,7 @@ static int fail_knob(const char *name, const char *value)
 	return ret < 0 ? -1 : 0;
 }
 
-/* Every allocation of a page can fail, even those that may wait for memory. */
+/* If @on, any allocation of a page can fail, even one that may wait for memory. */
 static int fail_knobs(bool on)
 {
 	if (fail_knob("ignore-gfp-wait", on ? "N" : "Y") ||
@@ -1199,7 +1200,7 @@ static int fail_knobs(bool on)
 	return fail_knob("verbose", on ? "0" : "2");
 }
 
-/* Pull while the @nth allocation fails. Returns true if there was one. */
+/* Pull while the @nth allocation fails. Return true if there was an @nth one. */
 static bool pull_failing(int dev, void *mem, unsigned long nr, void *copy,
 			 int nth, int *ret)
 {
@@ -1218,11 +1219,11 @@ static bool pull_failing(int dev, void *mem, unsigned long nr, void *copy,
 }
 
 /*
- * A hole is filled in an address space that has no page tables yet there, and
- * each allocation on the way fails once. Whatever could not be inserted is a
- * hole as before, is not said to have moved, and nothing is lost with it. In
- * Linux 7.3.4 the function that inserts a huge page returns 0 for -ENOMEM, which
- * does no harm as it has cleared MIGRATE_PFN_MIGRATE in the entry before.
+ * Fill a hole where the address space has no page tables yet. Each allocation that
+ * this needs fails once. An entry that could not be inserted must still be a hole,
+ * must not be reported as moved, and must not lose memory. In Linux 7.3.4 the
+ * function that inserts a huge page returns 0 for -ENOMEM. This does no harm, as
+ * the function clears MIGRATE_PFN_MIGRATE in the entry before.
  */
 TEST_F_TIMEOUT(migrate_device, insertion_fails, 120)
 {
@@ -1233,7 +1234,7 @@ TEST_F_TIMEOUT(migrate_device, insertion_fails, 120)
 	bool failed = true;
 
 	ASSERT_NE(copy, NULL);
-	/* The device gets the memory that it works with now, not while failing. */
+	/* Let the driver allocate its own memory now, before allocations fail. */
 	ASSERT_EQ(device_pull(self->dev[0], self->mem, nr), 0);
 	ASSERT_EQ(device_push(self->dev[0], self->mem, nr), 0);
 	if (fail_knobs(true))
@@ -1263,7 +1264,7 @@ TEST_F_TIMEOUT(migrate_device, insertion_fails, 120)
 	free(copy);
 }
 
-/* Pages of a file stay, and those that have been copied from it on write move. */
+/* Pages of a file stay. Pages that were copied from the file on write move. */
 TEST_F(migrate_device, file_pages_stay)
 {
 	const unsigned long nr = 32;
@@ -1292,8 +1293,8 @@ TEST_F(migrate_device, file_pages_stay)
 }
 
 /*
- * Pages that the kernel itself has no address for cannot be copied by a driver, so
- * it must not get them.
+ * A driver cannot copy pages that are not in the direct map of the kernel. Such
+ * pages must not be collected.
  */
 TEST_F(migrate_device_small, secret_pages_stay)
 {
@@ -1316,8 +1317,8 @@ TEST_F(migrate_device_small, secret_pages_stay)
 }
 
 /*
- * KSM compares its pages with others at any time: they stay where it can read
- * them, and move like others when they are its pages no longer.
+ * KSM can compare its pages with others at any time. They must stay where KSM can
+ * read them. After MADV_UNMERGEABLE they move like other pages.
  */
 TEST_F_TIMEOUT(migrate_device_small, ksm_pages_stay, 120)
 {
@@ -1344,7 +1345,7 @@ TEST_F_TIMEOUT(migrate_device_small, ksm_pages_stay, 120)
 		ASSERT_EQ((unsigned char)mem[i], 0xa5);
 }
 
-/* Neither device touches what is the other one's. */
+/* A device does not move pages that the other device holds. */
 TEST_F(migrate_device, two_owners)
 {
 	char *mem = self->mem;
@@ -1364,7 +1365,7 @@ TEST_F(migrate_device, two_owners)
 	EXPECT_EQ(differing(mem, 0, 2 * nr, self->page, 21), 0);
 }
 
-/* Page by page in turns: a huge page is split between the two. */
+/* The devices pull pages in turns: a huge page is split between the two. */
 TEST_F(migrate_device, two_owners_interleaved)
 {
 	const unsigned long nr = 32;
@@ -1382,7 +1383,7 @@ TEST_F(migrate_device, two_owners_interleaved)
 	EXPECT_EQ(differing(mem, 0, self->nr, self->page, 22), 0);
 }
 
-/* A device reads what the other one holds: it comes back for that. */
+/* A device reads memory that the other one holds. The memory moves back first. */
 TEST_F(migrate_device, read_from_other_owner)
 {
 	char *mem = self->mem, *copy = malloc(self->pmd);
@@ -1399,8 +1400,8 @@ TEST_F(migrate_device, read_from_other_owner)
 }
 
 /*
- * A huge page that two processes have mapped is answered with small ones. Both
- * wait for it at a huge migration entry, and both get small pages in the end.
+ * Small pages replace a huge page that two processes map. Each process has a huge
+ * migration entry during the migration, and maps small pages at the end.
  */
 TEST_F(migrate_device_huge, divided_while_shared)
 {
@@ -1430,7 +1431,7 @@ static void *worker_evicts(void *arg)
 	return NULL;
 }
 
-/* Children are made in any phase of an eviction, and look at what they got. */
+/* Fork children in any stage of an eviction. They check the memory. */
 TEST_F_TIMEOUT(migrate_device, fork_while_evicted, 120)
 {
 	int stop = 0;
@@ -1454,7 +1455,7 @@ TEST_F_TIMEOUT(migrate_device, fork_while_evicted, 120)
 	EXPECT_EQ(w.bad, 0);
 }
 
-/* Processes exit with memory on a device that is just being emptied. */
+/* A process exits with memory on a device while the device is evicted. */
 TEST_F_TIMEOUT(migrate_device, evict_while_exiting, 120)
 {
 	for (int round = 0; round < 4 * ROUNDS; round++) {
@@ -1478,13 +1479,14 @@ TEST_F_TIMEOUT(migrate_device, evict_while_exiting, 120)
 }
 
 /*
- * Coherent memory: that of a device which CPUs can use where it is
+ * Coherent memory: memory of a device that CPUs can access
  *
- * The test driver has one range of it for each device. It divides the range when
- * it needs the first page, into pages of the size of that one, and not again before
- * it has given up the range. So a test uses one size. No test unmaps a part of a
- * huge page, or writes to a huge page that is shared: Linux 7.3.4 would put it on
- * the list of folios to split, where memory of a device must not be.
+ * The test driver has one range of coherent memory for each device. It divides the
+ * range when it needs the first page, into pages of the size of that page. It does
+ * not divide the range again before it has released the range. A test therefore
+ * uses one size. No test unmaps a part of a huge page, or writes to a huge page
+ * that is shared. Linux 7.3.4 would put such a page on the list of folios to
+ * split, where memory of a device must not be.
  */
 FIXTURE(migrate_device_coherent)
 {
@@ -1507,8 +1509,9 @@ FIXTURE_VARIANT_ADD(migrate_device_coherent, small)
 };
 
 /*
- * Not for a kernel with CONFIG_DEBUG_VM, which warns when the test driver gives up
- * the range: it walks its free huge pages by a function for private memory.
+ * This variant is not for a kernel with CONFIG_DEBUG_VM. Such a kernel warns when
+ * the test driver releases the range, because the driver walks its free huge pages
+ * with a function for private memory.
  */
 FIXTURE_VARIANT_ADD(migrate_device_coherent, huge)
 {
@@ -1547,7 +1550,7 @@ static long coherent_holds(int fd, void *addr, unsigned long npages)
 			   HMM_DMIRROR_PROT_DEV_COHERENT_LOCAL);
 }
 
-/* Write to a huge page's worth of new memory, and give it to the first device. */
+/* Write to new memory of the size of a huge page. Move it to the first device. */
 static void coherent_pull(struct __test_metadata *const _metadata,
 			  FIXTURE_DATA(migrate_device) *m, bool huge,
 			  uint64_t seed)
@@ -1565,7 +1568,7 @@ static void coherent_pull(struct __test_metadata *const _metadata,
 	ASSERT_EQ(device_sees(m->dev[0], m->mem, m->nr, 0xff, what), m->nr);
 }
 
-/* The page frames that are mapped, one after the other. */
+/* Return an array with the frame number of each page. */
 static unsigned long *frames_read(int pagemap, char *mem, unsigned long nr,
 				  size_t page)
 {
@@ -1576,7 +1579,7 @@ static unsigned long *frames_read(int pagemap, char *mem, unsigned long nr,
 	return frame;
 }
 
-/* From page @first on, how many are at another frame than they were? */
+/* Return how many of the pages from @first on have another frame than in @frame. */
 static long frames_changed(int pagemap, char *mem, unsigned long first,
 			   unsigned long nr, size_t page,
 			   const unsigned long *frame)
@@ -1588,7 +1591,7 @@ static long frames_changed(int pagemap, char *mem, unsigned long first,
 	return n;
 }
 
-/* CPU and devices read and write it, and it does not go anywhere for that. */
+/* CPUs and devices read and write coherent memory, and it does not move. */
 TEST_F(migrate_device_coherent, used_in_place)
 {
 	FIXTURE_DATA(migrate_device) *m = &self->m;
@@ -1619,7 +1622,7 @@ TEST_F(migrate_device_coherent, used_in_place)
 	free(copy);
 }
 
-/* The driver fetches it by its address, and by its frame number. */
+/* The driver moves coherent memory back by address, and by frame number. */
 TEST_F(migrate_device_coherent, pushed_and_evicted)
 {
 	FIXTURE_DATA(migrate_device) *m = &self->m;
@@ -1641,7 +1644,7 @@ TEST_F(migrate_device_coherent, pushed_and_evicted)
 	free(frame);
 }
 
-/* The same while a child has it mapped, too. */
+/* The same while a child maps the memory, too. */
 TEST_F(migrate_device_coherent, pushed_while_shared)
 {
 	FIXTURE_DATA(migrate_device) *m = &self->m;
@@ -1664,7 +1667,7 @@ TEST_F(migrate_device_coherent, pushed_while_shared)
 	}
 }
 
-/* The device is given up with memory on it, and comes again. */
+/* Release a device that holds memory, and use the device again. */
 TEST_F(migrate_device_coherent, released)
 {
 	FIXTURE_DATA(migrate_device) *m = &self->m;
@@ -1685,7 +1688,7 @@ TEST_F(migrate_device_coherent, released)
 	EXPECT_EQ(differing(mem, 0, m->nr, m->page, 35), 0);
 }
 
-/* Exits with memory on the device that nobody else knows of. */
+/* Exit with memory on the device that no other process maps. */
 static long child_exits(char *mem, unsigned long nr, size_t page)
 {
 	int fd = device_open(COHERENT);
@@ -1707,7 +1710,7 @@ TEST_F(migrate_device_coherent, exit_on_device)
 	pid = child_start(child_exits, mem, m->nr, m->page);
 	EXPECT_EQ(child_status(pid), 0);
 
-	/* Memory of the parent that only the child still has. */
+	/* Only the child still maps memory of the parent. */
 	coherent_pull(_metadata, m, variant->huge, 10);
 	pid = child_start(child_waits, mem, m->nr, m->page);
 	ASSERT_EQ(waitpid(pid, &status, WUNTRACED), pid);
@@ -1721,7 +1724,7 @@ static int pin_open(void)
 	return open("/sys/kernel/debug/gup_test", O_RDWR);
 }
 
-/* Pin for long, until pin_stop(). Returns 0 or a negative error. */
+/* Pin for a long time, until pin_stop(). Return 0 or a negative error. */
 static int pin_start(int fd, void *addr, size_t len, unsigned int flags)
 {
 	struct pin_longterm_test pin = {
@@ -1739,8 +1742,8 @@ static int pin_stop(int fd)
 }
 
 /*
- * Of @nr pages from @first on that are pinned, how many differ from what fill()
- * has left? Negative on error.
+ * Return how many of the @nr pinned pages from @first on differ from what fill()
+ * has written, or a negative error.
  */
 static long pin_differing(int fd, unsigned long first, unsigned long nr,
 			  size_t page, uint64_t seed)
@@ -1756,7 +1759,7 @@ static long pin_differing(int fd, unsigned long first, unsigned long nr,
 	return ret;
 }
 
-/* All of it can be seen at the address, in the pin, and by a device. */
+/* Read the memory at its address, through the pin, and by a device. Check it. */
 static void pin_check(struct __test_metadata *const _metadata,
 		      FIXTURE_DATA(migrate_device) *m, int fd,
 		      unsigned long first, unsigned long nr, uint64_t seed)
@@ -1772,9 +1775,9 @@ static void pin_check(struct __test_metadata *const _metadata,
 }
 
 /*
- * What somebody wants to pin for long leaves the device before, and does not get
- * there meanwhile. Of a huge page only one page is pinned, as each page that is
- * pinned in one go would keep the huge page where it is.
+ * Memory leaves the device before it is pinned for a long time, and cannot move to
+ * the device meanwhile. Of a huge page only one page is pinned: if one call pinned
+ * several pages, each of them would keep the huge page from moving.
  */
 TEST_F(migrate_device_coherent, pinned_for_long)
 {
@@ -1795,7 +1798,7 @@ TEST_F(migrate_device_coherent, pinned_for_long)
 			EXPECT_TRUE(check_huge_anon(mem, m->pmd, 1, m->pmd));
 		pin_check(_metadata, m, fd, first, nr, 37);
 
-		/* It is the same memory for all of them. */
+		/* The process, the pin and the device must use the same memory. */
 		fill(mem, 0, m->nr, m->page, 38);
 		pin_check(_metadata, m, fd, first, nr, 38);
 		device_pull(m->dev[0], mem, m->nr);
@@ -1806,7 +1809,7 @@ TEST_F(migrate_device_coherent, pinned_for_long)
 	close(fd);
 }
 
-/* One page is held by somebody else: it cannot be pinned for long, nor fetched. */
+/* A page with another reference can neither be pinned for long nor be moved back. */
 TEST_F(migrate_device_coherent, held_page_stays)
 {
 	FIXTURE_DATA(migrate_device) *m = &self->m;
@@ -1843,8 +1846,8 @@ TEST_F(migrate_device_coherent, held_page_stays)
 }
 
 /*
- * Ask move_pages() to move pages to @node, or for where they are if that is
- * negative. Returns what it does, or a negative error.
+ * Call move_pages() to move pages to @node, or to query their nodes if @node is
+ * negative. Return its result, or a negative error.
  */
 static long move_pages_to(int node, char *mem, unsigned long nr, size_t page,
 			  int *status)
@@ -1868,7 +1871,7 @@ static long move_pages_to(int node, char *mem, unsigned long nr, size_t page,
 	return ret;
 }
 
-/* In how many of every @step-th place is there something else than @what? */
+/* Check every @step-th status. Return how many of them are not @what. */
 static long status_differs(const int *status, unsigned long nr, int step, int what)
 {
 	long n = 0;
@@ -1884,7 +1887,7 @@ static long migrations_counted(void)
 	       number_in("/proc/vmstat", "pgmigrate_fail ");
 }
 
-/* For move_pages() there is no page that could be moved, and none is. */
+/* move_pages() finds no page that it can move, and moves none. */
 TEST_F(migrate_device_coherent, move_pages_refused)
 {
 	FIXTURE_DATA(migrate_device) *m = &self->m;
@@ -1905,7 +1908,7 @@ TEST_F(migrate_device_coherent, move_pages_refused)
 			continue;
 		EXPECT_EQ(ret, 0);
 		EXPECT_EQ(status_differs(status, m->nr, 1, -ENOENT), 0);
-		/* Others may migrate what is theirs, but not all the time. */
+		/* Other tasks may migrate their memory, but not during each call. */
 		if (node >= 0)
 			uncounted |= migrations_counted() == counted;
 	}
@@ -1917,7 +1920,7 @@ TEST_F(migrate_device_coherent, move_pages_refused)
 	free(status);
 }
 
-/* Of memory that is on the device in turns, the rest is moved, and all is pinned. */
+/* The device holds every other page. move_pages() moves the rest. All are pinned. */
 TEST_F(migrate_device_coherent_small, every_other_page)
 {
 	FIXTURE_DATA(migrate_device) *m = &self->m;
@@ -1949,7 +1952,7 @@ TEST_F(migrate_device_coherent_small, every_other_page)
 	close(fd);
 }
 
-/* Written, read only and never touched, too few to be taken for a huge page. */
+/* Move written, only read, and untouched pages, fewer than a huge page has. */
 TEST_F(migrate_device_coherent_small, mixed_entries)
 {
 	FIXTURE_DATA(migrate_device) *m = &self->m;
@@ -1971,7 +1974,7 @@ TEST_F(migrate_device_coherent_small, mixed_entries)
 	EXPECT_EQ(differing(mem, 0, nr, m->page, 44), 0);
 }
 
-/* Half of it is written to, which must not change what the parent has. */
+/* Write to half of the memory. This must not change the memory of the parent. */
 static long child_copies(char *mem, unsigned long nr, size_t page)
 {
 	const unsigned long half = nr / 2;
@@ -1989,7 +1992,7 @@ static long child_copies(char *mem, unsigned long nr, size_t page)
 	return bad + differing(mem, half, half, page, 45);
 }
 
-/* Who writes first gets a copy, which is not on the device, and who is last not. */
+/* The first process that writes gets a copy in system memory, the last one none. */
 TEST_F(migrate_device_coherent_small, copied_on_write)
 {
 	FIXTURE_DATA(migrate_device) *m = &self->m;
@@ -2018,7 +2021,7 @@ TEST_F(migrate_device_coherent_small, copied_on_write)
 	free(frame);
 }
 
-/* A long pin of what a child has as well is one of a copy. */
+/* A long-term pin of memory that a child maps, too, pins a copy. */
 TEST_F(migrate_device_coherent_small, pinned_while_shared)
 {
 	FIXTURE_DATA(migrate_device) *m = &self->m;
@@ -2042,7 +2045,7 @@ TEST_F(migrate_device_coherent_small, pinned_while_shared)
 	close(fd);
 }
 
-/* What is protected on the device is so there, and when a pin has fetched it. */
+/* Protected memory stays protected on the device, and after a pin has moved it. */
 TEST_F(migrate_device_coherent_small, protected)
 {
 	FIXTURE_DATA(migrate_device) *m = &self->m;
@@ -2069,7 +2072,7 @@ TEST_F(migrate_device_coherent_small, protected)
 	close(fd);
 }
 
-/* Parts go away while the device holds all, and the rest stays there. */
+/* Unmap and discard parts while the device holds the memory. It keeps the rest. */
 TEST_F(migrate_device_coherent_small, munmap_on_device)
 {
 	FIXTURE_DATA(migrate_device) *m = &self->m;
