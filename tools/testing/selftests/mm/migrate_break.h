@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * For programs whose cases are not those of migrate_lib.h: to show that a case looks
- * at something, have it see what is not there. The environment variable
- * MIGRATE_BREAK says what is spoiled, and a line of output each time that it was.
+ * Spoiled observations for programs that do not use the cases of migrate_lib.h. A
+ * case must fail if an observation that it checks is spoiled. The environment
+ * variable MIGRATE_BREAK names the observation to spoil. migrate_spoils() prints a
+ * line each time that the caller must spoil it.
  */
 #ifndef __MIGRATE_BREAK_H
 #define __MIGRATE_BREAK_H
@@ -13,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Is what the caller has found of this sort to be reported as something else? */
+/* Return true if the caller must spoil its observation @what. */
 static inline bool migrate_spoils(const char *what)
 {
 	const char *word = getenv("MIGRATE_BREAK");

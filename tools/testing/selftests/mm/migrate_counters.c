@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The counters of nodes, zones and of a memory cgroup, read before and after
- * something was moved. What the memory had a share in must have gone along by
- * exactly its size, and all else must be as it was.
+ * Compare the counters of nodes, zones and of a memory cgroup before and after a
+ * move. The counters that include the memory must change by exactly its size, and
+ * all others must not change.
  *
- * The share of some memory is computed from /proc/kpageflags, kpagecount and
- * pagemap, page by page, so it does not depend on the counters. Which counter
- * shows which part of it, and what may change for other reasons, is said by one
- * table. A counter that is not in the table must not change at all.
+ * The test computes the share of the memory in the counters page by page, from
+ * /proc/kpageflags, kpagecount and pagemap. So the share does not depend on the
+ * counters. The table fields[] says which part of a share a counter shows, and which
+ * counters may change for other reasons. A counter that is not in the table must
+ * not change at all.
  *
- * Two things make the counters exact. The parts that CPUs keep to themselves are
- * summed up before they are read. And they are read until two readings agree, so
- * that what is still going on from before, in other processes too, has ended.
+ * Two things make the counters exact. The kernel adds up its per-CPU parts before
+ * the test reads them. And the test reads until two readings agree, so that earlier
+ * activity, also of other processes, has ended.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -45,11 +46,11 @@
 #define EVERYWHERE		-1
 #define MAX_PAGES		32768
 #define REST_SECONDS		20
-/* MEMCG_CHARGE_BATCH of the kernel: how many updates a CPU keeps to itself. */
+/* MEMCG_CHARGE_BATCH of the kernel: how many updates a CPU may keep to itself. */
 #define MEMCG_BATCH		64
 
 /**
- * enum table - who has given a counter its name
+ * enum table - the files that define the name of a counter
  * @VMSTAT: vmstat of a node, and zoneinfo
  * @MEMINFO: meminfo of a node
  * @MEMCG: memory.stat and memory.numa_stat
@@ -63,13 +64,13 @@ enum table {
 };
 
 /**
- * enum unit - what a counter counts
+ * enum unit - the unit of a counter
  * @PAGES: pages
  * @KBYTES: kB
  * @BYTES: bytes
  * @HUGE: folios of PMD size
- * @UNUSED_HUGETLB: hugetlb pages that are not there
- * @UNUSED: pages that are not there
+ * @UNUSED_HUGETLB: hugetlb pages that are not in use
+ * @UNUSED: pages that are not in use
  */
 enum unit {
 	PAGES,
@@ -81,13 +82,13 @@ enum unit {
 };
 
 /**
- * struct field - a counter that need not stay the same
- * @table: where it is found
+ * struct field - a counter that may change
+ * @table: the files that it is in
  * @name: its name there
- * @items: what of a share it shows
- * @unit: in which unit
- * @slack: how much it may differ from that, in its unit
- * @why: why there is some slack; or, if @slack is 0, why it is not compared
+ * @items: the items of a share that it shows
+ * @unit: its unit
+ * @slack: by how much it may differ from the share, in @unit
+ * @why: the reason for @slack; or, if @slack is 0, why it is not compared; or NULL
  */
 struct field {
 	enum table table;
@@ -99,11 +100,11 @@ struct field {
 };
 
 /**
- * struct place - what a counter is for
- * @table: who names it
+ * struct place - the file of a counter, and its node or zone
+ * @table: the files that define its name
  * @label: the file
- * @node: for which node, or EVERYWHERE
- * @zone: for which zone, or EVERYWHERE
+ * @node: its node, or EVERYWHERE
+ * @zone: its zone, or EVERYWHERE
  */
 struct place {
 	enum table table;
@@ -115,9 +116,9 @@ struct place {
 /**
  * struct counter - a value
  * @name: its name
- * @place: what it is for
- * @field: if it is in the table
- * @value: what was read
+ * @place: its file, node and zone
+ * @field: its entry in the table fields, or NULL
+ * @value: the value that was read
  */
 struct counter {
 	char name[40];
@@ -128,8 +129,8 @@ struct counter {
 
 /**
  * struct mig_counters - all counters at one moment
- * @nr: how many
- * @counter: each of them, always in the same order
+ * @nr: number of counters
+ * @counter: the counters, always in the same order
  */
 struct mig_counters {
 	int nr;
@@ -137,7 +138,7 @@ struct mig_counters {
 };
 
 /**
- * struct zone - where a zone is
+ * struct zone - the node and the pfns of a zone
  * @node: its node
  * @start: its first pfn
  * @end: the pfn after the last one
@@ -203,7 +204,7 @@ static const struct field fields[] = {
 	{ VMSTAT, "nr_anon_transparent_hugepages", I(ANON_THP), HUGE },
 	{ VMSTAT, "nr_swapcached", I(SWAP_CACHE) },
 	{ VMSTAT, "nr_hugetlb", I(HUGETLB) },
-	/* The sum of what follows, see add_free(). */
+	/* The sum of counters that follow, see add_free(). */
 	{ VMSTAT, "free", I(FROM_BUDDY), UNUSED, 512, FREE_SLACK_WHY },
 	{ VMSTAT, "nr_free_pages", .why = FREE_WHY },
 	{ VMSTAT, "nr_free_pages_blocks", .why = FREE_WHY },
@@ -292,15 +293,15 @@ static const struct field *find_field(enum table table, const char *name)
 	return NULL;
 }
 
-/* Whether two readings at rest must agree. */
+/* Return true if the counter must agree in two readings while nothing moves. */
 static bool is_exact(const struct counter *c)
 {
 	return !c->field || !c->field->why;
 }
 
 /*
- * Generations of pages are not told apart by the active flag, so both lists of a
- * kind are one for us then.
+ * The active flag does not tell the generations of MGLRU apart. With MGLRU, treat
+ * the active and the inactive list of a type as one list.
  */
 static unsigned int shown_items(const struct field *field)
 {
@@ -322,7 +323,7 @@ static bool is_one_list(const struct field *field)
  * Reading
  */
 
-/* The whole of a file, up to what there is room for. */
+/* Read a whole file into the buffer text. Fail if it does not fit. */
 static void must_read_text(const char *path)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -340,13 +341,13 @@ static void must_read_text(const char *path)
 	text[sum] = '\0';
 }
 
-/* The file of a node has the sums of its zones, and what it counts itself. */
+/* vmstat of a node has the sums of its zones, and counters of the node itself. */
 static bool is_sum_of_zones(const struct field *field)
 {
 	return !strncmp(field->name, "nr_zone_", 8);
 }
 
-/* The counter of the other list, if both are one. */
+/* Find the counter of the other list of a pair that the test treats as one list. */
 static struct counter *other_list(struct mig_counters *c,
 				  const struct place *place,
 				  const struct field *field)
@@ -384,7 +385,7 @@ static void add_counter(struct mig_counters *c, const struct place *place,
 	new->value = value;
 }
 
-/* The last word of a line is the value, "kB" apart; what precedes it the name. */
+/* Split a line into name and value. The value is the last word except for "kB". */
 static bool split_line(char *line, char **name, long *value)
 {
 	char *end;
@@ -459,8 +460,8 @@ static void note_zone(struct zone *zone, const char *name, long value)
 }
 
 /*
- * The zones come one after the other, always all of them. The first zone of a
- * node that has memory brings the counters of the node along.
+ * zoneinfo lists all zones, always in the same order. For the first zone of a node
+ * that has memory, it also lists the counters of the node.
  */
 static void read_zoneinfo(struct mig_counters *c)
 {
@@ -490,7 +491,7 @@ static void read_zoneinfo(struct mig_counters *c)
 	nr_zones = zone + 1;
 }
 
-/* Free, or about to be: of a node's lists, those of the CPUs, or the slab allocator. */
+/* Return true for counters of free lists, of per-CPU lists and of slab pages. */
 static bool is_free(const struct counter *c)
 {
 	if (c->place.zone != EVERYWHERE)
@@ -501,8 +502,9 @@ static bool is_free(const struct counter *c)
 }
 
 /*
- * The slab allocator takes and frees pages at any time, with KASAN long after the
- * objects in them were freed. No test moves slab pages, so they may count as free.
+ * The slab allocator allocates and frees pages at any time. With KASAN it frees a
+ * page long after the objects in it were freed. No test moves slab pages, so they
+ * may count as free.
  */
 static void add_free(struct mig_counters *c, int node)
 {
@@ -517,7 +519,7 @@ static void add_free(struct mig_counters *c, int node)
 	add_counter(c, &place, "free", sum);
 }
 
-/* "file N0=4096 N1=0" or, of one kind alone, "total=4096 N0=4096 N1=0". */
+/* Parse "file N0=4096 N1=0", or "total=4096 N0=4096 N1=0" of a hugetlb file. */
 static void read_numa_stat(struct mig_counters *c, enum table table,
 			   const char *label, const char *path)
 {
@@ -562,10 +564,10 @@ static long value_of(const struct mig_counters *c, const char *name)
 }
 
 /*
- * The kernel sums up the counters of a memory cgroup when it is asked for them,
- * but only if there were many updates since the last time. Page faults make them
- * many. They are counted themselves: once the sum has them it has all that went
- * before. It is also made every two seconds, which may be half way.
+ * A read of memory.stat adds up the per-CPU counters, but only if there were many
+ * updates since the last time. So the test causes many page faults. They are
+ * counted too: if the sum includes them, it includes all earlier updates. The
+ * kernel also adds up every two seconds, which may be in the middle of the faults.
  */
 static void read_memcg(struct mig_counters *c)
 {
@@ -608,7 +610,7 @@ static void read_once(struct mig_counters *c)
 		add_free(c, mig_nodes[i]);
 }
 
-/* The first counter that has to agree and does not, or -1. */
+/* Return the index of the first counter that must agree and does not, or -1. */
 static int first_change(const struct mig_counters *a, const struct mig_counters *b)
 {
 	int i;
@@ -662,7 +664,7 @@ static int zone_of(uint64_t pfn)
 	mig_fail("no zone has pfn %#llx", (unsigned long long)pfn);
 }
 
-/* Whether a PMD maps the page in this process. */
+/* Return true if a PMD maps the page in this process. */
 static bool is_pmd_mapped(char *addr)
 {
 	struct page_region region;
@@ -713,7 +715,7 @@ static unsigned int list_item(uint64_t kpf)
 	return kpf & MIG_KPF_ACTIVE ? I(ACTIVE_FILE) : I(INACTIVE_FILE);
 }
 
-/* What each page of a folio is counted as, mappings apart. */
+/* Return the items that each page of a folio counts as, except for mapped ones. */
 static unsigned int folio_items(uint64_t kpf, bool huge, bool pmd, bool written_back)
 {
 	unsigned int items = I(FROM_BUDDY) | list_item(kpf);
@@ -756,8 +758,9 @@ static void share_of_folio(uint64_t head, size_t nr, char *addr,
 }
 
 /*
- * Every folio that maps a part of the memory, once and as a whole. @written_back:
- * its file is on a disk, so that dirty pages are counted.
+ * Compute the share of some memory. A folio that is mapped there, even in part,
+ * counts once and as a whole. With @written_back, the file has writeback, so that
+ * the kernel counts dirty pages.
  */
 void mig_counters_share(void *mem, size_t len, bool written_back,
 			struct mig_share *share)
@@ -774,7 +777,7 @@ void mig_counters_share(void *mem, size_t len, bool written_back,
 		if (!(entry & MIG_PM_PRESENT) || !(entry & MIG_PM_PFN) ||
 		    mig_kpageflags(entry & MIG_PM_PFN) & MIG_KPF_ZERO)
 			continue;
-		/* Most often in the folio of the page before. */
+		/* Most pages are in the same folio as the page before. */
 		if ((entry & MIG_PM_PFN) - head >= size) {
 			head = head_of(entry & MIG_PM_PFN);
 			size = size_of_folio(head);
@@ -792,7 +795,7 @@ void mig_counters_share(void *mem, size_t len, bool written_back,
  * Comparing
  */
 
-/* What a counter shows of a share, in pages. */
+/* Return the part of a share that a counter shows, in pages. */
 static long shown(const struct counter *c, const struct mig_share *share)
 {
 	const unsigned int items = c->field ? shown_items(c->field) : 0;
@@ -850,9 +853,10 @@ static void add_wrong(char *all, size_t size, const struct counter *c,
 }
 
 /*
- * Fails with the first counters that are off. The memory had one share when the
- * counters were read for the first time, and has another one now. A reading may be
- * compared with itself, for nothing but that all this has been done before.
+ * Fail with a message that names the first wrong counters. The memory had the share
+ * @had at the reading @was, and has the share @has at the reading @is. A comparison
+ * of a reading with itself serves only to run this code once before the test relies
+ * on it.
  */
 void mig_counters_check(const struct mig_counters *was,
 			const struct mig_share *had,
@@ -884,7 +888,7 @@ void mig_counters_check(const struct mig_counters *was,
  * Preparations
  */
 
-/* Written to, so that it does not count as new later. */
+/* Map memory and write to it, so that a later write does not allocate pages. */
 static void *new_memory(size_t len)
 {
 	void *mem = mig_map(len, PROT_READ | PROT_WRITE,
@@ -896,9 +900,10 @@ static void *new_memory(size_t len)
 }
 
 /*
- * What this process can write to, and what has @part in its line of maps, gets
- * all of its pages, none of them shared with the process that it comes from. Or
- * they would come one by one, with the first write to each, and be counted.
+ * Allocate all pages of the private writable mappings whose line in maps contains
+ * @part. Afterwards the process shares none of them with its parent. Otherwise the
+ * first write to each page would allocate a page later, and the counters would
+ * change.
  */
 void mig_counters_populate(const char *part)
 {
@@ -922,7 +927,7 @@ struct mig_counters *mig_counters_new(void)
 	return new_memory(sizeof(struct mig_counters));
 }
 
-/* Those options of the cgroup file system that it has now. */
+/* Get the options with which the cgroup file system is mounted now. */
 static void cgroup_options(char *options, size_t size)
 {
 	static const char *const words[] = {
@@ -948,8 +953,8 @@ static void cgroup_options(char *options, size_t size)
 }
 
 /*
- * From now on, until the case ends, hugetlb memory is charged to the memory
- * cgroup. Its own controller, where there is one, counts per node as well.
+ * Charge hugetlb memory to the memory cgroup until the case ends. If there is a
+ * hugetlb controller, read its counters per node as well.
  */
 void mig_counters_of_hugetlb(void)
 {
@@ -976,7 +981,7 @@ void mig_counters_of_hugetlb(void)
 		*hugetlb_stat = '\0';
 }
 
-/* A control group for nobody but this process and its children. */
+/* Enter a cgroup for this process and its children only. */
 static void enter_group(void)
 {
 	char dir[sizeof(GROUP)];
@@ -988,10 +993,10 @@ static void enter_group(void)
 }
 
 /*
- * Called before the memory exists that is to be watched. Whoever would move,
- * collapse or write back memory by himself is told to wait. What file systems
- * have in their journals from before becomes dirty in the page cache of the disk
- * when it is committed, so that is done now.
+ * Call this before the test makes the memory whose counters it checks. It stops
+ * NUMA balancing, proactive compaction, khugepaged and periodic writeback for the
+ * case. The commit of a journal makes pages dirty in the page cache of the disk, so
+ * sync() commits earlier changes now.
  */
 void mig_counters_begin(void)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the kernel counts per node, zone and memory cgroup, and what a piece of
- * memory has a share in. See migrate_counters.c.
+ * The kernel's counters of nodes, zones and a memory cgroup, and the share that
+ * some memory has in them. See migrate_counters.c.
  */
 #ifndef __MIGRATE_COUNTERS_H
 #define __MIGRATE_COUNTERS_H
@@ -12,27 +12,27 @@
 #define MIG_MAX_ZONES		64
 
 /**
- * enum mig_item - what a page is counted as
- * @MIG_INACTIVE_ANON: on this LRU list
- * @MIG_ACTIVE_ANON: on this LRU list
- * @MIG_INACTIVE_FILE: on this LRU list
- * @MIG_ACTIVE_FILE: on this LRU list
- * @MIG_UNEVICTABLE: on this LRU list
- * @MIG_ANON_MAPPED: anonymous, with at least one mapping
- * @MIG_FILE_MAPPED: of a file, with at least one mapping
- * @MIG_PAGE_CACHE: in the cache of a file
+ * enum mig_item - ways in which the kernel counts a page
+ * @MIG_INACTIVE_ANON: on the LRU list inactive_anon
+ * @MIG_ACTIVE_ANON: on the LRU list active_anon
+ * @MIG_INACTIVE_FILE: on the LRU list inactive_file
+ * @MIG_ACTIVE_FILE: on the LRU list active_file
+ * @MIG_UNEVICTABLE: on the LRU list unevictable
+ * @MIG_ANON_MAPPED: anonymous and mapped
+ * @MIG_FILE_MAPPED: of a file and mapped
+ * @MIG_PAGE_CACHE: in the page cache
  * @MIG_SWAP_CACHE: in the swap cache
- * @MIG_SHMEM: in the cache of a file that is swapped
- * @MIG_DIRTY: dirty, and of a file that is written back
+ * @MIG_SHMEM: in the page cache of shmem
+ * @MIG_DIRTY: dirty, and of a file that has writeback
  * @MIG_MLOCKED: mlocked
  * @MIG_ANON_THP: of an anonymous folio that a PMD maps
- * @MIG_SHMEM_THP: of a folio of PMD size, of a file that is swapped
- * @MIG_FILE_THP: of a folio of PMD size, of another file
- * @MIG_SHMEM_PMD: those of MIG_SHMEM_THP that a PMD maps
- * @MIG_FILE_PMD: those of MIG_FILE_THP that a PMD maps
+ * @MIG_SHMEM_THP: of a shmem folio of PMD size
+ * @MIG_FILE_THP: of a folio of PMD size of another file
+ * @MIG_SHMEM_PMD: of MIG_SHMEM_THP, and mapped by a PMD
+ * @MIG_FILE_PMD: of MIG_FILE_THP, and mapped by a PMD
  * @MIG_HUGETLB: hugetlb
- * @MIG_FROM_BUDDY: came from the buddy allocator, and returns to it
- * @MIG_NR_ITEMS: how many there are
+ * @MIG_FROM_BUDDY: allocated from the buddy allocator, which also frees it
+ * @MIG_NR_ITEMS: number of items
  */
 enum mig_item {
 	MIG_INACTIVE_ANON,
@@ -58,8 +58,8 @@ enum mig_item {
 };
 
 /**
- * struct mig_share - what some memory contributes to the counters
- * @pages: in each zone, in the order of /proc/zoneinfo
+ * struct mig_share - the part of the counters that some memory accounts for
+ * @pages: number of pages by zone and item, zones in the order of /proc/zoneinfo
  */
 struct mig_share {
 	long pages[MIG_MAX_ZONES][MIG_NR_ITEMS];

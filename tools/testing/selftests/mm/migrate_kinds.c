@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Every kind of memory that user space can make travels between two nodes by
- * move_pages(2), mbind(2) and migrate_pages(2). After each way every page must
- * be where it was sent, with the contents, the flags, the number of mappings
- * and the bits of its page table entry that it had before.
+ * Move each kind of memory that user space can make between two nodes by
+ * move_pages(2), mbind(2) and migrate_pages(2). After each move every page must be
+ * on the target node. Its contents, its flags, the number of its mappings and the
+ * bits of its page table entry must be as before.
  *
- * A kind is a line of the table at the end. For each of them there is a second
- * case, named "counters", which compares all counters of nodes, zones and of a
- * memory cgroup before and after, see migrate_counters.c.
+ * A kind is a line of the table at the end. For each kind there is a second case,
+ * named "counters". It compares all counters of nodes, zones and of a memory cgroup
+ * before and after, see migrate_counters.c.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -50,23 +50,23 @@
 #define KB			1024UL
 #define MB			(1024 * KB)
 
-/* Flags of a page that travel with it. */
+/* Flags of a page that migration must keep. */
 #define KEPT_KPF	(MIG_KPF_UPTODATE | MIG_KPF_LRU | MIG_KPF_MMAP |	\
 			 MIG_KPF_ANON | MIG_KPF_SWAPCACHE |			\
 			 MIG_KPF_SWAPBACKED | MIG_KPF_HEAD | MIG_KPF_TAIL |	\
 			 MIG_KPF_HUGE | MIG_KPF_UNEVICTABLE | MIG_KPF_KSM |	\
 			 MIG_KPF_HWPOISON | MIG_KPF_THP | MIG_KPF_ZERO |	\
 			 MIG_KPF_MLOCKED | MIG_KPF_PRIVATE)
-/* Bits of a page table entry that travel with it. */
+/* Bits of a pagemap entry that migration must keep. */
 #define KEPT_PM		(MIG_PM_SOFT_DIRTY | MIG_PM_EXCLUSIVE |			\
 			 MIG_PM_UFFD_WP | MIG_PM_GUARD | MIG_PM_FILE |		\
 			 MIG_PM_SWAP | MIG_PM_PRESENT)
 
 /**
- * enum way - how memory is sent to another node
- * @BY_MOVE_PAGES: by address, exactly counted
+ * enum way - how a test moves memory to another node
+ * @BY_MOVE_PAGES: by address, with an exact count
  * @BY_MBIND: by range
- * @BY_MIGRATE_PAGES: with everything else that the process has
+ * @BY_MIGRATE_PAGES: with all other memory of the process
  */
 enum way {
 	BY_MOVE_PAGES,
@@ -76,16 +76,16 @@ enum way {
 
 /**
  * struct area - the memory of one kind
- * @mem: where it is
+ * @mem: its address
  * @len: its length in bytes
- * @named: how much of it move_pages(2) has to name to move all of it
+ * @named: length of the part that move_pages(2) has to name to move all of it
  * @step: distance between the addresses that move_pages(2) gets
- * @fd: the file behind it, or something else to keep open
+ * @fd: the file that is mapped, or another descriptor to keep open
  * @path: the name of that file
  * @other: another process that maps it at the same address, or 0
- * @rest: pages that migrate_pages(2) leaves behind of what else the process has
- * @was: the pages before
- * @is: the pages after
+ * @rest: pages outside the area that migrate_pages(2) leaves behind
+ * @was: the pages before the move
+ * @is: the pages after the move
  */
 struct area {
 	char *mem;
@@ -100,26 +100,26 @@ struct area {
 	struct mig_page *is;
 };
 
-/* Kind: the memory must not become dirty by moving. */
+/* Kind: a move must not make the memory dirty. */
 #define KIND_CLEAN		MIG_BIT(0)
-/* Kind: cannot be moved; every attempt must leave it alone. */
+/* Kind: the memory cannot move. An attempt must leave it unchanged. */
 #define KIND_STAYS		MIG_BIT(1)
-/* Kind: move_pages(2) does not name it page by page, as parts of it are gone. */
+/* Kind: parts are unmapped, so the test moves it by range, not by move_pages(2). */
 #define KIND_RANGE_ONLY		MIG_BIT(2)
-/* Kind: folios may come back split, everything else holds. */
+/* Kind: a move may split folios, but must keep everything else. */
 #define KIND_MAY_SPLIT		MIG_BIT(3)
-/* Kind: of a file that is written back, so that dirty pages are counted. */
+/* Kind: of a file that has writeback, so that the kernel counts dirty pages. */
 #define KIND_WRITTEN_BACK	MIG_BIT(4)
 
 /**
  * struct kind - one kind of memory
  * @setup: makes it on node A; sets at least area.mem
- * @arg: for @setup
- * @len: how much
- * @need: flags that all of it must have, or this is not the kind
+ * @arg: argument of @setup
+ * @len: length in bytes, 0 if @setup sets it
+ * @need: flags that every page must have; otherwise the case is skipped
  * @opts: KIND_*
- * @status: of each page that is asked to move, if it stays
- * @after: what else must hold when it has travelled
+ * @status: status of each page that move_pages(2) cannot move
+ * @after: checks after the moves, or NULL
  */
 struct kind {
 	void (*setup)(struct area *a, unsigned long arg);
@@ -137,7 +137,7 @@ static size_t nr_pages(const struct area *a)
 }
 
 /*
- * The journey
+ * Moves
  */
 
 static bool moves(const struct mig_page *was)
@@ -180,7 +180,7 @@ static void check_status(const struct area *a, int node, const int *status)
 	}
 }
 
-/* How far the event counters have to go: pages, and folios of PMD size. */
+/* By how much the event counters must rise: pages, and folios of PMD size. */
 static void count_expected(const struct area *a, long *pages, long *huge)
 {
 	size_t i, per = mig_pmd_size() / mig_psize;
@@ -201,7 +201,7 @@ static void check_counted(const char *name, long before, long expected)
 		  now - before, expected);
 }
 
-/* By address, with the statuses and the counters of exactly these pages. */
+/* Move by address. The statuses and counters must be exactly those of the pages. */
 static void go_by_address(const struct area *a, int node)
 {
 	int *status = calloc(a->named / a->step, sizeof(*status));
@@ -233,7 +233,7 @@ static void go_by_range(const struct area *a, int node)
 		mig_fail("mbind to node %d: %m", node);
 }
 
-/* So many of the pages are to stay behind, besides those of the process's rest. */
+/* Besides the pages outside the area, @stay pages must stay behind. */
 static void go_with_all(const struct area *a, int from, int to, long stay)
 {
 	long ret = mig_migrate_pages(0, 1UL << from, 1UL << to);
@@ -244,7 +244,7 @@ static void go_with_all(const struct area *a, int from, int to, long stay)
 		  ret, a->rest + stay);
 }
 
-/* Flags that differ although they should not. */
+/* Return the flags that differ although they must not. */
 static uint64_t lost_flags(const struct kind *kind, const struct mig_page *was,
 			   const struct mig_page *is)
 {
@@ -252,7 +252,10 @@ static uint64_t lost_flags(const struct kind *kind, const struct mig_page *was,
 
 	if (kind->opts & KIND_MAY_SPLIT)
 		diff &= ~(MIG_KPF_HEAD | MIG_KPF_TAIL | MIG_KPF_THP);
-	/* An entry that was dirty hands that over to its folio. */
+	/*
+	 * The unmap of a dirty page table entry sets the dirty flag of its folio. A
+	 * move must not clear the flag.
+	 */
 	if (was->kpf & ~is->kpf & MIG_KPF_DIRTY)
 		diff |= MIG_KPF_DIRTY;
 	if ((kind->opts & KIND_CLEAN) && (is->kpf & ~was->kpf & MIG_KPF_DIRTY))
@@ -280,8 +283,8 @@ static void check_page(const struct kind *kind, const struct area *a, size_t i,
 }
 
 /*
- * The other process sees the same pages, with the same contents. They are not
- * read by process_vm_readv(), whose pins would end the sharing.
+ * The other process must map the same pages, with the same contents. The test does
+ * not read them by process_vm_readv(), whose pins would end the sharing.
  */
 static void check_other(const struct area *a)
 {
@@ -323,9 +326,9 @@ static void check_area(const struct kind *kind, struct area *a, int node)
 }
 
 /*
- * Pages that another address of the area maps as well, as KSM has it. When
- * migrate_pages(2) gets to the second one the page is isolated, and counts as one that
- * is left behind.
+ * Count the pages that the area maps at a second address, as KSM does. When
+ * migrate_pages(2) gets to that address, the page is isolated already, and the call
+ * counts it as left behind.
  */
 static long nr_mapped_again(const struct area *a)
 {
@@ -355,7 +358,7 @@ static void travel(const struct kind *kind, struct area *a, int from, int to,
 	check_area(kind, a, to);
 }
 
-/* There and back, twice, by every way that this kind can take. */
+/* Move to the other node and back, twice, by every way that this kind allows. */
 static void travel_all(const struct kind *kind, struct area *a)
 {
 	enum way by_name = kind->opts & KIND_RANGE_ONLY ? BY_MBIND : BY_MOVE_PAGES;
@@ -380,8 +383,8 @@ static void check_refused(const struct kind *kind, const struct area *a,
 }
 
 /*
- * Memory that cannot be moved: says so, and nothing happens to it. The zero page is
- * none that migrate_pages(2) would count.
+ * The statuses must show that the memory cannot move, and it must not change.
+ * migrate_pages(2) does not count the zero page as left behind.
  */
 static void try_to_move(const struct kind *kind, struct area *a)
 {
@@ -390,7 +393,7 @@ static void try_to_move(const struct kind *kind, struct area *a)
 	send_by_address(a, MIG_B, status);
 	check_refused(kind, a, status);
 	go_with_all(a, MIG_A, MIG_B, kind->status == -EBUSY ? nr_pages(a) : 0);
-	/* What is on no node is not expected on another one either. */
+	/* -b node cannot spoil a page that is on no node. */
 	check_area(kind, a, moves(a->was) && mig_breaks(MIG_BREAK_NODE) ? MIG_B : MIG_A);
 	free(status);
 }
@@ -419,7 +422,7 @@ static void check_is_kind(const struct kind *kind, const struct area *a)
 	}
 }
 
-/* The memory, and what it looks like before it travels. */
+/* Make the memory and record the state of its pages before the moves. */
 static void make_area(const struct kind *kind, struct area *a)
 {
 	*a = (struct area){
@@ -446,10 +449,10 @@ static void make_area(const struct kind *kind, struct area *a)
 }
 
 /**
- * struct cargo - an area on its way
- * @kind: of this kind
+ * struct cargo - what send_cargo() moves
+ * @kind: the kind of the area
  * @a: the area
- * @status: as move_pages(2) has said
+ * @status: the statuses that move_pages(2) returned
  */
 struct cargo {
 	const struct kind *kind;
@@ -465,14 +468,14 @@ static void send_cargo(void *arg, int node)
 		go_by_range(c->a, node);
 	else
 		send_by_address(c->a, node, c->status);
-	/* On its way back it is where it is wanted. */
+	/* A page that cannot move is on node A, so a move to node A succeeds. */
 	if (c->kind->opts & KIND_STAYS && node != MIG_A)
 		check_refused(c->kind, c->a, c->status);
 }
 
 /*
- * Also what stays where it is may cost a page each time that it is asked to go. And
- * after so many trips all is as it was.
+ * Check that repeated moves lose no memory and change nothing. A move that fails
+ * may also lose a page each time.
  */
 static void lose_nothing(const struct kind *kind, struct area *a)
 {
@@ -495,7 +498,7 @@ static void run_kind(const void *arg)
 	long rest = mig_stay_anyway(0, 1UL << MIG_A, 1UL << MIG_B);
 	struct area a;
 
-	/* What is dirty is not to be written back by itself meanwhile. */
+	/* Keep the kernel from writing back dirty pages during the case. */
 	if (kind->opts & KIND_WRITTEN_BACK)
 		mig_set("/proc/sys/vm/dirty_writeback_centisecs", "0");
 	make_area(kind, &a);
@@ -510,13 +513,13 @@ static void run_kind(const void *arg)
 }
 
 /*
- * The same journey, with an eye on the counters
+ * Moves with a check of the counters
  */
 
 /*
- * What a file system has in its journal becomes dirty in the page cache of the
- * disk when it is committed, a few seconds later. To write a second file brings
- * this about, and leaves the first one dirty.
+ * A file system commits its journal a few seconds after a write. The commit makes
+ * pages dirty in the page cache of the disk. The fsync() of a second file commits
+ * the journal now and leaves the first file dirty.
  */
 static void commit_journal(const struct area *a)
 {
@@ -548,7 +551,7 @@ static void check_sent(const struct kind *kind, struct area *a, int node,
 		check_status(a, node, status);
 }
 
-/* There, and back. What does not move is asked to, and refuses, in between. */
+/* Move there (@trip 0) or back (@trip 1). Memory that cannot move must stay. */
 static void make_trip(const struct kind *kind, struct area *a, int trip,
 		      int *status)
 {
@@ -579,8 +582,8 @@ static void run_counted(const void *arg)
 	mig_counters_populate("[heap]");
 
 	/*
-	 * Once for nothing, in both directions, so that what all this takes of
-	 * memory is there. The second reading waits until its own memory is
+	 * Move there and back once without a check, so that all memory that this
+	 * takes is allocated. The second reading waits until that memory is
 	 * counted.
 	 */
 	for (trip = 0; trip < 2; trip++)
@@ -617,7 +620,7 @@ static void anon(struct area *a, unsigned long unused)
 	mig_fill(a->mem, a->len, 1);
 }
 
-/* arg: the protection in the end. */
+/* arg: the protection after the memory is filled. */
 static void anon_protected(struct area *a, unsigned long prot)
 {
 	anon(a, 0);
@@ -740,7 +743,7 @@ static void uffd_marked(struct area *a, unsigned long unused)
 		  "no uffd-wp bit");
 }
 
-/* Both halves hold the same pages; naming one of them moves both. */
+/* Both halves map the same pages, so a move of one half moves both. */
 static void ksm(struct area *a, unsigned long unused)
 {
 	map_anon(a);
@@ -786,14 +789,14 @@ static void swapped(struct area *a, unsigned long unused)
 	page_out(a);
 }
 
-/* Written after that, so that nothing of the swap remains. */
+/* Write to the pages after swap-out, so that no copy remains in swap. */
 static void swapped_in(struct area *a, unsigned long unused)
 {
 	swapped(a, 0);
 	mig_fill(a->mem, a->len, 1);
 }
 
-/* Read, so that the copy in swap stays good and the pages know of it. */
+/* Read the pages after swap-out. The copy in swap stays valid, in the swap cache. */
 static void swap_cache(struct area *a, unsigned long unused)
 {
 	anon(a, 0);
@@ -814,7 +817,7 @@ static void check_swap_cache(struct area *a)
 	check_anon(a);
 }
 
-/* Look at protected memory through the eyes of its owner again. */
+/* Make protected memory accessible again and check it. */
 static void check_protected(struct area *a)
 {
 	mprotect(a->mem, a->len, PROT_READ | PROT_WRITE);
@@ -827,7 +830,7 @@ static void check_protected(struct area *a)
  * Large folios
  */
 
-/* arg: size in kB, or 0 for what a PMD maps. */
+/* arg: size in kB, or 0 for PMD size. */
 static void large(struct area *a, unsigned long kb)
 {
 	kb = kb ? kb : mig_pmd_size() / KB;
@@ -854,7 +857,7 @@ static void large_locked(struct area *a, unsigned long kb)
 		mig_skip("mlock: %m");
 }
 
-/* What is mapped by PTEs looks to khugepaged like small pages to be collapsed. */
+/* khugepaged may collapse a folio that PTEs map, as if it were small pages. */
 static void large_to_stay(struct area *a, unsigned long kb)
 {
 	large(a, kb);
@@ -862,7 +865,7 @@ static void large_to_stay(struct area *a, unsigned long kb)
 		mig_fail("MADV_NOHUGEPAGE: %m");
 }
 
-/* Mapped as a whole, but by PTEs: the second page was protected for a while. */
+/* Map each folio as a whole, but by PTEs: mprotect() of one page splits the PMD. */
 static void large_by_ptes(struct area *a, unsigned long kb)
 {
 	size_t i;
@@ -887,7 +890,7 @@ static size_t nr_large(const struct area *a)
 
 #define SPLIT_TRIES	10
 
-/* Small pages now, which have been huge ones. One that somebody looks at stays huge. */
+/* Split huge pages. The split of one fails while another user has a reference. */
 static void large_split(struct area *a, unsigned long kb)
 {
 	char text[64];
@@ -923,7 +926,7 @@ static void collapse(struct area *a)
 	a->step = huge;
 }
 
-/* Huge pages now, which have been small ones. */
+/* Collapse small pages into huge pages. */
 static void anon_collapsed(struct area *a, unsigned long unused)
 {
 	size_t huge = mig_pmd_size();
@@ -939,7 +942,7 @@ static void anon_collapsed(struct area *a, unsigned long unused)
 	collapse(a);
 }
 
-/* A stretch of every folio, on no power of two, is given back. */
+/* In every folio, unmap a range that is not aligned to a power of two. */
 static void large_partly(struct area *a, unsigned long kb)
 {
 	size_t i;
@@ -950,7 +953,7 @@ static void large_partly(struct area *a, unsigned long kb)
 	mig_sum(a->mem, a->len);
 }
 
-/* A folio that is still large must be known as partially mapped. */
+/* The kernel must count a folio that is still large as partially mapped. */
 static void check_partly(struct area *a)
 {
 	double end = mig_seconds() + 2 * mig_patience();
@@ -988,7 +991,7 @@ static void map_file(struct area *a, int prot, int flags)
 	a->mem = mig_map(a->len, prot, flags, a->fd);
 }
 
-/* arg: mmap flags; the pages are in the cache and clean. */
+/* arg: mmap flags. The pages are in the page cache and clean. */
 static void ext4_clean(struct area *a, unsigned long flags)
 {
 	a->fd = mig_ext4_file(a->path, a->len);
@@ -1003,7 +1006,7 @@ static void ext4_dirty(struct area *a, unsigned long unused)
 	mig_fill(a->mem, a->len, 1);
 }
 
-/* Written through a private mapping: anonymous pages over a file. */
+/* Write through a private mapping, which gives anonymous pages over a file. */
 static void ext4_copied(struct area *a, unsigned long unused)
 {
 	a->fd = mig_ext4_file(a->path, a->len);
@@ -1011,7 +1014,7 @@ static void ext4_copied(struct area *a, unsigned long unused)
 	mig_fill(a->mem, a->len, 1);
 }
 
-/* What the disk holds must be what the mapping showed. */
+/* The disk must have the contents of the mapping. */
 static void check_on_disk(struct area *a)
 {
 	char *buf = mig_map(a->len, PROT_READ | PROT_WRITE,
@@ -1058,7 +1061,7 @@ static void block_device(struct area *a, unsigned long dirty)
 	close(backing);
 	map_file(a, PROT_READ | PROT_WRITE, MAP_SHARED);
 	mig_fill(a->mem, a->len, 1);
-	/* Writing pages back is what gives them their buffer heads. */
+	/* Writeback attaches the buffer heads to the pages. */
 	if (fsync(a->fd))
 		mig_fail("fsync of %s: %m", a->path);
 	if (dirty)
@@ -1101,7 +1104,7 @@ static void tmpfs(struct area *a, unsigned long unused)
 	mig_fill(a->mem, a->len, 1);
 }
 
-/* Two huge pages of a file, where a PMD can map each. */
+/* Map two huge pages of a file at addresses where a PMD can map each. */
 static void map_file_aligned(struct area *a)
 {
 	char *area = mig_map_aligned(a->len, a->step);
@@ -1126,7 +1129,7 @@ static void need_two_huge(struct area *a, const char *who)
 		mig_skip("%s gave no huge pages", who);
 }
 
-/* As much of a file on a new tmpfs as two huge pages have. */
+/* Map and fill a file of the size of two huge pages on a new tmpfs. */
 static void tmpfs_for_two_huge(struct area *a, const char *options)
 {
 	want_two_huge(a);
@@ -1150,7 +1153,7 @@ static void tmpfs_collapsed(struct area *a, unsigned long unused)
 	need_two_huge(a, "MADV_COLLAPSE");
 }
 
-/* xfs takes a large folio for as much as is written at once. */
+/* xfs allocates large folios for a large write. */
 static void xfs_huge(struct area *a, unsigned long dirty)
 {
 	char dir[128];
@@ -1211,7 +1214,7 @@ static void pinned(struct area *a, unsigned long unused)
 	a->fd = mig_pin(a->mem, a->len);
 }
 
-/* Once the pin is gone the memory can travel after all. */
+/* Without the pin the memory must move. */
 static void check_unpinned(struct area *a)
 {
 	mig_unpin(a->fd);
@@ -1251,7 +1254,7 @@ static void hugetlb_in_two(struct area *a, unsigned long flags)
 	a->other = mig_holder(NULL, NULL);
 }
 
-/* A hugetlbfs with limits of its own, which follow the pages too. */
+/* A hugetlbfs with limits of its own, which must apply to the pages after a move. */
 static void hugetlb_subpool(struct area *a, unsigned long unused)
 {
 	char options[64];
@@ -1263,7 +1266,7 @@ static void hugetlb_subpool(struct area *a, unsigned long unused)
 	mig_fill(a->mem, a->len, 1);
 }
 
-/* A page of the subpool that is given back can be had again. */
+/* A page that the file gives back to the subpool can be allocated again. */
 static void check_subpool(struct area *a)
 {
 	check_anon(a);
@@ -1274,13 +1277,13 @@ static void check_subpool(struct area *a)
 }
 
 /*
- * Memory with a purpose
+ * Program text and aio rings
  */
 
 #ifdef __x86_64__
 static const unsigned char code[] = { 0xb8, 42, 0, 0, 0, 0xc3 };
 
-/* Program text: a private mapping of a file that runs. */
+/* Program text: a private mapping of a file, which the test executes. */
 static void text(struct area *a, unsigned long unused)
 {
 	size_t i;
@@ -1333,7 +1336,7 @@ static size_t mapped_size(unsigned long start)
 	return size;
 }
 
-/* The ring of an asynchronous I/O context, mapped where the context says. */
+/* The ring of an asynchronous I/O context. Its address is the context itself. */
 static void aio_ring(struct area *a, unsigned long unused)
 {
 	aio_context_t context = 0;
@@ -1347,7 +1350,7 @@ static void aio_ring(struct area *a, unsigned long unused)
 	mig_sum(a->mem, a->len);
 }
 
-/* Operations still complete through the ring. */
+/* Operations must still complete through the ring. */
 static void check_aio(struct area *a)
 {
 	char data[16] = "";
@@ -1371,7 +1374,7 @@ static void check_aio(struct area *a)
 }
 
 /*
- * Cases that are not one journey of one kind
+ * Cases that are not kinds
  */
 
 #define WHOLE_FOLIOS		512
@@ -1407,7 +1410,7 @@ static void check_whole(char *mem, size_t len, struct whole was, int trip)
 		  trip, folios, WHOLE_FOLIOS);
 }
 
-/* Only the first page of each folio is not zero, as after a fault. */
+/* Write only to the first page of each folio, so that the other pages are zero. */
 static char *zero_filled_folios(size_t len)
 {
 	char *mem = mig_map_aligned(len, 64 * KB);
@@ -1444,7 +1447,7 @@ static void large_stays_whole(const void *arg)
 	}
 }
 
-/* Writes the same contents for ever, and has them written back. */
+/* Fork a child that writes the same contents in a loop and starts writeback. */
 static pid_t start_writer(struct area *a)
 {
 	pid_t pid = fork();
@@ -1471,7 +1474,7 @@ static size_t nr_under_writeback(const struct area *a)
 	return nr;
 }
 
-/* The writer may have a page in use each time that it is tried. */
+/* A try fails with EIO if the writer has a page in use. */
 static void go_by_range_in_use(const struct area *a, int node)
 {
 	int try;
@@ -1484,8 +1487,9 @@ static void go_by_range_in_use(const struct area *a, int node)
 }
 
 /*
- * A page that is being written to the disk is waited for, not torn. This goes on
- * until some have been seen under writeback right before a trip.
+ * Migration must wait for a page under writeback, and the page must keep its
+ * contents. The test goes on until it has seen pages under writeback right before a
+ * move.
  */
 static void under_writeback(const void *arg)
 {
@@ -1515,8 +1519,8 @@ static void under_writeback(const void *arg)
 }
 
 /*
- * A folio that is mostly zeroes waits, from its birth, on the queue of folios
- * that reclaim may split. Its successor must wait there as well.
+ * The kernel queues a new huge page for a deferred split, in case it is mostly
+ * zeroes. The target folio of a move must be on that queue as well.
  */
 static void stays_queued(const void *arg)
 {
@@ -1547,10 +1551,10 @@ static void stays_queued(const void *arg)
 }
 
 /**
- * struct load - memory that travels together
+ * struct load - memory that send_load() moves together
  * @small: base pages, some of which are pinned
- * @huge: huge pages, if there are any
- * @len: of each
+ * @huge: huge pages, or NULL
+ * @len: length of each in bytes
  */
 struct load {
 	char *small;
@@ -1567,7 +1571,7 @@ static void send_load(void *arg, int node)
 		mig_mbind(l->huge, l->len, MIG_MPOL_BIND, 1UL << node, MIG_MF_MOVE);
 }
 
-/* Also when some of it stays each time, the machine has as much memory as before. */
+/* Moves must not lose memory if some of the pages fail to move each time. */
 static void nothing_lost(const void *arg)
 {
 	size_t len = 4 * MB, kb = mig_pmd_size() / KB;
@@ -1712,7 +1716,7 @@ static const struct mig_case cases[] = {
 	{ .name = "nothing lost on the way", .run = nothing_lost },
 };
 
-/* Each kind, and each kind once more for its counters. */
+/* Run all cases, then each kind a second time for its counters. */
 int main(int argc, char **argv)
 {
 	static struct mig_case all[2 * ARRAY_SIZE(cases)];

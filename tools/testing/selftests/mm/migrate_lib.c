@@ -2,10 +2,10 @@
 /*
  * Helpers of the migrate_* tests, see migrate_lib.h.
  *
- * Whatever is asserted about a page is read from at least two sources where
- * the kernel offers two: the node from move_pages(2) and from the range of
- * pfns that sysfs gives for it, the contents from a pattern that was written
- * and from a checksum taken before.
+ * Where the kernel offers two sources for a property of a page, the tests read
+ * both. The node comes from move_pages(2) and from the range of pfns that sysfs
+ * gives for each node. The contents are compared with the pattern that the test
+ * wrote and with a checksum taken before.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -47,11 +47,11 @@
 #define MAX_BLOCKS		65536
 #define CASE_SECONDS		120
 /*
- * What the kernel may take for uses that it does not tell, in kB: less than a
- * huge page.
+ * Memory in kB that may be missing after a case, as the kernel does not report all
+ * uses of memory. It is less than a huge page.
  */
 #define LOST_KB			1536
-/* mm/gup_test.h, of which only one kind of pin is needed. */
+/* From mm/gup_test.h: the only kind of pin that the tests need. */
 #define GUP_PIN_START		_IOW('g', 7, struct gup_pin)
 #define GUP_PIN_WRITE		1
 
@@ -72,10 +72,10 @@ enum undo_kind {
 };
 
 /**
- * struct undo - one thing that the parent puts right after the case
- * @kind: what to do
- * @path: to what
- * @text: what to write, or the options of a mount
+ * struct undo - one action of the parent after the case
+ * @kind: the action
+ * @path: the path that it acts on
+ * @text: text to write, or mount options
  */
 struct undo {
 	enum undo_kind kind;
@@ -84,12 +84,12 @@ struct undo {
 };
 
 /**
- * struct shared - what the child of a case tells its parent
- * @message: why it failed or was skipped
- * @asked: which observations it makes, a bit for each &enum mig_break
- * @spoiled: what -b names was done to it
+ * struct shared - what the child of a case reports to its parent
+ * @message: why the case failed or was skipped, or the text of mig_note()
+ * @asked: observations that the case makes, a bit for each &enum mig_break
+ * @spoiled: an observation of the case was spoiled for -b
  * @nr_undo: entries of @undo in use
- * @undo: done last to first
+ * @undo: actions of the parent after the case, done last to first
  */
 struct shared {
 	char message[768];
@@ -100,15 +100,15 @@ struct shared {
 };
 
 /**
- * struct books - what has to be the same before and after a case
- * @isolated: folios off their LRU, anonymous and of files
+ * struct books - what the runner reads before and after a case
+ * @isolated: isolated pages, anonymous and of files
  * @huge: hugetlb pages: total, free, reserved, surplus
  * @locked: nr_mlock and nr_unevictable
  * @folios: large anonymous folios of all sizes
  * @partial: those of them that are partially mapped
- * @swap_kb: the swap cache, where folios stay that were on their way to disk when
- *	their process ended
- * @known_kb: memory that is free or of which the use is known
+ * @swap_kb: the swap cache, which is not compared; a folio stays in it if its
+ *	process ends while the kernel writes the folio to swap
+ * @known_kb: memory that is free or whose use is known
  */
 struct books {
 	long isolated[2];
@@ -126,7 +126,7 @@ size_t mig_psize;
 unsigned int mig_duration = 10;
 
 static enum mig_break mig_break;
-/* The last case has failed, but it did not say so itself. */
+/* The last case failed by a crash, a timeout or a leak, not by mig_fail(). */
 static bool failed_otherwise;
 static struct shared *shared;
 static unsigned char block_node[MAX_BLOCKS];
@@ -136,7 +136,7 @@ static pid_t pagemap_owner;
 static int kpageflags_fd = -1;
 static int kpagecount_fd = -1;
 
-/* How many times as long as elsewhere things may take here. */
+/* The factor by which time limits are longer on a slow machine. */
 unsigned int mig_patience(void)
 {
 	const char *times = getenv("PATIENCE");
@@ -174,7 +174,7 @@ void mig_skip(const char *fmt, ...)
 	leave(KSFT_SKIP, fmt, args);
 }
 
-/* Said behind the result, whatever that will be. */
+/* Set the message that is printed with the result. A later message replaces it. */
 void mig_note(const char *fmt, ...)
 {
 	va_list args;
@@ -184,7 +184,7 @@ void mig_note(const char *fmt, ...)
 	va_end(args);
 }
 
-/* Said at once, and counted by who reads it: this try begins, for that reason. */
+/* Print at once that try @nr begins, and why. The test scripts count these lines. */
 void mig_try_again(int nr, int most, const char *fmt, ...)
 {
 	char why[256];
@@ -200,7 +200,7 @@ void mig_try_again(int nr, int most, const char *fmt, ...)
  * Files
  */
 
-/* The length, or -errno. The text ends without its newline. */
+/* Return the length or -errno. The text ends without its newline. */
 int mig_read(const char *path, char *buf, size_t size)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -235,7 +235,7 @@ int mig_write(const char *path, const char *text)
 	return err;
 }
 
-/* The end of the case does not undo this. */
+/* The runner does not undo this at the end of the case. */
 void mig_write_number(const char *path, long number)
 {
 	char text[32];
@@ -302,7 +302,7 @@ void mig_on_end_swapoff(const char *path)
 	on_end(UNDO_SWAPOFF, path, "");
 }
 
-/* Other options of the file system there, the flags of the mount stay: 0 or -1. */
+/* Change the options of a file system, but not the mount flags. Return 0 or -1. */
 int mig_remount(const char *path, const char *options)
 {
 	struct statvfs fs;
@@ -325,7 +325,7 @@ static void keep_choice(char *text)
 	memmove(text, from + 1, strlen(from + 1) + 1);
 }
 
-/* Write a setting that goes back to its old value at the end: 0 or -errno. */
+/* Write a setting, which the runner restores after the case. Return 0 or -errno. */
 int mig_set(const char *path, const char *text)
 {
 	char old[128];
@@ -346,7 +346,7 @@ void mig_must_set(const char *path, const char *text)
 		mig_skip("cannot write %s to %s: %s", text, path, strerror(-err));
 }
 
-/* A control group can go when the last of its processes has. */
+/* rmdir() of a cgroup fails with EBUSY until its last process has ended. */
 static void undo_rmdir(const char *path)
 {
 	double end = mig_seconds() + 2 * mig_patience();
@@ -389,13 +389,13 @@ static void undo_all(void)
 }
 
 /**
- * struct proc_file - a file of /proc that is looked at often
+ * struct proc_file - a file of /proc that is read often
  * @path: its path
- * @fd: open, 0 if it is not yet
- * @text: what it said last
+ * @fd: its descriptor, 0 if it is not open yet
+ * @text: its contents when it was last read
  *
- * It stays open: to open, read and close one takes memory from the lists of the
- * CPUs, and KASAN keeps that memory for a while.
+ * The file stays open. To open, read and close it takes memory from the per-CPU
+ * lists, and KASAN keeps that memory for a while.
  */
 struct proc_file {
 	const char *path;
@@ -429,7 +429,7 @@ static const char *next_line(const char *line)
 	return line ? line + 1 : NULL;
 }
 
-/* The number behind @name, at the beginning of a line; -1 if there is none. */
+/* Return the number behind @name at the beginning of a line, -1 if there is none. */
 static long value_in(const char *text, const char *name)
 {
 	const size_t len = strlen(name);
@@ -442,7 +442,7 @@ static long value_in(const char *text, const char *name)
 	return -1;
 }
 
-/* -1 if there is no such counter. */
+/* Return -1 if there is no such counter. */
 long mig_vmstat(const char *name)
 {
 	return value_in(proc_read(&vmstat), name);
@@ -453,7 +453,7 @@ long mig_meminfo(const char *name)
 	return value_in(proc_read(&meminfo), name);
 }
 
-/* Pages on the free lists of the CPUs count neither as free nor as used. */
+/* The kernel counts pages on the per-CPU free lists neither as free nor as used. */
 static long pcp_pages(void)
 {
 	static const char name[] = " count:";
@@ -468,10 +468,11 @@ static long pcp_pages(void)
 }
 
 /*
- * Memory that is free, and what the kernel can tell the use of. A page that
- * lost its last owner, but not its last reference, is in neither. A page that
- * leaves the list of a CPU in between would be in it twice: look again then. The
- * host may be filling a balloon all the while, which therefore comes first.
+ * Return the sum of free memory and of memory whose use the kernel reports. A page
+ * that lost its last owner, but not its last reference, is not in the sum. A page
+ * that leaves a per-CPU list between the two reads counts twice, so read again if
+ * the lists changed. The sum includes the balloon, as the host may fill it at any
+ * time.
  */
 long mig_known_kb(void)
 {
@@ -542,7 +543,7 @@ void *mig_map(size_t len, int prot, int flags, int fd)
 	return mem;
 }
 
-/* Untouched anonymous memory that starts at a multiple of align. */
+/* Map anonymous memory at a multiple of @align and do not touch it. */
 void *mig_map_aligned(size_t len, size_t align)
 {
 	char *mem = mig_map(len + align, PROT_READ | PROT_WRITE,
@@ -555,7 +556,7 @@ void *mig_map_aligned(size_t len, size_t align)
 	return mem + head;
 }
 
-/* Base pages on one node, filled. */
+/* Map base pages on one node and fill them. */
 void *mig_anon_on(size_t len, int node)
 {
 	void *mem = mig_map(len, PROT_READ | PROT_WRITE,
@@ -568,7 +569,7 @@ void *mig_anon_on(size_t len, int node)
 	return mem;
 }
 
-/* What stands at an index of memory that was filled with this seed. */
+/* Return the word that mig_fill() writes at this index with this seed. */
 static uint64_t pattern(size_t index, uint64_t seed)
 {
 	uint64_t x = (index + 1) * 0x9e3779b97f4a7c15ULL + seed;
@@ -586,7 +587,7 @@ void mig_fill(void *mem, size_t len, uint64_t seed)
 		word[i] = pattern(i, seed);
 }
 
-/* The offset of the first wrong byte's word, or len if all is right. */
+/* Return the offset of the first wrong word, or @len if all words are right. */
 size_t mig_verify(const void *mem, size_t len, uint64_t seed)
 {
 	const uint64_t *word = mem;
@@ -611,8 +612,8 @@ uint64_t mig_sum(const void *mem, size_t len)
 }
 
 /*
- * Pages may sit in the per-CPU batches on their way to an LRU. madvise()
- * empties those of the CPU that it runs on, so visit every CPU.
+ * Pages may be in per-CPU batches and not on an LRU yet. madvise() drains the
+ * batches of the CPU that it runs on, so call it on every CPU.
  */
 void mig_drain(void)
 {
@@ -670,7 +671,7 @@ uint64_t mig_pagemap(const void *addr)
 	return entry_of(own_pagemap(), (uintptr_t)addr / mig_psize);
 }
 
-/* The pagemap entries of all pages. The caller must free the result. */
+/* Return the pagemap entries of all pages. The caller must free the result. */
 uint64_t *mig_pagemap_range(const void *mem, size_t len)
 {
 	const off_t at = (uintptr_t)mem / mig_psize * sizeof(uint64_t);
@@ -723,7 +724,7 @@ static void map_block(unsigned long block, int node)
 		block_node[block] = node + 1;
 }
 
-/* Which node owns which range of pfns, by memory block. */
+/* Record the node of each memory block, and so of each range of pfns. */
 static void map_blocks(void)
 {
 	char buf[64];
@@ -742,7 +743,7 @@ static void map_blocks(void)
 	}
 }
 
-/* -1 if sysfs does not know the block. */
+/* Return -1 if sysfs does not know the block. */
 int mig_node_of_pfn(uint64_t pfn)
 {
 	uint64_t block = block_pages ? pfn / block_pages : MAX_BLOCKS;
@@ -765,14 +766,14 @@ int mig_node_of(const void *addr)
 	return mig_node_of_in(0, addr);
 }
 
-/* 0 where the mapping does not let us read. Call it for present pages only. */
+/* Return 0 if the page is not readable. Call this for present pages only. */
 static uint64_t sum_of(char *addr)
 {
 	static int sink = -1;
 
 	if (sink < 0)
 		sink = memfd_create("sink", MFD_CLOEXEC);
-	/* The kernel's copy says politely whether ours would crash. */
+	/* pwrite() fails where a load from the page would raise a signal. */
 	if (pwrite(sink, addr, 1, 0) != 1)
 		return 0;
 	return mig_sum(addr, mig_psize);
@@ -797,7 +798,7 @@ static void look_at(char *addr, struct mig_page *page)
 			 addr, page->node, (unsigned long long)pfn, other);
 }
 
-/* Describe nr pages; their contents only where they are mapped already. */
+/* Read the state of @nr pages, and the contents of those that are mapped already. */
 void mig_look(void *mem, size_t nr, struct mig_page *pages)
 {
 	char *addr = mem;
@@ -808,7 +809,7 @@ void mig_look(void *mem, size_t nr, struct mig_page *pages)
 		look_at(addr, &pages[i]);
 }
 
-/* How many whole folios of this many pages back the memory. */
+/* Count the folios of @pages_each pages that the memory maps as a whole. */
 size_t mig_nr_folios(void *mem, size_t len, size_t pages_each)
 {
 	size_t i, run = 0, found = 0;
@@ -823,7 +824,7 @@ size_t mig_nr_folios(void *mem, size_t len, size_t pages_each)
 			run++;
 		else
 			run = 0;
-		/* A larger folio shows by one more tail. */
+		/* If the next page is a tail too, the folio is larger. */
 		if (run == pages_each &&
 		    !(mig_kpageflags(pfn + 1) & MIG_KPF_TAIL))
 			found++;
@@ -844,7 +845,7 @@ size_t mig_count_on(void *mem, size_t len, int node)
  * Moves
  */
 
-/* Every page named by its address; status may be NULL. */
+/* Pass every page to move_pages(2). @status may be NULL. Return -errno on error. */
 long mig_move_to(void *mem, size_t len, int node, int flags, int *status)
 {
 	size_t i, nr = len / mig_psize;
@@ -879,7 +880,7 @@ void mig_must_move_to(void *mem, size_t len, int node)
 		  there, len / mig_psize, node);
 }
 
-/* All of it, as it was filled with the seed 1. */
+/* Check that all pages are on @node, with the contents that seed 1 gives. */
 void mig_expect_on(void *mem, size_t len, int node)
 {
 	size_t there;
@@ -891,7 +892,7 @@ void mig_expect_on(void *mem, size_t len, int node)
 	mig_check(mig_verify(mem, len, 1) == len, "contents changed");
 }
 
-/* What a system call has just returned; 0 is no error. */
+/* Check the errno of the last system call, which returned @ret. 0 is no error. */
 void mig_expect_errno(long ret, int want)
 {
 	int got = ret < 0 ? errno : 0;
@@ -901,10 +902,9 @@ void mig_expect_errno(long ret, int want)
 }
 
 /*
- * How many pages of a process migrate_pages(2) does not get from these nodes to
- * those, as they belong to what all processes have. Whatever can move is on the
- * nodes that it comes from in the end. Called before the memory exists that is to
- * be counted.
+ * Return how many pages of a process migrate_pages(2) leaves behind because all
+ * processes share them. Afterwards all pages that can move are on the nodes in
+ * @from. Call this before the test makes the memory that it counts.
  */
 long mig_stay_anyway(pid_t pid, unsigned long from, unsigned long to)
 {
@@ -929,9 +929,10 @@ static long settled_kb(void)
 }
 
 /*
- * Memory is sent to and fro, and must not become less by a page with each trip.
- * Others take memory and give it back, but no more of it the longer this goes on: the
- * loss is that of all rounds together.
+ * Move memory to and fro, and check that no page is lost with each move. Other
+ * users also allocate and free memory, but the amount does not grow with time. So
+ * the check uses the loss of all rounds together, and the limit grows with each
+ * round.
  */
 void mig_check_loss(void (*trip)(void *arg, int node), void *arg)
 {
@@ -962,17 +963,17 @@ void mig_check_loss(void (*trip)(void *arg, int node), void *arg)
 }
 
 /*
- * To spoil what a case looks at
+ * Spoiled observations
  */
 
-/* Is it this observation that is to be spoiled? Several threads may ask. */
+/* Return true if -b names this observation. Several threads may call this. */
 static bool asks(enum mig_break what)
 {
 	__atomic_fetch_or(&shared->asked, 1U << what, __ATOMIC_RELAXED);
 	return mig_break == what;
 }
 
-/* The case observes this: is it to see something else than what is there? */
+/* Return true if the caller must spoil this observation. */
 bool mig_breaks(enum mig_break what)
 {
 	if (!asks(what))
@@ -986,7 +987,7 @@ static bool can_change(int probe, char *addr)
 	return pwrite(probe, addr, 1, 0) == 1 && pread(probe, addr, 1, 0) == 1;
 }
 
-/* Also in memory that we may only read, as long as it can be made writable. */
+/* Flip a bit, also in read-only memory if it can be made writable. */
 static bool flip_byte(char *addr)
 {
 	int probe = memfd_create("probe", MFD_CLOEXEC);
@@ -1001,7 +1002,7 @@ static bool flip_byte(char *addr)
 	return done;
 }
 
-/* One page after the other, and the one in the middle first. */
+/* Return one page after the other, the one in the middle first. */
 static char *nth_page(void *mem, size_t len, size_t nth)
 {
 	size_t nr = len / mig_psize;
@@ -1010,8 +1011,8 @@ static char *nth_page(void *mem, size_t len, size_t nth)
 }
 
 /*
- * What -b byte does between a move and the look at contents: once to a byte, of a
- * page that can be read.
+ * Spoil the contents for -b byte. Call this between a move and the check of
+ * contents. It flips a bit once, in a page that can be read.
  */
 void mig_spoil_byte(void *mem, size_t len)
 {
@@ -1034,8 +1035,8 @@ void mig_spoil_byte(void *mem, size_t len)
 }
 
 /*
- * What -b node does between a move to this node and the look at where pages are: to
- * a page that can move.
+ * Spoil the location for -b node. Call this between a move to @node and the check
+ * of nodes. It moves one page that can move to another node.
  */
 void mig_spoil_node(void *mem, size_t len, int node)
 {
@@ -1068,7 +1069,7 @@ void mig_spoil(void *mem, size_t len, int node)
  * Large folios
  */
 
-/* 0 without transparent huge pages. */
+/* Return 0 without transparent huge pages. */
 size_t mig_pmd_size(void)
 {
 	long size = mig_read_long(THP_DIR "/hpage_pmd_size");
@@ -1076,7 +1077,7 @@ size_t mig_pmd_size(void)
 	return size > 0 ? size : 0;
 }
 
-/* The sizes that an anonymous folio can have, in kB, small ones first. */
+/* Get the sizes that a large anonymous folio can have, in kB, small ones first. */
 int mig_thp_sizes(size_t *kb, int max)
 {
 	size_t size, last = mig_pmd_size() / 1024;
@@ -1117,7 +1118,7 @@ long mig_thp_stat(size_t kb, const char *name)
 	return mig_read_long(path);
 }
 
-/* Filled memory that consists of nothing but folios of this size. */
+/* Map and fill memory that consists of folios of this size only. */
 void *mig_thp_on(size_t len, size_t kb, int node)
 {
 	void *mem = mig_map_aligned(len, kb * 1024);
@@ -1138,7 +1139,7 @@ void *mig_thp_on(size_t len, size_t kb, int node)
  * Other processes, files, pins
  */
 
-/* A child that has run prepare() and then keeps what it has. */
+/* Fork a child that runs prepare() and then keeps its memory until it is killed. */
 pid_t mig_holder(void (*prepare)(void *arg), void *arg)
 {
 	int ready[2];
@@ -1173,13 +1174,13 @@ void mig_end_holder(pid_t pid)
 	waitpid(pid, NULL, 0);
 }
 
-/* The path of the control group that mig_enter_cgroup() makes. */
+/* Get the path of the cgroup that mig_enter_cgroup() makes. */
 void mig_cgroup_dir(char *dir, size_t size, const char *label)
 {
 	snprintf(dir, size, CGROUP "/migrate_%s", label);
 }
 
-/* Be in a control group, new or not, that has this controller. */
+/* Enter a cgroup that has this controller. The cgroup may exist already. */
 void mig_enter_cgroup(char *dir, size_t size, const char *label,
 		      const char *controller)
 {
@@ -1225,19 +1226,19 @@ static bool given_or_mounted(const char *variable, const char *type,
 	return given || dir_from_mounts(type, dir, size);
 }
 
-/* Where ext4 is mounted; false if it is not. */
+/* Find a directory on ext4. Return false if ext4 is not mounted. */
 bool mig_ext4_dir(char *dir, size_t size)
 {
 	return given_or_mounted("MIGRATE_EXT4", "ext4", dir, size);
 }
 
-/* Where xfs is mounted; false if it is not. */
+/* Find a directory on xfs. Return false if xfs is not mounted. */
 bool mig_xfs_dir(char *dir, size_t size)
 {
 	return given_or_mounted("MIGRATE_XFS", "xfs", dir, size);
 }
 
-/* A new, empty file in a folder, until the case ends. */
+/* Create an empty file in a directory. The runner removes it after the case. */
 int mig_new_file(const char *dir, char *path, size_t size)
 {
 	int fd;
@@ -1250,7 +1251,7 @@ int mig_new_file(const char *dir, char *path, size_t size)
 	return fd;
 }
 
-/* Write this many patterned bytes to a file at once. */
+/* Write @size bytes of the pattern to a file with one system call. */
 void mig_write_pattern(int fd, size_t size)
 {
 	char *bytes = mig_map(size, PROT_READ | PROT_WRITE,
@@ -1262,7 +1263,7 @@ void mig_write_pattern(int fd, size_t size)
 	munmap(bytes, size);
 }
 
-/* A new file on ext4 of this many patterned bytes, not in the page cache. */
+/* Create a file with @size bytes of the pattern on ext4, not in the page cache. */
 int mig_ext4_file(char *path, size_t size)
 {
 	char dir[128];
@@ -1284,7 +1285,7 @@ int mig_ext4_file(char *path, size_t size)
 
 #define FS_STATE	"/sys/kernel/debug/migrate_fs"
 
-/* Until the end of the case. */
+/* Write a setting of migrate_fs, until the end of the case. */
 void mig_fs_set(const char *name, const char *text)
 {
 	char path[128];
@@ -1293,7 +1294,7 @@ void mig_fs_set(const char *name, const char *text)
 	mig_must_set(path, text);
 }
 
-/* A new file there. */
+/* Mount migrate_fs and create a file on it. */
 int mig_fs_file(void)
 {
 	char dir[64], path[128];
@@ -1322,7 +1323,11 @@ void mig_read_all(int fd, size_t len)
 	}
 }
 
-/* Its contents, mapped: dirty, and never written to the disk, nor soon. */
+/*
+ * Map a file of migrate_fs and make its pages dirty. They have never been written
+ * to the disk, and the settings of writeback keep the kernel from writing them
+ * soon.
+ */
 char *mig_fs_dirty(int fd, size_t len, int node)
 {
 	char *mem;
@@ -1335,7 +1340,7 @@ char *mig_fs_dirty(int fd, size_t len, int node)
 	mem = mig_map(len, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
 	mig_alloc_on(node);
 	mig_read_all(fd, len);
-	/* Page tables cannot move. Cases that empty @node need them on another node. */
+	/* Page tables cannot move. Cases that empty @node need them elsewhere. */
 	mig_alloc_on(MIG_A);
 	mig_fill(mem, len, 1);
 	mig_alloc_anywhere();
@@ -1358,7 +1363,7 @@ static int pin_by_pipe(void *mem, size_t len)
 	return ends[0];
 }
 
-/* By gup_test only; -1 if there is none or it cannot pin this. */
+/* Pin by gup_test. Return -1 if there is none or it cannot pin this memory. */
 int mig_try_pin(void *mem, size_t len)
 {
 	struct gup_pin pin = {
@@ -1375,7 +1380,7 @@ int mig_try_pin(void *mem, size_t len)
 	return fd;
 }
 
-/* References that no migration can wait for, until mig_unpin(). */
+/* Take references until mig_unpin(). No migration waits for them that long. */
 int mig_pin(void *mem, size_t len)
 {
 	int fd = mig_try_pin(mem, len);
@@ -1388,7 +1393,7 @@ void mig_unpin(int fd)
 	close(fd);
 }
 
-/* Bytes of a node that nobody uses. */
+/* Return the free memory of a node in bytes. */
 size_t mig_node_free(int node)
 {
 	char path[96], text[4096], *at;
@@ -1400,7 +1405,7 @@ size_t mig_node_free(int node)
 	return at ? strtoul(at + strlen("MemFree:"), NULL, 10) * 1024 : 0;
 }
 
-/* Give a node that many free hugetlb pages until the case ends. */
+/* Give a node @nr more free hugetlb pages until the case ends. */
 void mig_hugetlb_reserve(int node, int nr)
 {
 	long kb = mig_meminfo("Hugepagesize");
@@ -1430,14 +1435,14 @@ static void wait_merged(long saved)
 	}
 }
 
-/* Have KSM merge memory in which so many pages are copies of others. */
+/* Have KSM merge memory in which @saved pages are copies of other pages. */
 void mig_ksm_merge(void *mem, size_t len, long saved)
 {
 	if (madvise(mem, len, MADV_MERGEABLE))
 		mig_skip("MADV_MERGEABLE: %m");
 	mig_set(KSM_DIR "/sleep_millisecs", "5");
 	mig_set(KSM_DIR "/pages_to_scan", "5000");
-	/* What earlier processes left must not count. */
+	/* Unmerge the pages of earlier processes, which must not count. */
 	mig_must_set(KSM_DIR "/run", "2");
 	mig_write(KSM_DIR "/run", "1");
 	wait_merged(saved);
@@ -1504,8 +1509,8 @@ static void say_books(const struct books *was, const struct books *is)
 }
 
 /*
- * Have the kernel let go of what nobody uses: the huge zero page stays until a
- * shrinker runs, a folio of the swap cache until it is reclaimed.
+ * Have the kernel free memory that has no user. The huge zero page stays until a
+ * shrinker runs, and a folio of the swap cache stays until it is reclaimed.
  */
 static void reclaim_unused(const struct books *is)
 {
@@ -1520,10 +1525,10 @@ static void reclaim_unused(const struct books *is)
 }
 
 /**
- * enum leak - what the books are to say wrongly that a case has left behind
+ * enum leak - what spoil_books() adds to the books, for -b leak
  * @LEAK_NOTHING: nothing
- * @LEAK_ISOLATED: isolated folios, more than anybody else has
- * @LEAK_MEMORY: a little more memory than may be unknown
+ * @LEAK_ISOLATED: isolated pages, more than any other process isolates
+ * @LEAK_MEMORY: missing memory, a little more than LOST_KB
  */
 enum leak {
 	LEAK_NOTHING,
@@ -1539,7 +1544,7 @@ static void spoil_books(const struct books *was, struct books *is, enum leak lea
 		is->known_kb = was->known_kb - LOST_KB - 1;
 }
 
-/* Freeing is partly deferred, so the books get some time to balance. */
+/* The kernel frees some memory late, so wait a while for the books to agree. */
 static bool books_balance(const struct books *was, enum leak leak)
 {
 	double end = mig_seconds() + (leak ? 0 : 3 * mig_patience());
@@ -1591,8 +1596,8 @@ static int wait_child(pid_t pid, unsigned int seconds)
 }
 
 /*
- * What the case has started is ours by now. It ends with all that it holds, which is
- * not to be missing when the next case begins.
+ * Kill the processes that the case started, which are children of this process by
+ * now. Wait for their end, so that their memory is free when the next case begins.
  */
 static void end_group(pid_t pid)
 {
@@ -1609,7 +1614,7 @@ static const char *const break_words[] = {
 
 static bool break_each;
 
-/* The books, which balance, are to be found wanting when they are spoiled. */
+/* Check that books_balance(), which has just passed, notices spoiled books. */
 static bool leak_is_noticed(const struct books *was)
 {
 	if (books_balance(was, LEAK_ISOLATED))
@@ -1674,10 +1679,10 @@ static void add_word(char *text, size_t size, const char *word)
 }
 
 /**
- * struct verdict - what a case makes of what is spoiled for it
- * @noticed: it fails
- * @missed: it does not
- * @whole: nothing could be spoiled
+ * struct verdict - how a case reacts to spoiled observations
+ * @noticed: observations for which it fails
+ * @missed: observations for which it does not fail
+ * @whole: observations that could not be spoiled
  */
 struct verdict {
 	char noticed[64];
@@ -1685,7 +1690,7 @@ struct verdict {
 	char whole[64];
 };
 
-/* False if it fails, but not because something is spoiled; it has said why. */
+/* Return false if the case fails for another reason, which shared->message gives. */
 static bool spoil_one(const struct mig_case *test, enum mig_break what,
 		      struct verdict *verdict)
 {
@@ -1723,7 +1728,7 @@ static int judge(const struct verdict *v)
 	return KSFT_SKIP;
 }
 
-/* Spoiled in each way that it asks about, a case that passes has to fail. */
+/* Run a case, then once more with each observation spoiled, which must fail. */
 static int run_spoiled(const struct mig_case *test)
 {
 	int what, result = run_case(test);
@@ -1750,7 +1755,7 @@ static void run_reported(const struct mig_case *test)
 	report(test, result, mig_seconds() - start);
 }
 
-/* "0-2,5" as the kernel prints sets of nodes. */
+/* Parse a set of nodes as the kernel prints it, such as "0-2,5". */
 static void parse_nodes(const char *text)
 {
 	int from, to, used;
@@ -1799,7 +1804,7 @@ static void parse_break(const char *word)
 		ksft_exit_fail_msg("-b byte|node|flag|status|count|loss|leak|each\n");
 }
 
-/* With -c TEXT a case must have it in its name, with -x TEXT it must not. */
+/* With -c TEXT the name of a case must contain TEXT, with -x TEXT it must not. */
 static bool chosen(const struct mig_case *test, int argc, char **argv)
 {
 	int i;
@@ -1814,9 +1819,10 @@ static bool chosen(const struct mig_case *test, int argc, char **argv)
 }
 
 /*
- * -c TEXT, -x TEXT: see above. -b WHAT: spoil it, to see that this is noticed;
- * -b each: pass where a case fails each time that something it looks at is spoiled.
- * -t SECONDS: how long what has no end of its own goes on.
+ * -c TEXT and -x TEXT select cases, see chosen(). -b WHAT spoils an observation, so
+ * that the cases that make it must fail. With -b each a case passes if it fails for
+ * each observation that was spoiled. -t SECONDS is the run time of cases that have
+ * no end of their own.
  */
 int mig_main(int argc, char **argv, const struct mig_case *cases, size_t nr)
 {

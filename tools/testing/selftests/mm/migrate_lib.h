@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the migrate_* tests share: a runner that gives every case a process of
- * its own, the system calls, and the views that /proc and /sys give of a page.
+ * Shared code of the migrate_* tests: the runner, the system calls, and functions
+ * that read the state of a page from /proc and /sys.
  *
- * A case runs in a child. It ends by returning (passed) or by one of
- * mig_fail() and mig_skip(), from however deep. Whatever it changed through
- * mig_set() and mig_on_end_*() is undone by the parent, also after a crash or
- * a timeout, and then the parent looks for what the case left behind.
+ * The runner forks a child for each case. The case passes if its function returns.
+ * mig_fail() and mig_skip() end the case at any call depth. The parent then
+ * restores what the case changed through mig_set() and mig_on_end_*(), also after a
+ * crash or a timeout. Last, the parent checks that the case left nothing behind.
  */
 #ifndef __MIGRATE_LIB_H
 #define __MIGRATE_LIB_H
@@ -23,7 +23,7 @@
 #define MIG_MAX_NODES		64
 #define MIG_MAX_SIZES		32
 
-/* Numbers of <numaif.h>, which the build must not need. */
+/* Values of <numaif.h>, so that the build does not need that header. */
 #define MIG_MF_STRICT		MIG_BIT(0)
 #define MIG_MF_MOVE		MIG_BIT(1)
 #define MIG_MF_MOVE_ALL		MIG_BIT(2)
@@ -70,11 +70,11 @@
 #define MIG_KPF_PRIVATE		MIG_BIT(35)
 
 /**
- * struct mig_case - one line of a program's table
- * @name: what is shown, and what -c selects by
- * @run: the test itself
- * @arg: for @run, so that one function serves many lines
- * @wrong: if set, the known wrong of kernels that fail here
+ * struct mig_case - a test case
+ * @name: name in the output, by which -c and -x select cases
+ * @run: the test function
+ * @arg: argument of @run, so that several cases can share a function
+ * @wrong: the known bug of other kernels on which the case fails, or NULL
  */
 struct mig_case {
 	const char *name;
@@ -84,12 +84,12 @@ struct mig_case {
 };
 
 /**
- * struct mig_page - everything user space can see of one mapped page
- * @pm: entry of pagemap
- * @kpf: entry of kpageflags, 0 if nothing is mapped
- * @maps: entry of kpagecount
+ * struct mig_page - the state of a mapped page as user space sees it
+ * @pm: pagemap entry
+ * @kpf: kpageflags entry, 0 if no page is mapped
+ * @maps: kpagecount entry
  * @sum: checksum of the contents
- * @node: where it is, or the errno that the kernel gave instead
+ * @node: the node of the page, or the negative errno that the kernel reports instead
  */
 struct mig_page {
 	uint64_t pm;
@@ -100,15 +100,15 @@ struct mig_page {
 };
 
 /**
- * enum mig_break - which observation -b spoils, to show that it is checked
- * @MIG_BREAK_NOTHING: the usual run
+ * enum mig_break - the observation that -b spoils, to show that a case checks it
+ * @MIG_BREAK_NOTHING: none, as in a normal run
  * @MIG_BREAK_BYTE: a byte of the memory changes after the move
- * @MIG_BREAK_NODE: a page goes elsewhere after the move
- * @MIG_BREAK_FLAG: a flag of a page is seen inverted
- * @MIG_BREAK_STATUS: a status or a result is seen changed
- * @MIG_BREAK_COUNT: a counter is seen changed
- * @MIG_BREAK_LOSS: a page is seen to be lost on each trip
- * @MIG_BREAK_LEAK: the final books do not balance
+ * @MIG_BREAK_NODE: a page moves to another node after the move
+ * @MIG_BREAK_FLAG: the case sees a flag of a page inverted
+ * @MIG_BREAK_STATUS: the case sees another status or result
+ * @MIG_BREAK_COUNT: the case sees another counter value
+ * @MIG_BREAK_LOSS: mig_check_loss() sees lost memory
+ * @MIG_BREAK_LEAK: the runner sees that the case left something behind
  */
 enum mig_break {
 	MIG_BREAK_NOTHING,
@@ -126,7 +126,7 @@ extern int mig_nr_nodes;
 extern size_t mig_psize;
 extern unsigned int mig_duration;
 
-/* The first nodes with memory; a program does not start with less than two. */
+/* The first two nodes with memory. Without two, mig_main() skips the program. */
 #define MIG_A		(mig_nodes[0])
 #define MIG_B		(mig_nodes[1])
 
@@ -138,7 +138,7 @@ void mig_note(const char *fmt, ...) __printf(1, 2);
 void mig_try_again(int nr, int most, const char *fmt, ...) __printf(3, 4);
 #define mig_check(cond, ...) do { if (!(cond)) mig_fail(__VA_ARGS__); } while (0)
 
-/* Files, settings, and what is undone at the end of the case. */
+/* Files, settings, and what the runner undoes at the end of the case. */
 int mig_read(const char *path, char *buf, size_t size);
 int mig_write(const char *path, const char *text);
 void mig_write_number(const char *path, long number);
@@ -195,7 +195,7 @@ void mig_expect_errno(long ret, int want);
 long mig_stay_anyway(pid_t pid, unsigned long from, unsigned long to);
 void mig_check_loss(void (*trip)(void *arg, int node), void *arg);
 
-/* What -b does to an observation, which is to be made just behind the call. */
+/* Spoil an observation for -b. The caller makes the observation right afterwards. */
 bool mig_breaks(enum mig_break what);
 void mig_spoil_byte(void *mem, size_t len);
 void mig_spoil_node(void *mem, size_t len, int node);
@@ -208,7 +208,7 @@ void mig_thp_enable(size_t kb);
 long mig_thp_stat(size_t kb, const char *name);
 void *mig_thp_on(size_t len, size_t kb, int node);
 
-/* Other things that several programs need. */
+/* Other helpers of several programs. */
 pid_t mig_holder(void (*prepare)(void *arg), void *arg);
 void mig_end_holder(pid_t pid);
 void mig_cgroup_dir(char *dir, size_t size, const char *label);
