@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The users of page migration inside the kernel, each with real memory whose
- * contents and place are checked: memory policies, cpusets, NUMA balancing,
- * compaction, memory hot-remove, CMA, long-term pins, soft offlining,
- * demotion, DAMON, the balloon and zsmalloc. And what the system calls say of
- * memory that nobody can move.
+ * Tests of the users of page migration inside the kernel: memory policies, cpusets,
+ * NUMA balancing, compaction, memory hot-remove, CMA, long-term pins, soft
+ * offlining, demotion, DAMON, the balloon and zsmalloc. Each case checks the
+ * contents and the place of its memory. Other cases check the results of the system
+ * calls for memory that cannot be moved.
  *
- * A user that this machine does not have is skipped, with what it lacks.
+ * A case whose user is not available is skipped, with the reason.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -32,7 +32,7 @@
 #define MB			(1024 * KB)
 #define SOME_UID		12345
 #define MAX_BLOCK		65535
-/* A block takes a second or two. Without a signal there is no end to trying. */
+/* A block takes a second or two. The kernel retries until a signal ends that. */
 #define OFFLINE_SECONDS		60
 #define PINNED_SECONDS		3
 #define BIT_OF(node)		(1UL << (node))
@@ -47,7 +47,7 @@
 #define ZRAM_DIR		"/sys/block/zram0"
 #define HWPOISON_DIR		"/sys/kernel/debug/hwpoison"
 
-/* Wait until all of it is on the node, or the time is over. */
+/* Wait until all of the memory is on the node. Fail after @seconds. */
 static void wait_on(void *mem, size_t len, int node, double seconds)
 {
 	double end = mig_seconds() + seconds * mig_patience();
@@ -77,7 +77,7 @@ static void mbind_moves(const void *arg)
 	mig_expect_on(mem, MB, MIG_B);
 }
 
-/* The policy changes, but what is there stays there. */
+/* The policy changes, but existing pages stay on their node. */
 static void mbind_without_move(const void *arg)
 {
 	char *mem = mig_anon_on(64 * KB, MIG_A);
@@ -95,7 +95,7 @@ static void mbind_shared(const void *arg)
 	mig_holder(NULL, NULL);
 	mig_expect_errno(mig_mbind(mem, 64 * KB, MIG_MPOL_BIND, BIT_OF(MIG_B),
 				   MIG_MF_MOVE), 0);
-	/* To leave it is no failure. */
+	/* MPOL_MF_STRICT does not report shared pages that did not move. */
 	mig_expect_errno(mig_mbind(mem, 64 * KB, MIG_MPOL_BIND, BIT_OF(MIG_B),
 				   MIG_MF_MOVE | MIG_MF_STRICT), 0);
 	mig_expect_on(mem, 64 * KB, MIG_A);
@@ -104,7 +104,7 @@ static void mbind_shared(const void *arg)
 	mig_expect_on(mem, 64 * KB, MIG_B);
 }
 
-/* What cannot move is an error only for those who are strict about it. */
+/* A page that cannot move is an error only with MPOL_MF_STRICT. */
 static void mbind_pinned(const void *arg)
 {
 	char *mem = mig_anon_on(64 * KB, MIG_A);
@@ -171,7 +171,7 @@ static void mbind_interleaves(const void *arg)
 
 	mig_mbind(mem, MB, MIG_MPOL_BIND, BIT_OF(MIG_B), MIG_MF_MOVE);
 	mig_mbind(mem, MB, MIG_MPOL_BIND, BIT_OF(MIG_A), MIG_MF_MOVE);
-	/* Only pages outside of the mask move, so make one that holds none. */
+	/* Only pages outside of the mask move, so use a mask without MIG_A. */
 	if (mig_nr_nodes > 2)
 		mask = BIT_OF(mig_nodes[1]) | BIT_OF(mig_nodes[2]);
 	else
@@ -192,7 +192,7 @@ static void mbind_interleaves(const void *arg)
  * migrate_pages(2)
  */
 
-/* The call returns how many pages it could not move, those of others included. */
+/* @stay: number of pages that cannot move, including those that others map. */
 static void send(pid_t pid, unsigned long from, unsigned long to, long stay)
 {
 	long left = mig_migrate_pages(pid, from, to);
@@ -242,7 +242,7 @@ static void migrate_loses_nothing(const void *arg)
 	mig_expect_on(mem, MB, MIG_A);
 }
 
-/* {A, B} to {B, C}: each page keeps its place in the order of the nodes. */
+/* {A, B} to {B, C}: pages keep their relative node, so A moves to B and B to C. */
 static void migrate_relative(const void *arg)
 {
 	unsigned long from, to;
@@ -260,7 +260,7 @@ static void migrate_relative(const void *arg)
 	mig_expect_on(on_b, 256 * KB, mig_nodes[2]);
 }
 
-/* {A, B} to {B}: what is on B already stays. */
+/* {A, B} to {B}: pages that are on B already must not move. */
 static void migrate_to_fewer(const void *arg)
 {
 	unsigned long from = BIT_OF(MIG_A) | BIT_OF(MIG_B), to = BIT_OF(MIG_B);
@@ -290,7 +290,7 @@ static size_t count_in(pid_t pid, char *mem, size_t len, int node)
 	return nr + mig_breaks(MIG_BREAK_NODE);
 }
 
-/* Of another process, where memory is filled as that of ours is. */
+/* Check memory of another process that mig_fill() has filled with seed 1. */
 static void check_contents_of(pid_t pid, char *mem, size_t len)
 {
 	char path[64], *copy = mig_map(len, PROT_READ | PROT_WRITE,
@@ -336,8 +336,8 @@ static void migrate_errors(const void *arg)
 }
 
 /*
- * Memory that has no struct folio and whose VMA does not move it itself: registers
- * of a device. What is said of it is the same on each kernel.
+ * Registers of a device: memory without a folio, in a VMA that does not move it
+ * itself. The system calls return the same for it on every kernel.
  */
 
 #define PCI_DIR			"/sys/bus/pci/devices"
@@ -345,7 +345,7 @@ static void migrate_errors(const void *arg)
 #define MPOL_F_NODE		MIG_BIT(0)
 #define MPOL_F_ADDR		MIG_BIT(1)
 
-/* A page of one of its resources; those that are no memory cannot be mapped. */
+/* Map a page of one resource of the device. Only memory resources can be mapped. */
 static bool map_resource(const char *device, char *at)
 {
 	char path[320];
@@ -365,7 +365,7 @@ static bool map_resource(const char *device, char *at)
 	return false;
 }
 
-/* Of virtio devices only, which do not mind. What is mapped is never read. */
+/* Use only virtio devices, which a mapping does not disturb. It is never read. */
 static void map_device(char *at)
 {
 	DIR *dir = opendir(PCI_DIR);
@@ -385,9 +385,9 @@ static void map_device(char *at)
 }
 
 /**
- * struct registers - a page of a device between two of anonymous memory
+ * struct registers - a page of a device between two anonymous pages
  * @mem: the three pages
- * @sum: checksums of the other two
+ * @sum: checksums of the anonymous pages
  */
 struct registers {
 	char *mem;
@@ -411,7 +411,7 @@ static void expect_node(const void *page, int want)
 	mig_check(got == want, "%p is on %d, not on %d", page, got, want);
 }
 
-/* The anonymous memory is on the node, and the device on none. */
+/* The anonymous pages must be on the node. The page of the device has no node. */
 static void expect_around(const struct registers *r, int node)
 {
 	const void *registers = r->mem + mig_psize;
@@ -446,7 +446,7 @@ static void registers_move_pages(const void *arg)
 	expect_around(&r, MIG_B);
 }
 
-/* It is no failure either, however strict. */
+/* MPOL_MF_STRICT must not report the page of the device as a failure. */
 static void registers_mbind(const void *arg)
 {
 	struct registers r = map_registers();
@@ -512,8 +512,8 @@ static void cpuset_entered(const void *arg)
 }
 
 /**
- * struct resident - memory of somebody in a cpuset
- * @dir: its control group
+ * struct resident - memory of a task in a cpuset
+ * @dir: directory of the control group
  * @mem: the memory
  */
 struct resident {
@@ -542,7 +542,7 @@ static void cpuset_loses_nothing(const void *arg)
 	mig_expect_on(r.mem, MB, MIG_A);
 }
 
-/* Nor does it matter that the file system has no method to move what is dirty. */
+/* A cpuset also moves dirty folios of a file system that cannot migrate them. */
 static void cpuset_dirty(const void *arg)
 {
 	long written = mig_vmstat("pgmigrate_writeout");
@@ -599,7 +599,7 @@ static long demoted(void)
 	return sum;
 }
 
-/* Nodes without a CPU have the slow memory here. */
+/* Count the pages on slow memory, which is on the nodes without a CPU. */
 static long count_on_slow(char *mem, size_t len)
 {
 	size_t nr = 0;
@@ -612,7 +612,7 @@ static long count_on_slow(char *mem, size_t len)
 	return nr;
 }
 
-/* What leaves its node is to be on the slow one, and not in swap. */
+/* Pages that leave their node must be on a slow node, and not in swap. */
 static void demotion(const void *arg)
 {
 	long before, slow, stayed, nr = 16 * MB / mig_psize;
@@ -668,14 +668,14 @@ static void balance_fast(void)
 	mig_must_set("/proc/sys/kernel/numa_balancing", "1");
 }
 
-/* Memory follows the only CPU that uses it. */
+/* The memory must move to the node of the only CPU that uses it. */
 static void wait_balanced(char *mem, size_t len)
 {
 	long before = mig_vmstat("numa_pages_migrated");
 	double end = mig_seconds() + 40 * mig_patience();
 	size_t i;
 
-	/* What a CPU has still to put on an LRU cannot follow. */
+	/* Pages in the per-CPU LRU caches cannot be isolated and moved. */
 	mig_drain();
 	balance_fast();
 	run_on_node(MIG_B);
@@ -741,16 +741,16 @@ static size_t nr_changed(const uint64_t *was, const uint64_t *is, size_t nr)
 #define HIGH_FRACTION	"/proc/sys/vm/percpu_pagelist_high_fraction"
 
 /*
- * Of each two stretches of pages one is freed, and one stays. Which is which is
- * left to chance, because a scanner that has found nothing for a while looks at
- * every 32nd page only.
+ * Of each two stretches of pages one is freed, and one stays. The choice is
+ * pseudo-random, because a scanner that has found nothing for a while looks only at
+ * every 32nd page.
  */
 static size_t first_is_freed(size_t pair)
 {
 	return (pair * 0x9e3779b97f4a7c15ULL) >> 63;
 }
 
-/* Compaction does not find what a CPU keeps for itself: let it keep little. */
+/* Compaction does not find pages on the per-CPU free lists, so keep these short. */
 static void fragment(char *mem, size_t len)
 {
 	size_t stretch = STRETCH * mig_psize, i;
@@ -761,7 +761,7 @@ static void fragment(char *mem, size_t len)
 			MADV_DONTNEED);
 }
 
-/* What is left of memory that was filled and fragmented. */
+/* Check the pages that remain of memory that was filled and fragmented. */
 static void check_rest(char *mem, size_t len)
 {
 	char *want = mig_map(len, PROT_READ | PROT_WRITE,
@@ -797,7 +797,7 @@ static void compact_anon(const void *arg)
 	check_rest(mem, len);
 }
 
-/* Map, note where the pages are, and unmap again. */
+/* Map the file to read the pfns of its pages, and unmap it again. */
 static void file_pfns(int fd, size_t len, uint64_t *pfns)
 {
 	char *mem = mig_map(len, PROT_READ, MAP_SHARED | MAP_POPULATE, fd);
@@ -840,7 +840,7 @@ struct page_cache {
 #define PIECE			(512 * KB)
 #define BETWEEN			(3 * MB)
 
-/* A piece of the file, which holds what is in @data, into the page cache. */
+/* Bring the piece of the file at @at into the page cache. @data has its contents. */
 static void cache_piece(const struct page_cache *kind, int fd, size_t at, const char *data)
 {
 	char *mem = mmap(NULL, PIECE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, at);
@@ -853,7 +853,7 @@ static void cache_piece(const struct page_cache *kind, int fd, size_t at, const 
 	munmap(mem, PIECE);
 }
 
-/* Page cache in pieces, with memory of this process before each of them. */
+/* Allocate page cache in pieces, and memory of this process before each piece. */
 static int cache_between(const struct page_cache *kind, char *mem)
 {
 	char *data = mig_anon_on(PIECES * BETWEEN, MIG_B);
@@ -871,8 +871,8 @@ static int cache_between(const struct page_cache *kind, char *mem)
 }
 
 /*
- * Page cache that nobody maps while compaction is at work. Wherever that begins,
- * and wherever it has moved enough, there is some of it in between.
+ * Compaction of page cache that no process maps. The page cache is spread out, so
+ * compaction finds some of it wherever it begins and ends.
  */
 static void compact_unmapped(const void *arg)
 {
@@ -896,7 +896,7 @@ static void compact_unmapped(const void *arg)
 }
 
 /*
- * zsmalloc and the balloon: pages that are no folios
+ * zsmalloc and the balloon: pages that are not folios
  */
 
 static void write_zram(char *data, size_t len)
@@ -928,7 +928,7 @@ static void read_zram(char *data, size_t len)
 	close(fd);
 }
 
-/* Half of each page can be compressed, so that objects share pages. */
+/* Each page compresses to about half its size, so that objects share pages. */
 static void fill_compressible(char *data, size_t len)
 {
 	size_t i;
@@ -938,8 +938,8 @@ static void fill_compressible(char *data, size_t len)
 }
 
 /*
- * Pages of zsmalloc are on no LRU, and a flag says that they can be moved, which is
- * the one of pages that are up to date.
+ * Pages of zsmalloc are on no LRU. The flag that marks them as movable is the bit of
+ * PG_uptodate.
  */
 #define ZS_FLAGS		MIG_KPF_UPTODATE
 #define NO_ZS_FLAGS		(MIG_KPF_LRU | MIG_KPF_DIRTY | MIG_KPF_SLAB |		\
@@ -953,10 +953,10 @@ static void fill_compressible(char *data, size_t len)
 #define ZS_TRIES		5
 
 /**
- * struct pfns - pages, in ascending order
- * @pfn: which
- * @nr: how many
- * @size: for how many there is room
+ * struct pfns - page frame numbers, in ascending order
+ * @pfn: the numbers
+ * @nr: number of elements in use
+ * @size: number of elements allocated
  */
 struct pfns {
 	uint64_t *pfn;
@@ -979,7 +979,7 @@ static bool is_zsmalloc(uint64_t flags)
 	return (flags & (ZS_FLAGS | NO_ZS_FLAGS)) == ZS_FLAGS;
 }
 
-/* Those of zsmalloc, of all pages of the machine. */
+/* Search all page frames for the pages of zsmalloc. */
 static struct pfns find_zsmalloc(void)
 {
 	const size_t size = sizeof(uint64_t);
@@ -1002,7 +1002,7 @@ static struct pfns find_zsmalloc(void)
 	return found;
 }
 
-/* How many of these pages are not among those. */
+/* Count the pages of @was that are not in @is. */
 static size_t nr_left(const struct pfns *was, const struct pfns *is)
 {
 	size_t i, j = 0, nr = 0;
@@ -1015,7 +1015,7 @@ static size_t nr_left(const struct pfns *was, const struct pfns *is)
 	return nr;
 }
 
-/* A page may be anywhere, so every node has to be compacted. */
+/* The pages may be on any node, so compact every node. */
 static void compact_everywhere(void)
 {
 	char *mem;
@@ -1031,8 +1031,8 @@ static void compact_everywhere(void)
 }
 
 /*
- * Nothing is written to zram meanwhile: a page that is another one has been moved.
- * Two of the pages that were written share one, more of them do not.
+ * Nothing is written to zram meanwhile, so a page that zsmalloc no longer uses was
+ * moved. At most two of the written pages share one page of zsmalloc.
  */
 static void check_zsmalloc_moves(size_t written)
 {
@@ -1076,7 +1076,7 @@ static void compact_zsmalloc(const void *arg)
 	check_rest(mem, filler);
 }
 
-/* The host takes memory for some time. */
+/* Inflating takes some time. Wait until the balloon stops growing. */
 static void wait_inflated(void)
 {
 	double end = mig_seconds() + 60 * mig_patience();
@@ -1089,7 +1089,7 @@ static void wait_inflated(void)
 	} while (is != was && mig_seconds() < end);
 }
 
-/* Who runs this may be one that tells the host, and has said so then. */
+/* The runner sets MIGRATE_HOST if it passes such requests on to the host. */
 static bool ask_host(const char *what)
 {
 	if (!getenv("MIGRATE_HOST"))
@@ -1098,7 +1098,7 @@ static bool ask_host(const char *what)
 	return true;
 }
 
-/* What has moved meanwhile is given back like the rest. */
+/* All pages of the balloon must be freed, including those that were moved. */
 static void check_deflates(void)
 {
 	double end = mig_seconds() + 60 * mig_patience();
@@ -1136,14 +1136,14 @@ static void compact_balloon(const void *arg)
 		compact_everywhere();
 	}
 	mig_check(mig_vmstat("balloon_migrate") > before, "no page of the balloon moved");
-	/* The host may not be at its end yet, but it takes nothing out of it. */
+	/* The host may still inflate the balloon, but it must not shrink. */
 	is = mig_vmstat("nr_balloon_pages") * !mig_breaks(MIG_BREAK_STATUS);
 	mig_check(is >= size, "the balloon had %ld pages, and has %ld", size, is);
 	check_deflates();
 }
 
 /*
- * Memory that goes away
+ * Memory offlining and soft offlining
  */
 
 static uint64_t pages_per_block(void)
@@ -1159,7 +1159,7 @@ static void interrupt(int sig)
 {
 }
 
-/* What is not free in a block, and may be what keeps it from going offline. */
+/* Fail, and list the pages that are not free: they may keep the block online. */
 static void fail_in_use(long block)
 {
 	uint64_t pfn = block * pages_per_block(), end = pfn + pages_per_block(), flags;
@@ -1187,7 +1187,7 @@ static bool is_online(long block)
 	return mig_read(path, text, sizeof(text)) > 0 && !strcmp(text, "online");
 }
 
-/* 0 or -errno, which is -EINTR when the time is over. */
+/* Returns 0 or -errno: -EINTR if the block is not offline after @seconds. */
 static int try_offline(long block, unsigned int seconds)
 {
 	struct sigaction action = { .sa_handler = interrupt };
@@ -1244,7 +1244,7 @@ static char *first_in_range(char *mem, size_t len, uint64_t from, uint64_t to)
 	return NULL;
 }
 
-/* What tasks of a cpuset need has to come from its nodes; if there is any. */
+/* Enter a cpuset, so that this task may allocate memory only on @node. */
 static void enter_cpuset_of(int node)
 {
 	char dir[128];
@@ -1253,7 +1253,7 @@ static void enter_cpuset_of(int node)
 	set_mems(dir, node);
 }
 
-/* Take the last block offline that some of the memory is in. */
+/* Take the last block offline that contains some of the memory. */
 static void remove_last_block(char *mem, size_t len, int node)
 {
 	uint64_t per = pages_per_block(), from;
@@ -1294,8 +1294,8 @@ static char *anon_to_remove(size_t len, int node)
 }
 
 /*
- * Blocks of the last node, whose memory the kernel itself uses least. With @arg,
- * by somebody who may use no other node: yet there is nowhere else to go.
+ * Offline a block of the last node, whose memory the kernel itself uses least. With
+ * @arg, the cpuset of the task allows no other node, but the pages must move to one.
  */
 static void remove_block(const void *arg)
 {
@@ -1308,7 +1308,10 @@ static void remove_block(const void *arg)
 	remove_last_block(mem, len, node);
 }
 
-/* False if the block has nothing of the memory, or something else that stays. */
+/*
+ * Returns false if the block has no page of the memory, or if another page of the
+ * block cannot move either.
+ */
 static bool stays_while_pinned(char *mem, size_t len, long block)
 {
 	const uint64_t per = pages_per_block(), from = block * per;
@@ -1334,8 +1337,8 @@ static bool stays_while_pinned(char *mem, size_t len, long block)
 }
 
 /*
- * The kernel tries to move a pinned page out of the block for as long as it is let;
- * then all is as before, and without the pin the block can go.
+ * The kernel tries to move a pinned page out of the block until a signal ends that.
+ * The block must then be online as before. Without the pin it can go offline.
  */
 static void remove_pinned(const void *arg)
 {
@@ -1356,7 +1359,10 @@ static void remove_pinned(const void *arg)
 	mig_check(mig_verify(mem, len, 1) == len, "contents changed");
 }
 
-/* Of memory that has to be written first. @arg has the disk fail, which is no end. */
+/*
+ * Offline a block with dirty pages that must be written out before they can move.
+ * With @arg, the disk fails with this error, but the block must go offline.
+ */
 static void remove_dirty(const void *arg)
 {
 	int fd = mig_fs_file(), node = mig_nodes[mig_nr_nodes - 1];
@@ -1440,9 +1446,9 @@ static void soft_offline_file(const void *arg)
 
 /**
  * struct cma - an area of contiguous memory
- * @dir: in debugfs
- * @from: its first pfn
- * @nr: its pages
+ * @dir: its directory in debugfs
+ * @from: first pfn
+ * @nr: number of pages
  */
 struct cma {
 	char dir[160];
@@ -1476,10 +1482,7 @@ static void find_cma(struct cma *cma)
 		mig_skip("no CMA area in debugfs");
 }
 
-/*
- * Memory that is only there to make the rest of its node scarce, and that
- * reclaim cannot take.
- */
+/* Leave little free memory on the node. Reclaim cannot free locked memory. */
 static void take_most_of(int node)
 {
 	size_t len;
@@ -1491,7 +1494,7 @@ static void take_most_of(int node)
 		return;
 	len -= 64 * MB;
 	mem = mig_map(len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
-	/* A huge page would be taken from the area as soon as there is no other one. */
+	/* If no other huge page is free, one is allocated from the CMA area. */
 	madvise(mem, len, MADV_NOHUGEPAGE);
 	mig_mbind(mem, len, MIG_MPOL_BIND, BIT_OF(node), 0);
 	if (mlock(mem, len))
@@ -1499,8 +1502,8 @@ static void take_most_of(int node)
 }
 
 /*
- * Move whatever is in the area out of it, and leave it free. This also brings
- * back the free pages that the CPUs keep, which would be handed out first.
+ * Move all pages out of the area, and leave it free. This also drains the per-CPU
+ * free lists, whose pages would be allocated first.
  */
 static void vacate(const struct cma *cma)
 {
@@ -1515,10 +1518,10 @@ static void vacate(const struct cma *cma)
 }
 
 /**
- * enum filling - what is to get into the area
- * @FILL_ANON: base pages
- * @FILL_HUGE: huge pages, among others
- * @FILL_FILE: pages of a file in memory
+ * enum filling - kind of memory that is allocated in the area
+ * @FILL_ANON: anonymous base pages
+ * @FILL_HUGE: huge pages, and possibly others
+ * @FILL_FILE: pages of a memfd
  */
 enum filling {
 	FILL_ANON,
@@ -1538,9 +1541,9 @@ static char *map_filling(size_t len, enum filling what)
 }
 
 /*
- * Take memory of the area's node in steps until enough of it lies in the area,
- * to which the page allocator turns when little else is left. Without success
- * the memory is given back, and NULL is returned.
+ * Allocate memory on the node of the area in steps, until enough of it is in the
+ * area. The page allocator uses the area when little other memory is left. Returns
+ * NULL if no page is in the area.
  */
 static char *try_fill_cma(const struct cma *cma, int node, enum filling what,
 			  size_t *len)
@@ -1565,8 +1568,8 @@ static char *try_fill_cma(const struct cma *cma, int node, enum filling what,
 }
 
 /*
- * What others give back meanwhile, and a page in the area that cannot move at
- * the moment, may be in the way: once more, then.
+ * Try several times: a try may fail because other tasks free memory meanwhile, or
+ * because a page in the area temporarily cannot move.
  */
 static char *fill_cma(const struct cma *cma, enum filling what, size_t *len)
 {
@@ -1595,8 +1598,8 @@ static void check_steps(char *mem, size_t len)
 }
 
 /*
- * All of it, so that what is handed out is known. A page of somebody else may be
- * held at the moment, by a disk for one.
+ * Allocate the whole area, so that the range of the allocation is known. This is
+ * retried, because another user may hold a page temporarily, for example a disk.
  */
 static void take_cma(const struct cma *cma)
 {
@@ -1650,7 +1653,7 @@ static void pin_out_of_cma(const struct cma *cma, char *addr)
 	mig_check(pfn && !is_in_cma(cma, pfn), "pinned inside of the CMA area");
 }
 
-/* Pins that may last must not keep memory that can be wanted back. */
+/* A long-term pin must not keep memory that an allocation from CMA may need. */
 static void longterm_pin(const void *arg)
 {
 	const enum filling what = *(const enum filling *)arg;
@@ -1741,7 +1744,7 @@ static void damon_moves(const void *arg)
 	damon(CONTEXT "monitoring_attrs/intervals/aggr_us", "50000");
 	damon_target(mem, MB);
 	damon_scheme("migrate_cold", MIG_B);
-	/* DAMON takes what it finds on an LRU. */
+	/* DAMON moves only pages that are on an LRU. */
 	mig_drain();
 	damon("0/state", "on");
 	wait_on(mem, MB, MIG_B, 15);
