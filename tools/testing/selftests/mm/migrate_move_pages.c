@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * move_pages(2) as its manual page describes it: which error for what, and
- * what the status of every page says, also next to pages that failed.
+ * Tests of move_pages(2) as its manual page describes it: its errors, and the status
+ * of every page, including pages next to pages that fail.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -39,12 +39,12 @@
 #define MAX_PAGES		1024
 
 /**
- * struct call - the arguments of one call and what it left behind
- * @nr: pages named
- * @pages: their addresses
- * @nodes: where each is to go
- * @status: what the kernel wrote, one element more than it may write
- * @ret: what it returned, or -errno
+ * struct call - the arguments and the results of one call
+ * @nr: number of pages
+ * @pages: addresses of the pages
+ * @nodes: target node of each page
+ * @status: status of each page, and one element that the kernel must not write
+ * @ret: return value, or -errno
  */
 struct call {
 	size_t nr;
@@ -115,7 +115,7 @@ static void expect_status(size_t i, int want)
 		  call.status[i], want);
 }
 
-/* The page is where its status says, and that is where it was sent. */
+/* The page must be on its target node, and its status must say so. */
 static void expect_moved(size_t i)
 {
 	int node = mig_node_of(call.pages[i]);
@@ -145,7 +145,7 @@ static void *some_pages(size_t nr)
 	return mig_anon_on(nr * mig_psize, MIG_A);
 }
 
-/* An array whose last elements lie in front of unmapped memory. */
+/* Returns a copy of the array that ends where unmapped memory begins. */
 static void *before_a_hole(const void *data, size_t size)
 {
 	size_t len = (size + mig_psize - 1) & ~(mig_psize - 1);
@@ -289,7 +289,7 @@ static void enter_cgroup(const char *dir)
 		mig_skip("cannot enter %s", dir);
 }
 
-/* Memory that is on one of the two stays there. */
+/* Enter a cpuset of nodes A and B. Memory that is on these nodes stays there. */
 static void confine_to_a_and_b(void)
 {
 	char dir[] = "/sys/fs/cgroup/migrate_moves", text[32];
@@ -306,7 +306,7 @@ static void confine_to_a_and_b(void)
 	enter_cgroup(dir);
 }
 
-/* A node outside of the cpuset ends the call; what came before is done. */
+/* A node outside of the cpuset ends the call. The pages before it must move. */
 static void outside_cpuset(const void *arg)
 {
 	char *mem = some_pages(3);
@@ -386,8 +386,8 @@ static void no_arrays(const void *arg)
 }
 
 /*
- * A count that fits no 32 bits, but whose lower half would do: it is not cut
- * off, so the end of the array is met.
+ * The count does not fit in 32 bits, but its lower 32 bits are a valid count. The
+ * kernel must not truncate it, and must return -EFAULT at the end of the array.
  */
 static void huge_count(const void *arg)
 {
@@ -442,7 +442,7 @@ static void already_there(const void *arg)
 	int try;
 
 	name_all(mem, 16 * mig_psize, MIG_A);
-	/* Others move pages as well, but not each time. */
+	/* Other tasks may migrate pages too, but not in each try. */
 	for (try = 1; try <= 5 && moved; try++) {
 		if (try > 1)
 			mig_try_again(try, 5, "%ld pages moved", moved);
@@ -456,7 +456,7 @@ static void already_there(const void *arg)
 	expect_contents(mem, 16 * mig_psize);
 }
 
-/* Present, a hole in the address space, never touched, a zero page, present. */
+/* Five pages: present, unmapped, never touched, zero page, present. */
 static char *mixed_pages(void)
 {
 	char *mem = mig_map(5 * mig_psize, PROT_READ | PROT_WRITE,
@@ -501,7 +501,7 @@ static void holes_queried(const void *arg)
 	expect_status(4, MIG_A);
 }
 
-/* More than the kernel looks at in one go, on alternating nodes. */
+/* More pages than a small chunk of move_pages() has, on alternating nodes. */
 static void many_queried(const void *arg)
 {
 	char *mem = some_pages(200);
@@ -517,7 +517,7 @@ static void many_queried(const void *arg)
 	expect_contents(mem, 200 * mig_psize);
 }
 
-/* Nothing but the address range of user space is looked at. */
+/* The kernel must look up only addresses of user space. */
 static void wild_addresses(const void *arg)
 {
 	name(NULL, MIG_B);
@@ -532,7 +532,7 @@ static void wild_addresses(const void *arg)
 	expect_status(3, -EFAULT);
 }
 
-/* A ring of the kernel, mapped by its pfns and so never ours to move. */
+/* A ring buffer of the kernel is mapped by pfn, so it must not be moved. */
 static void mapped_by_pfn(const void *arg)
 {
 	struct perf_event_attr attr = {
@@ -571,7 +571,7 @@ static void alternating(const void *arg)
 	expect_contents(mem, 256 * mig_psize);
 }
 
-/* Any order of addresses, any order of nodes. */
+/* The addresses and the nodes are in random order. */
 static void at_random(const void *arg)
 {
 	char *mem = some_pages(512);
@@ -610,8 +610,8 @@ static void same_page_twice(const void *arg)
 }
 
 /*
- * Pages of @size that are named several times. Each address has been where it
- * was sent to, and the page is where it was sent to last.
+ * Each page, of @size bytes, is named several times. The status of each address must
+ * be its target node. The page must be on the last of these nodes.
  */
 static void expect_last_holds(size_t size)
 {
@@ -631,7 +631,7 @@ static void expect_last_holds(size_t size)
 	}
 }
 
-/* Orders in which one page, or two, are sent to and fro. */
+/* Orders of moves of one page, or of two, to MIG_B ("away") and to MIG_A. */
 static const struct torn {
 	size_t nr;
 	struct {
@@ -646,7 +646,7 @@ static const struct torn {
 	{ 4, { { 0, false }, { 1, true }, { 1, false }, { 0, true } } },
 };
 
-/* The same page for different nodes: what was asked for last is what holds. */
+/* The same page is named with different nodes. It must end up on the last one. */
 static void torn_page(const void *arg)
 {
 	const struct torn *t = torn;
@@ -665,7 +665,7 @@ static void torn_page(const void *arg)
 	expect_contents(mem, 2 * mig_psize);
 }
 
-/* The same with addresses inside of large folios. */
+/* The same for addresses inside of large folios. */
 static void torn_folio(const void *arg)
 {
 	size_t i, size = 64 * KB;
@@ -693,7 +693,7 @@ static void named_in_full(size_t kb)
 	expect_contents(mem, len);
 }
 
-/* A large folio, of which every single page is named. */
+/* Every page of each large folio is named. */
 static void large_in_full(const void *arg)
 {
 	named_in_full(64);
@@ -706,7 +706,7 @@ static void huge_in_full(const void *arg)
 	named_in_full(mig_pmd_size() / KB);
 }
 
-/* The last page of every folio before the first page of any. */
+/* In descending order: the last page of each folio is named first. */
 static void large_backwards(const void *arg)
 {
 	size_t i, len = 256 * KB;
@@ -719,7 +719,7 @@ static void large_backwards(const void *arg)
 	expect_contents(mem, len);
 }
 
-/* The folios take turns between the nodes, page by page. */
+/* The target node alternates from folio to folio. Every page is named. */
 static void large_alternating(const void *arg)
 {
 	size_t i, len = 512 * KB;
@@ -751,7 +751,7 @@ static void shared_stays(const void *arg)
 	expect_contents(mem, 4 * mig_psize);
 }
 
-/* A file of that many bytes, on node A and with contents that are known. */
+/* Create and map a file of @len bytes on node A, filled with seed 1. */
 static char *new_file(size_t len, unsigned int flags, int *fd)
 {
 	char *mem;
@@ -790,8 +790,8 @@ static void expect_shared(int node)
 }
 
 /*
- * What counts is how many processes map a page of a file, not how often one of
- * them does: it moves while it is ours alone, however often we have mapped it.
+ * A page of a file is shared if several processes map it, not if one process maps it
+ * several times. While only this process maps the page, it must move.
  */
 static void file_mapped_twice(size_t len, unsigned int flags)
 {
@@ -826,7 +826,7 @@ static void hugetlb_mapped_twice(const void *arg)
 	file_mapped_twice(mig_meminfo("Hugepagesize") * KB, MFD_HUGETLB);
 }
 
-/* A process that moves a page to and fro, and counts how often it did. */
+/* Move a page between two nodes without end, and count the moves in *@moved. */
 static void __noreturn move_for_ever(void *page, int *moved)
 {
 	int node, status;
@@ -842,8 +842,8 @@ static void __noreturn move_for_ever(void *page, int *moved)
 }
 
 /*
- * Whoever moves one page of a hugetlb file keeps the kernel from finding out who
- * maps the others. A shared page is called shared all the same, and not busy.
+ * While a task moves one page of a hugetlb file, the kernel cannot search for the
+ * processes that map the others. It must report a shared page as shared, not busy.
  */
 static void hugetlb_of_busy_file(const void *arg)
 {
@@ -874,7 +874,7 @@ static void hugetlb_of_busy_file(const void *arg)
 	expect_contents(mem, 2 * size);
 }
 
-/* As many processes as want to, and more than one of them has VMAs. */
+/* More processes map the page than any of them has VMAs. */
 static void file_of_many(const void *arg)
 {
 	pid_t other[64];
@@ -894,9 +894,9 @@ static void file_of_many(const void *arg)
 }
 
 /**
- * struct vmas - mappings of one page of a file that nobody touches
+ * struct vmas - mappings of one page of a file that are never accessed
  * @fd: the file
- * @nr: how many
+ * @nr: number of mappings
  */
 struct vmas {
 	int fd;
@@ -913,9 +913,9 @@ static void map_untouched(void *arg)
 }
 
 /*
- * Another process has VMAs of the file and does not map the page. In some 500
- * of them the kernel looks for it, in 2000 it does not, and the page may as well
- * be mapped there.
+ * Another process has VMAs of the file, but does not map the page. The kernel
+ * searches 500 VMAs for the page. It does not search 2000 VMAs, and assumes that the
+ * page is shared.
  */
 static void file_of_many_vmas(const void *arg)
 {
@@ -937,7 +937,7 @@ static void file_of_many_vmas(const void *arg)
 	expect_contents(mem, mig_psize);
 }
 
-/* Pages that KSM has merged count as shared, even within one process. */
+/* Pages that KSM has merged are reported as shared, even within one process. */
 static void merged_by_ksm(const void *arg)
 {
 	char *mem = some_pages(2);
@@ -952,7 +952,7 @@ static void merged_by_ksm(const void *arg)
 	expect_contents(mem, mig_psize);
 }
 
-/* A child that has found something has said so; its parent ends likewise. */
+/* If the child has failed, it has set the message. Then exit with its status. */
 static void expect_child(pid_t pid)
 {
 	int status;
@@ -964,8 +964,9 @@ static void expect_child(pid_t pid)
 }
 
 /*
- * Of the processes that map a large folio the kernel keeps account of two. Here
- * three have mapped it, and the third one is left: it moves what is its own.
+ * The kernel keeps track of at most two processes that map a large folio. Three
+ * processes map the folios here, and all but the third one unmap them. The third one
+ * must be able to move them.
  */
 static void last_of_three(const void *arg)
 {
@@ -998,7 +999,7 @@ static void keep_one_page(void *mem)
 	munmap((char *)mem + mig_psize, 64 * KB - mig_psize);
 }
 
-/* Three of them, and the others map no more than a page of it. */
+/* Three processes map the folio. The other two map only one page of it. */
 static void large_shared(const void *arg)
 {
 	size_t i, len = 64 * KB;
@@ -1020,8 +1021,7 @@ static void large_shared(const void *arg)
 }
 
 /*
- * Caches of the CPUs: a page that has just been made is in one of them, and not
- * yet on the LRU.
+ * Per-CPU LRU caches. A new page is in one of them, and is not on the LRU yet.
  */
 
 struct cpus {
@@ -1058,7 +1058,7 @@ static struct cpus two_cpus(void)
 	return cpus;
 }
 
-/* The page of a new file on node A, in a cache of the other CPU. */
+/* Map a new file on node A whose page is in a cache of the other CPU. */
 static char *cached_page(const struct cpus *cpus, int *fd)
 {
 	char *mem;
@@ -1069,7 +1069,7 @@ static char *cached_page(const struct cpus *cpus, int *fd)
 	return mem;
 }
 
-/* So often others may have drained the caches. */
+/* Number of tries: other tasks may drain the caches. */
 #define CACHE_TRIES	20
 
 static bool is_cached(const void *mem)
@@ -1078,9 +1078,9 @@ static bool is_cached(const void *mem)
 }
 
 /*
- * So many mappings that the references they hold look like those of a pin. The
- * page is in a cache of another CPU, and is moved all the same. They are too
- * many as well for the kernel to find out that all of them are ours.
+ * The page has so many mappings that their references look like those of a pin. The
+ * page is in a cache of another CPU, but must move. The kernel does not search so
+ * many mappings, so without MPOL_MF_MOVE_ALL it reports the page as shared.
  */
 static void cached_and_mapped_often(const void *arg)
 {
@@ -1106,7 +1106,7 @@ static void cached_and_mapped_often(const void *arg)
 	expect_contents(mem, mig_psize);
 }
 
-/* A page of a ring of the kernel, which never was on an LRU. */
+/* Map a page of an io_uring, which never was on an LRU. */
 static char *ring_page(void)
 {
 	uint32_t params[30] = {};
@@ -1123,8 +1123,9 @@ static char *ring_page(void)
 }
 
 /*
- * It cannot be moved, and no cache has to do with that. So none is drained, as
- * a page can tell that is in one; others may drain it, but not each time.
+ * The page of a ring cannot move. A cache is not the cause, so the kernel must not
+ * drain the caches. The test checks this with a page in a cache of another CPU.
+ * Other tasks may drain that cache too, but not in each round.
  */
 static void ring_drains_nothing(const void *arg)
 {
@@ -1147,10 +1148,10 @@ static void ring_drains_nothing(const void *arg)
 }
 
 /**
- * struct turns - who is next
- * @nr: even for the one who makes pages, odd for the one who moves them
+ * struct turns - lets two processes run in turns
+ * @nr: even if make_pages() is next, odd if the process that moves the page is next
  * @fd: the file
- * @cpu: where the first one runs
+ * @cpu: the CPU that runs make_pages()
  */
 struct turns {
 	int nr;
@@ -1171,7 +1172,7 @@ static void end_turn(struct turns *turns)
 	__atomic_add_fetch(&turns->nr, 1, __ATOMIC_RELEASE);
 }
 
-/* Makes a page anew and lets it out of the cache at some time or other. */
+/* Allocate the page again, and drain the cache after a random time. */
 static void make_pages(struct turns *turns)
 {
 	char *buf = some_pages(1), *cold = some_pages(1);
@@ -1193,7 +1194,7 @@ static void make_pages(struct turns *turns)
 	_exit(0);
 }
 
-/* While a page comes out of the cache of another CPU it is moved, too. */
+/* A page must also move while another CPU drains it from its cache. */
 static void uncached_meanwhile(const void *arg)
 {
 	struct turns *turns = mig_map(mig_psize, PROT_READ | PROT_WRITE,
@@ -1204,7 +1205,7 @@ static void uncached_meanwhile(const void *arg)
 	int round;
 	pid_t other;
 
-	/* Whoever else isolates the page keeps it from being moved. */
+	/* If another task isolates the page, it cannot be moved. */
 	mig_set("/proc/sys/kernel/numa_balancing", "0");
 	mem = new_file(mig_psize, 0, &turns->fd);
 	turns->cpu = cpus.there;
@@ -1227,10 +1228,7 @@ static void uncached_meanwhile(const void *arg)
 	expect_child(other);
 }
 
-/*
- * Page 2 of 6 has a reference that does not go away. The others move, and
- * every status tells the truth.
- */
+/* Page 2 of 6 is pinned. The others must move, and every status must be right. */
 static void pinned_neighbour(const void *arg)
 {
 	char *mem = some_pages(6);
@@ -1252,11 +1250,11 @@ static void pinned_neighbour(const void *arg)
 	expect_contents(mem, 6 * mig_psize);
 }
 
-/* A trace of its own: its buffers go with it. */
+/* The test has its own trace instance, whose buffers are freed with it. */
 #define TRACING		"/sys/kernel/tracing/instances/migrate_move_pages/"
 #define FAILED_EVENT	TRACING "events/migrate/mm_migrate_folio_failed/"
 
-/* What the last line of the trace about page frame @pfn says in its end. */
+/* Copy the end of the last line about @pfn in the trace, from "cause=" on. */
 static void last_cause(uint64_t pfn, char *cause, size_t size)
 {
 	FILE *trace = fopen(TRACING "trace", "re");
@@ -1277,7 +1275,7 @@ static void last_cause(uint64_t pfn, char *cause, size_t size)
 	cause[strcspn(cause, "\n")] = '\0';
 }
 
-/* Programs that read raw events know values by what the format says, not by name. */
+/* The format must have numbers: readers of raw events do not know enum names. */
 static void check_format(void)
 {
 	FILE *file = fopen(FAILED_EVENT "format", "re");
@@ -1292,14 +1290,14 @@ static void check_format(void)
 		  "there are values without a number");
 }
 
-/* The kernel says why it did not move a page. */
+/* The event mm_migrate_folio_failed must report why a page did not move. */
 static void cause_is_traced(const void *arg)
 {
 	char *mem = some_pages(2), cause[256];
 	uint64_t pfn = mig_pagemap(mem) & MIG_PM_PFN;
 	int pin = mig_pin(mem, mig_psize);
 
-	/* One that was killed may have left its own: the last line counts. */
+	/* A run that was killed may have left the instance, so use the last line. */
 	if (mkdir(TRACING, 0700) && errno != EEXIST)
 		mig_skip("%s: %m", TRACING);
 	mig_on_end_rmdir(TRACING);
@@ -1322,7 +1320,7 @@ static void cause_is_traced(const void *arg)
 	expect_contents(mem, 2 * mig_psize);
 }
 
-/* The same with another target behind the failure. */
+/* The same if pages with another target node follow the pinned page. */
 static void pinned_before_other_node(const void *arg)
 {
 	char *mem = some_pages(4);
@@ -1345,7 +1343,7 @@ static void pinned_before_other_node(const void *arg)
 	expect_contents(mem, 4 * mig_psize);
 }
 
-/* A file that refuses to let its pages move, among memory that does not. */
+/* A page of memfd_secret() between other pages. Its file does not let it move. */
 static void refused_neighbour(const void *arg)
 {
 	char *mem = some_pages(2), *secret;
@@ -1369,7 +1367,7 @@ static void refused_neighbour(const void *arg)
 	expect_moved(2);
 }
 
-/* An unreadable node number behind pages that are queued already. */
+/* An invalid node after pages that are already queued. */
 static void error_behind_pinned(const void *arg)
 {
 	char *mem = some_pages(3);
@@ -1387,7 +1385,7 @@ static void error_behind_pinned(const void *arg)
 }
 
 /*
- * No memory: each allocation of pages that this process asks for fails.
+ * No memory: each page allocation of this process fails.
  */
 
 #define FAIL_PAGES	"/sys/kernel/debug/fail_page_alloc/"
@@ -1408,7 +1406,7 @@ static int prepare_failures(void)
 	return fd;
 }
 
-/* A fault would be tried again until there is memory, so there must be none. */
+/* No page fault may occur here: it would be retried until there is memory. */
 static void move_without_memory(int fd)
 {
 	forget_statuses();
@@ -1433,9 +1431,9 @@ static void no_memory(const void *arg)
 }
 
 /*
- * A folio finds no memory as a whole and cannot be split as it is pinned. There
- * is memory for small ones: those along with it and those behind it, of which
- * there are more than the kernel looks at in one go.
+ * There is no memory for a large folio, and it cannot be split because it is pinned.
+ * There is memory for small folios. They must all move: those in the same chunk of
+ * move_pages(), and those in the next chunk.
  */
 static void no_memory_for_large(const void *arg)
 {
@@ -1458,9 +1456,9 @@ static void no_memory_for_large(const void *arg)
 }
 
 /*
- * Each page has the status that is true for it: the small one that is pinned is
- * busy, for which it does not matter that there is no memory for the large folio,
- * and all addresses in that one say the same.
+ * Each page must have its own status. The small page is pinned, so it is busy,
+ * although there is no memory for the large folio. All addresses in the large folio
+ * must have the same status.
  */
 static void no_memory_for_large_and_pinned(const void *arg)
 {
@@ -1486,10 +1484,10 @@ static void no_memory_for_large_and_pinned(const void *arg)
 }
 
 /**
- * struct shuttle - a page that goes to and fro between two addresses
- * @from: one of them
- * @to: the other one
- * @stop: it does not any more
+ * struct shuttle - a page that a thread remaps between two addresses
+ * @from: first address
+ * @to: second address
+ * @stop: the thread must end
  */
 struct shuttle {
 	char *from;
@@ -1510,9 +1508,9 @@ static void *run_shuttle(void *arg)
 }
 
 /*
- * The page for which there was no memory first may have gone from its address
- * when its status is given. Those of the chunks behind it say what was wrong,
- * and so does the call.
+ * The first page without a target may be at another address when the kernel sets its
+ * status. Then the pages of later chunks must have the status -ENOMEM. The call must
+ * return -ENOMEM.
  */
 static void no_memory_for_one_gone(const void *arg)
 {
@@ -1546,7 +1544,7 @@ static void no_memory_for_one_gone(const void *arg)
 }
 
 /*
- * Other processes, other forms
+ * Other processes, and other forms of the call
  */
 
 static void other_fills(void *mem)
@@ -1577,7 +1575,7 @@ static void other_process(const void *arg)
 }
 
 #ifdef __aarch64__
-/* With something in that byte of an address which the CPU does not look at. */
+/* The addresses have tags in the byte that the CPU ignores. */
 static void tagged_addresses(const void *arg)
 {
 	char *mem = some_pages(4);
@@ -1607,7 +1605,7 @@ static void *low_memory(size_t len)
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1);
 }
 
-/* The call of a 32-bit program, from here: all pointers must be low ones. */
+/* The system call of a 32-bit program. All pointers must fit into 32 bits. */
 static long move_pages_32(long nr, uint32_t *pages, int *nodes, int *status)
 {
 	register long flags asm("rax") = NR_MOVE_PAGES_32;
@@ -1637,7 +1635,7 @@ static void need_32bit(void)
 		mig_skip("the kernel runs no 32-bit programs");
 }
 
-/* 100 pages, so that every chunk the kernel works in has neighbours. */
+/* 100 pages, so that small chunks of move_pages() have neighbours. */
 static void from_32bit(const void *arg)
 {
 	uint32_t *pages = low_memory(mig_psize);
@@ -1679,7 +1677,7 @@ static void from_32bit(const void *arg)
 }
 #endif
 
-/* Above 4 GiB and far above. */
+/* Addresses from 5 GiB to 64 TiB. */
 static void high_addresses(const void *arg)
 {
 	void *hint[] = { (void *)(5UL << 30), (void *)(1UL << 40),
@@ -1729,12 +1727,12 @@ static void back_and_forth(const void *arg)
 }
 
 /**
- * struct carrier - a process that moves a page when it is told to
+ * struct carrier - a process that moves a page on request
  * @mem: the page
- * @node: where to; it is there, or on its way, if this is what it was told
- * @rounds: how often it has been told
- * @done: how often it has moved it
- * @over: it will not be told again
+ * @node: target node of the last request
+ * @rounds: number of requests
+ * @done: number of requests that are complete
+ * @over: there are no more requests
  */
 struct carrier {
 	char *mem;
@@ -1744,7 +1742,7 @@ struct carrier {
 	bool over;
 };
 
-/* More of them while the page has not been met. */
+/* MOST_ROUNDS is the limit while no round has found a migration entry. */
 #define CARRIER_ROUNDS	20
 #define MOST_ROUNDS	500
 #define CARRIER_MAPS	3000
@@ -1769,7 +1767,7 @@ static void carry(struct carrier *c)
 	}
 }
 
-/* Has the other process moved the page? If it has failed instead, so do we. */
+/* Has the other process moved the page? If that process has failed, exit. */
 static bool is_carried(struct carrier *c, pid_t other)
 {
 	siginfo_t info = {};
@@ -1782,7 +1780,7 @@ static bool is_carried(struct carrier *c, pid_t other)
 	return false;
 }
 
-/* Until it is on the move. False if it has got there before that was seen. */
+/* Wait for a migration entry. Returns false if the move ends before one is seen. */
 static bool meet_on_the_move(struct carrier *c, pid_t other)
 {
 	while (!(mig_pagemap(c->mem) & MIG_PM_SWAP)) {
@@ -1793,8 +1791,8 @@ static bool meet_on_the_move(struct carrier *c, pid_t other)
 }
 
 /*
- * Somebody else is moving the page to where we want it. It is mapped so often
- * that this takes some time, and is waited for.
+ * Another process is moving the page to the same node. The page has so many mappings
+ * that this takes some time. move_pages() must wait for it.
  */
 static void moved_by_others(const void *arg)
 {
@@ -1830,7 +1828,7 @@ static void moved_by_others(const void *arg)
 		mig_skip("the page was never met on the move");
 }
 
-/* A query of very many addresses, all of them NULL, into one piece of memory. */
+/* Query very many addresses, all NULL. The statuses share one piece of memory. */
 static void ask_for_ever(int gate)
 {
 	const size_t nr = 1UL << 30, piece = 2048 * KB;
@@ -1855,7 +1853,7 @@ static void ask_for_ever(int gate)
 	_exit(0);
 }
 
-/* Killed, it ends long before it would have answered. */
+/* A fatal signal must end a query long before it is complete. */
 static void query_killed(const void *arg)
 {
 	double end;
