@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A thread whose memory moves under it must not reach the old place any more.
+ * Test that a thread does not access the source pages after its memory has moved.
  *
- * The thread has used every page just before, so that its CPU knows where they
- * are. It moves them itself and goes on at once. Nobody else has a reason to
- * flush the TLB of this CPU in between, so a flush that is missing shows: what
- * the kernel writes to a page, by way of the page tables, is not what the
- * thread reads there; and what the thread writes is not what the kernel reads.
+ * The thread accesses every page before the move, so the TLB of its CPU has entries
+ * for the source pages. The thread moves the pages itself and accesses them again at
+ * once. Nothing else has a reason to flush the TLB of this CPU in between. So a
+ * missing flush shows: the thread does not read what the kernel writes through the
+ * page tables, and the kernel does not read what the thread writes.
  *
- * With two nodes the pages move by move_pages(2). Compaction moves them on any
- * machine, though not every page of them.
+ * With two nodes, move_pages(2) moves the pages. Compaction works with any number of
+ * nodes, but may not move every page.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -32,22 +32,22 @@
 #define COMPACT_FILE	"/proc/sys/vm/compact_memory"
 #define KEPT_FILE	"/proc/sys/vm/percpu_pagelist_high_fraction"
 
-/* A number of <numaif.h>, which the build must not need. */
+/* MPOL_MF_MOVE of <numaif.h>, on which the build must not depend. */
 #define MF_MOVE		0x2
 
 #define NR_PAGES	64
 #define NR_SCATTERED	4096
-#define SCATTER		7	/* not 8: blocks of memory begin with a free page, too */
+#define SCATTER		7	/* not 8: some pageblocks must begin free */
 #define MIN_COMPACTED	64
 #define NR_ROUNDS	4
 
 /**
  * struct area - memory that moves
- * @mem: where it is
- * @nr: how many pages are looked at
- * @step: the distance from each of them to the next, in pages
- * @pfns: where they have been before, one for each
- * @len: the length of the mapping
+ * @mem: address of the mapping
+ * @nr: number of pages that the test checks
+ * @step: distance from one such page to the next, in pages
+ * @pfns: pfn of each of these pages before the move
+ * @len: length of the mapping
  */
 struct area {
 	char *mem;
@@ -59,11 +59,11 @@ struct area {
 
 /**
  * struct test - one line of the table
- * @name: what is shown
- * @map: maps and fills the area; false if there is no such memory
- * @move: moves the pages of the area; false with errno if the kernel refuses
- * @nodes: nodes with memory that it takes
- * @all: all pages move, not just some
+ * @name: name of the test
+ * @map: maps and fills the area; returns false if there is no such memory
+ * @move: moves the pages of the area; returns false and sets errno if that fails
+ * @nodes: number of nodes with memory that the test needs
+ * @all: all pages must move, not just some
  */
 struct test {
 	const char *name;
@@ -81,7 +81,7 @@ static uint64_t *word_at(const struct area *area, size_t i)
 	return (uint64_t *)(area->mem + i * area->step * page_size);
 }
 
-/* By an instruction of its own each, as the compiler knows nothing of TLBs. */
+/* The compiler must emit each access: it does not know that a TLB may be stale. */
 static uint64_t load(const struct area *area, size_t i)
 {
 	return __atomic_load_n(word_at(area, i), __ATOMIC_RELAXED);
@@ -109,7 +109,7 @@ static bool map_pages(struct area *area, size_t nr, size_t step, int flags, int 
 	area->mem = mmap(NULL, area->len, PROT_READ | PROT_WRITE, flags, fd, 0);
 	if (area->mem == MAP_FAILED)
 		ksft_exit_fail_msg("mmap: %s\n", strerror(errno));
-	/* Old kernels do not know it, and have no huge pages to be kept away. */
+	/* This may fail: kernels that do not know it have no huge pages either. */
 	madvise(area->mem, area->len, MADV_NOHUGEPAGE);
 	for (i = 0; i < nr * step; i++)
 		area->mem[i * page_size] = 1;
@@ -132,7 +132,7 @@ static bool map_memfd(struct area *area)
 	return true;
 }
 
-/* How many free pages a CPU may keep for itself, where compaction finds none. */
+/* Set the limit of the per-CPU free lists, where compaction does not find pages. */
 static void set_kept(const char *fraction)
 {
 	int fd = open(KEPT_FILE, O_WRONLY);
@@ -143,8 +143,8 @@ static void set_kept(const char *fraction)
 }
 
 /*
- * One page of several stays, the others are given back: compaction has something
- * to do then, and room to do it.
+ * Keep one page of each SCATTER pages and free the others, so that compaction has
+ * pages to move and free pages as targets.
  */
 static bool map_scattered(struct area *area)
 {
@@ -165,7 +165,7 @@ static bool map_scattered(struct area *area)
 	return true;
 }
 
-/* A huge page, which one PMD maps. */
+/* One huge page, mapped by a PMD. */
 static bool map_huge(struct area *area)
 {
 	size_t size = read_pmd_pagesize(), len = 2 * size, i;
@@ -188,7 +188,7 @@ static bool map_huge(struct area *area)
 	return check_huge_anon(area->mem, size, 1, size);
 }
 
-/* The same one, but mapped by PTEs. */
+/* One huge page, mapped by PTEs. */
 static bool map_huge_ptes(struct area *area)
 {
 	if (!map_huge(area))
@@ -199,7 +199,7 @@ static bool map_huge_ptes(struct area *area)
 	return check_huge_anon(area->mem, area->len, 0, area->len);
 }
 
-/* Ways to move it. */
+/* Ways to move the memory. */
 
 static bool move_to(const struct area *area, int node)
 {
@@ -235,14 +235,14 @@ static bool compact(const struct area *area)
 	return ok;
 }
 
-/* What must not happen. */
+/* Checks for stale TLB entries. */
 
 static uint64_t value_for(size_t i, int turn)
 {
 	return (i + 1) * 0x9e3779b97f4a7c15ULL + turn;
 }
 
-/* The CPU reads and writes every page, and knows where they are from then on. */
+/* Write and read every page, so that the TLB of this CPU maps it. */
 static void use(const struct area *area)
 {
 	size_t i;
@@ -265,7 +265,7 @@ static bool reads_new_place(const struct area *area, size_t i)
 	return load(area, i) == value;
 }
 
-/* Does the kernel see what the thread writes to it? */
+/* Does the kernel see what the thread writes to page @i? */
 static bool writes_new_place(const struct area *area, size_t i)
 {
 	uint64_t value;
@@ -278,8 +278,8 @@ static bool writes_new_place(const struct area *area, size_t i)
 }
 
 /*
- * How many pages the thread takes for those at the old place. It does not write
- * to one if it reads the wrong one: the old place belongs to somebody else now.
+ * Returns the number of pages for which the thread still accesses the source page.
+ * If the thread reads any source page, it does not write: others may use that page.
  */
 static size_t count_stale(const struct area *area)
 {
@@ -292,7 +292,7 @@ static size_t count_stale(const struct area *area)
 	return stale + migrate_spoils("byte");
 }
 
-/* Move the pages in use. Returns how many have moved; *@stale, see above. */
+/* Returns the number of pages that have moved. *@stale is that of count_stale(). */
 static size_t move_in_use(const struct area *area, const struct test *test,
 			  size_t *stale)
 {
@@ -311,7 +311,7 @@ static size_t move_in_use(const struct area *area, const struct test *test,
 	return migrate_spoils("node") ? 0 : moved;
 }
 
-/* One try with fresh memory; 1 it is as it should be, 0 it is not, -1 skipped. */
+/* One try with new memory. Returns 1 if it passed, 0 if it failed, -1 if skipped. */
 static int try_once(const struct test *test, size_t *moved)
 {
 	struct area area;
@@ -346,7 +346,7 @@ static void run(const struct test *test)
 				      test->nodes, nr_nodes);
 		return;
 	}
-	/* What has been compacted has no reason to move: take other memory. */
+	/* Compacted memory may not move again, so each round maps new memory. */
 	for (round = 1; ok == 1 && moved < enough && round <= NR_ROUNDS; round++) {
 		if (round > 1)
 			ksft_print_msg("try %d of %d: too few pages of %s moved\n",
@@ -367,7 +367,7 @@ static const struct test tests[] = {
 	{ "compaction: anon", map_scattered, compact, 1, false },
 };
 
-/* The first two nodes with memory; "0,2-3" is what the file looks like. */
+/* Find the first two nodes with memory. The file looks like "0,2-3". */
 static void find_nodes(void)
 {
 	FILE *file = fopen(NODES_FILE, "r");
@@ -388,7 +388,7 @@ static void find_nodes(void)
 		nr_nodes = 1;
 }
 
-/* Other CPUs get to know nothing, and have nothing to be told. */
+/* Run on one CPU, so that no other CPU has TLB entries of this task to flush. */
 static void stay_on_cpu(void)
 {
 	cpu_set_t set;
