@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memory in use while it moves. Workers write, fork, pin, unmap, split, lock,
- * swap, protect and remap their chunks, readers look at them through /proc,
- * and movers send them from node to node all the time. And mappings of a single
- * page that come and go, each of them with the anon_vma that it had for itself,
- * while movers look for what is there.
+ * Stress test of the migration of memory in use. Workers write, fork, pin, unmap,
+ * split, lock, swap, protect and remap their chunks. Readers read /proc files about
+ * the chunks. Movers move the chunks from node to node all the time. A second case
+ * maps and unmaps single pages, each with its own anon_vma, while movers move them.
  *
- * A chunk belongs to one worker, so that what each of its pages must hold is
- * known at any moment: a pattern made of its place and of the number of times
- * that it was written. The worker checks that before every change.
+ * A chunk belongs to one worker, so the contents of each page are known at any time:
+ * a pattern that depends on the position of the page and on the number of times that
+ * it was written. The worker checks the contents before every change.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -39,22 +38,22 @@
 #define NR_WORKERS		4
 #define NR_MOVERS		3
 #define NR_READERS		2
-/* Most microseconds that movers and readers leave the workers in peace. */
+/* Movers and readers sleep for less than this many microseconds in each round. */
 #define PAUSE			10000
 #define GATHER_TRIES		20
 #define SPLIT_FILE		"/sys/kernel/debug/split_huge_pages"
 
 /**
  * struct region - memory of one kind
- * @label: which
- * @flags: for mmap(); MAP_PRIVATE memory reads as zero when it is dropped
- * @size: bytes in all
- * @chunk: bytes that belong to one worker
- * @huge: ask for large folios
- * @file: make the file behind it, NULL if there is none
+ * @label: name of this kind
+ * @flags: for mmap(); MAP_PRIVATE memory reads as zero after it was dropped
+ * @size: size in bytes
+ * @chunk: size of a chunk, which belongs to one worker
+ * @huge: use MADV_HUGEPAGE
+ * @file: creates the file that is mapped, NULL if there is none
  * @fd: that file
- * @mem: where it is, NULL if this machine does not have it
- * @written: for each page, how often it was written; 0 means all zero
+ * @mem: address of the mapping, NULL if this kind is not available
+ * @written: number of times that each page was written; 0 means all zero
  */
 struct region {
 	const char *label;
@@ -94,7 +93,7 @@ static struct region regions[] = {
 static atomic_bool over;
 static atomic_long nr_moved, nr_shifted, nr_changed, nr_read;
 
-/* Chunks go round the workers. */
+/* The chunks are assigned to the workers in turn. */
 static unsigned int owner_of(const struct region *r, size_t offset)
 {
 	return offset / r->chunk % NR_WORKERS;
@@ -140,7 +139,7 @@ static void write_page(struct region *r, size_t page)
 	mig_fill(r->mem + page * mig_psize, mig_psize, seed_of(r, page));
 }
 
-/* What a page of private memory holds that was given back. */
+/* Pages of private memory read as zero after they were dropped. */
 static void forget_pages(struct region *r, size_t offset, size_t len)
 {
 	size_t page;
@@ -150,7 +149,7 @@ static void forget_pages(struct region *r, size_t offset, size_t len)
 }
 
 /*
- * What workers do to a chunk. Each leaves contents that are known.
+ * The operations of the workers. The contents of the chunk are known after each.
  */
 
 static void do_write(struct region *r, size_t offset, unsigned int *dice)
@@ -196,7 +195,7 @@ static void do_pin(struct region *r, size_t offset, unsigned int *dice)
 		mig_unpin(fd);
 }
 
-/* Parts of it, so that large folios become partially mapped. */
+/* Drop a part of the chunk, so that large folios become partially mapped. */
 static void do_drop(struct region *r, size_t offset, unsigned int *dice)
 {
 	size_t nr = r->chunk / mig_psize;
@@ -206,7 +205,7 @@ static void do_drop(struct region *r, size_t offset, unsigned int *dice)
 	offset += first * mig_psize;
 	if (madvise(r->mem + offset, len, MADV_DONTNEED))
 		return;
-	/* A shared file keeps what it has, an unwritten one is all zero. */
+	/* A shared file keeps its contents. Unwritten pages stay all zero. */
 	if (r->flags & MAP_PRIVATE)
 		forget_pages(r, offset, len);
 }
@@ -223,7 +222,7 @@ static void do_unmap(struct region *r, size_t offset, unsigned int *dice)
 		forget_pages(r, offset, r->chunk);
 }
 
-/* What is in the swap cache has to be split to single pages, or there is a WARN. */
+/* A folio in the swap cache must be split to single pages, or the kernel warns. */
 static void do_split(struct region *r, size_t offset, unsigned int *dice)
 {
 	int order = r->flags & MAP_PRIVATE || rand_r(dice) % 3 ? 0 : 2;
@@ -259,7 +258,10 @@ static void do_protect(struct region *r, size_t offset, unsigned int *dice)
 	mprotect(r->mem + offset, r->chunk, PROT_READ | PROT_WRITE);
 }
 
-/* Away and back. The place stays mapped, so that nobody else takes it. */
+/*
+ * Move the chunk to another address and back. Its own address range stays mapped, so
+ * that no other mapping gets it.
+ */
 static void do_remap(struct region *r, size_t offset, unsigned int *dice)
 {
 	char *home = r->mem + offset;
@@ -354,7 +356,7 @@ static void scatter(struct region *r, unsigned int *dice)
 		nr_moved += status[i] == nodes[i];
 }
 
-/* Counts as moved if all of it was there when the call ended. */
+/* With MPOL_MF_STRICT, mbind() succeeds only if all of the region is on the node. */
 static void shift(struct region *r, unsigned int *dice)
 {
 	int node = mig_nodes[rand_r(dice) % mig_nr_nodes];
@@ -431,7 +433,7 @@ static void *reader(void *arg)
 }
 
 /*
- * The whole
+ * Case "memory in use"
  */
 
 static void map_region(struct region *r)
@@ -482,7 +484,7 @@ static void spoil_one(void)
 {
 	size_t page;
 
-	/* A page that its owner will not write first. */
+	/* One page of each chunk, as a worker may write one before it checks it. */
 	for (page = 0; page < regions[0].size / mig_psize; page += 16)
 		mig_spoil_byte(regions[0].mem + page * mig_psize, mig_psize);
 }
@@ -511,8 +513,8 @@ static size_t nr_elsewhere(const struct region *r, int node)
 }
 
 /*
- * A page that kept a reference too many could not move any more. This is tried more
- * than once, as swapping may go on for a while.
+ * A page with a leaked reference can no longer move. Try this several times, because
+ * swap I/O may still be in progress.
  */
 static void gather(const struct region *r, int node)
 {
@@ -531,7 +533,7 @@ static void gather(const struct region *r, int node)
 	mig_check(!left, "%s: %zu pages cannot be moved any more", r->label, left);
 }
 
-/* Somebody was at work in each of the ways there are. */
+/* Workers, movers and readers must all have made progress. */
 static void check_busy(void)
 {
 	long moved = nr_moved * !mig_breaks(MIG_BREAK_COUNT);
@@ -571,10 +573,10 @@ static void stress(const void *arg)
 }
 
 /*
- * Single pages. Between any two of them is one that nobody may touch: without a
- * neighbour to share it with, each mapping has an anon_vma of its own, which is
- * gone when the page is unmapped. A mover that has isolated the page has nothing
- * else to keep it from being used for something else.
+ * Single pages. A PROT_NONE page is between any two of them, so a mapping cannot
+ * share the anon_vma of a neighbour. It has an anon_vma of its own, which is freed
+ * when the page is unmapped. While a mover has isolated the page, only the mover
+ * keeps the anon_vma from being reused.
  */
 #define NR_MAPPERS		3
 #define NR_LONE_MOVERS		2
@@ -603,7 +605,7 @@ static void check_lone(unsigned int i)
 		  "single page %u has other contents", i);
 }
 
-/* Nobody but the mappers maps anything meanwhile, so a hole stays one. */
+/* Only the mappers map memory meanwhile, so no other mapping gets into a hole. */
 static void unmap_lone(unsigned int i, bool hole)
 {
 	if (hole)
@@ -649,7 +651,7 @@ static void *lone_mover(void *arg)
 	return NULL;
 }
 
-/* Whatever has become of them, they have what was written, and can be moved. */
+/* All mapped pages must have the contents that were written, and must be movable. */
 static void check_lone_pages(void)
 {
 	unsigned int i;
