@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memory that a driver moves itself: that of lib/test_vma_migrate.c, moved and
- * asked for by each system call and by cpusets, while it is written, inherited,
- * unmapped and left, and with each step of the driver failing in turn.
+ * Tests of memory that a driver moves itself. The driver is lib/test_vma_migrate.c.
  *
- * The module has to be loaded. A case ends with giving its memory back, and a
- * look whether the driver has freed all that it allocated.
+ * System calls and cpusets move the memory. System calls and numa_maps report its
+ * nodes. During a move other threads and processes write to the memory, unmap it,
+ * fork and exit. Each step of the driver is made to fail.
+ *
+ * The module test_vma_migrate must be loaded. At the end of each case, end_memory()
+ * checks that the driver has freed all pages that it allocated.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -33,8 +35,8 @@
 #define KNOBS		"/sys/kernel/debug/test_vma_migrate"
 #define CGROUP		"/sys/fs/cgroup"
 #define CPUSET		CGROUP "/migrate_vma"
-#define PAGES		100	/* more than the driver moves at a time, and no multiple */
-#define BATCH		32	/* so many it does move at a time */
+#define PAGES		100	/* more than BATCH, but not a multiple of it */
+#define BATCH		32	/* TVM_BATCH: pages that are moved at a time */
 #define FEW		8
 #define BIT_OF(node)	(1UL << (node))
 #define MPOL_LOCAL	4
@@ -46,10 +48,10 @@
 #define RUN_SECONDS	3
 
 /**
- * struct memory - what a case works on
- * @fd: the open file
- * @mem: where it is mapped
- * @len: and how much of it
+ * struct memory - the memory that a case works on
+ * @fd: the open file of the device
+ * @mem: address of the mapping, NULL if it was unmapped
+ * @len: length of the mapping
  */
 struct memory {
 	int fd;
@@ -69,7 +71,7 @@ static long counter(const char *name)
 	return mig_read_long(path);
 }
 
-/* Tell a step what to do, until the case is over. */
+/* Write to a debugfs file of a step. It is reset to 0 when the case is over. */
 static void set_knob(const char *step, const char *knob, long value)
 {
 	char path[128], text[32];
@@ -106,7 +108,7 @@ static long held(void)
 	return counter("allocated") - counter("freed");
 }
 
-/* What is held in the end. A worker of the kernel may be the last to let go. */
+/* As held(), but wait for 0 first: a kworker may put the last reference. */
 static long held_at_rest(void)
 {
 	double end = mig_seconds() + 5 * mig_patience();
@@ -133,7 +135,7 @@ static struct memory new_memory(size_t pages)
 	return m;
 }
 
-/* Give pages of the memory, which have not been used before, to a node. */
+/* Allocate pages on a node. None of them may have been accessed before. */
 static void place(const struct memory *m, size_t first, size_t nr, int node)
 {
 	size_t i;
@@ -167,7 +169,7 @@ static void expect_contents(const struct memory *m)
 	mig_check(mig_verify(m->mem, m->len, 1) == m->len, "contents changed");
 }
 
-/* All of it is on the node, with its contents. */
+/* All pages are on the node, with their contents. */
 static void expect_moved(const struct memory *m, int node)
 {
 	mig_spoil_node(m->mem, m->len, node);
@@ -181,7 +183,7 @@ static void expect_long(const char *what, long got, long want)
 	mig_check(got == want, "%s is %ld instead of %ld", what, got, want);
 }
 
-/* Nothing is left. */
+/* Unmap and close the memory. The driver must free all pages. */
 static void end_memory(struct memory *m)
 {
 	long left;
@@ -199,7 +201,7 @@ static void need_nodes(int nr)
 		mig_skip("needs %d nodes with memory, has %d", nr, mig_nr_nodes);
 }
 
-/* A child that has failed has said why. */
+/* A child that fails has set the message, so only its exit status is passed on. */
 static void expect_good_end(pid_t pid)
 {
 	int status;
@@ -247,7 +249,7 @@ static void need_cpuset_v2(void)
 		mig_skip("no cpusets of version 2 at " CGROUP ": %s", strerror(-err));
 }
 
-/* Which CPUs and nodes there are, in the root of a hierarchy of version 1. */
+/* Copy a file of the root cpuset of version 1, which has all CPUs and nodes. */
 static void copy_from_root(const char *root, const char *dir, const char *file)
 {
 	char path[256], text[128];
@@ -257,7 +259,7 @@ static void copy_from_root(const char *root, const char *dir, const char *file)
 	write_in(dir, file, text);
 }
 
-/* A kernel with cpusets of version 1 has a file system of that name. */
+/* A kernel with cpusets of version 1 has the file system type "cpuset". */
 static bool knows_cpuset_v1(void)
 {
 	char text[2048];
@@ -267,8 +269,8 @@ static bool knows_cpuset_v1(void)
 }
 
 /*
- * The controller is in one hierarchy at a time. What has been in version 2 may take
- * a moment to be gone from there.
+ * The cpuset controller is in one hierarchy at a time, so it must leave that of
+ * version 2 first. This may take a moment.
  */
 static void mount_cpuset_v1(const char *root)
 {
@@ -290,7 +292,7 @@ static void mount_cpuset_v1(const char *root)
 	}
 }
 
-/* Have a process enter CPUSET, which is of version 2 and may use these nodes. */
+/* Move a process to CPUSET, a cpuset of version 2 with these nodes. */
 static void put_in_cpuset(pid_t pid, const char *mems)
 {
 	need_cpuset_v2();
@@ -305,7 +307,10 @@ static void enter_v2(char *dir, size_t size, const char *mems)
 	snprintf(dir, size, "%s", CPUSET);
 }
 
-/* The same in one of version 1, where memory only follows if that is wanted. */
+/*
+ * The same with a cpuset of version 1. It moves memory only if cpuset.memory_migrate
+ * is set.
+ */
 static void enter_v1(char *dir, size_t size, const char *mems)
 {
 	char root[] = "/tmp/migrate_vma.XXXXXX";
@@ -321,7 +326,7 @@ static void enter_v1(char *dir, size_t size, const char *mems)
 	write_number_in(dir, "cgroup.procs", getpid());
 }
 
-/* Nodes, as the files of a cpuset name them. */
+/* Format a list of nodes for cpuset.mems. */
 static const char *list_of(int nr, const int *nodes)
 {
 	static char text[64];
@@ -334,8 +339,9 @@ static const char *list_of(int nr, const int *nodes)
 }
 
 /*
- * Each way to move all of it to a node. They return what the system call did,
- * move_pages(2) the status of the first page that is not on the node.
+ * The ways to move all of the memory to a node. They return 0 or -errno of the
+ * system call. by_move_pages() and by_cpuset() also check the nodes. They return the
+ * negative status of the first page that is not on the node, or -EAGAIN.
  */
 
 static long by_move_pages(const struct memory *m, int node, int flags)
@@ -360,7 +366,7 @@ static long by_mbind(const struct memory *m, int node, int flags)
 	       -errno : 0;
 }
 
-/* Root has it move shared memory as well. */
+/* If the caller is root, migrate_pages(2) also moves shared memory. */
 static long by_migrate_pages(const struct memory *m, int node, int flags)
 {
 	unsigned long all = 0;
@@ -373,7 +379,10 @@ static long by_migrate_pages(const struct memory *m, int node, int flags)
 	return ret < 0 ? -errno : 0;
 }
 
-/* In CPUSET. A write returns when the kworker that it starts has done the work. */
+/*
+ * This process is in CPUSET. The write returns after the kworker that it starts has
+ * moved the memory.
+ */
 static long by_cpuset(const struct memory *m, int node, int flags)
 {
 	size_t i;
@@ -395,9 +404,9 @@ static void enter_cpuset(void)
 
 /**
  * struct way - a way to move memory
- * @name: what it is called
- * @move: does it
- * @prepare: what it needs before there is memory, or NULL
+ * @name: its name
+ * @move: moves all of the memory to a node
+ * @prepare: called before the memory is allocated, or NULL
  */
 struct way {
 	const char *name;
@@ -434,7 +443,7 @@ static void there_and_back(const void *arg)
 	expect_long("moved", counter("moved") - moved, PAGES);
 	expect_long(way->name, way->move(&m, MIG_A, MIG_MF_MOVE_ALL), 0);
 	expect_moved(&m, MIG_A);
-	/* What is where it belongs does not move. */
+	/* Pages that are on the target node already do not move. */
 	expect_long(way->name, way->move(&m, MIG_A, MIG_MF_MOVE_ALL), 0);
 	expect_long("moved", counter("moved") - moved, 2 * PAGES);
 	end_memory(&m);
@@ -455,10 +464,10 @@ static void loses_nothing(const void *arg)
 }
 
 /*
- * Asking
+ * Queries of the node
  */
 
-/* Nothing is faulted in or allocated for an answer. */
+/* A query does not fault in or allocate pages. */
 static void query(const void *arg)
 {
 	struct memory m = new_memory(4);
@@ -472,7 +481,7 @@ static void query(const void *arg)
 	expect_long("page 1", mig_node_of(m.mem + mig_psize), MIG_B);
 	expect_long("page 2", mig_node_of(m.mem + 2 * mig_psize), MIG_A);
 	expect_long("page 3", mig_node_of(m.mem + 3 * mig_psize), -ENOENT);
-	/* Nor for a move of what is not there. */
+	/* Nor does a move of a page that does not exist. */
 	expect_long("page 3 after a move", by_move_pages(&(struct memory) {
 			.mem = m.mem + 3 * mig_psize, .len = mig_psize },
 			MIG_B, MIG_MF_MOVE), -ENOENT);
@@ -482,7 +491,7 @@ static void query(const void *arg)
 	end_memory(&m);
 }
 
-/* The answer of a page that has been unmapped, as after a move. */
+/* An error of get_node() is the status of the page. */
 static void query_fails(const void *arg)
 {
 	struct memory m = memory_on(2, MIG_A);
@@ -503,7 +512,10 @@ static long node_by_policy(const void *addr)
 	return node;
 }
 
-/* It faults in what is not there; its own error is that of get_user_pages(). */
+/*
+ * get_mempolicy(2) faults in a page that does not exist. If the fault fails, it
+ * returns the error of get_user_pages(). It also returns errors of get_node().
+ */
 static void get_mempolicy_node(const void *arg)
 {
 	struct memory m = new_memory(4);
@@ -528,7 +540,7 @@ static void get_mempolicy_node(const void *arg)
 	end_memory(&m);
 }
 
-/* The line of numa_maps for this address, which must be the start of a VMA. */
+/* Read the line of numa_maps for an address, which must be the start of a VMA. */
 static void read_numa_maps(const void *addr, char *line, size_t size)
 {
 	FILE *f = fopen("/proc/self/numa_maps", "r");
@@ -577,10 +589,13 @@ static void numa_maps(const void *arg)
 }
 
 /*
- * Which pages, and where to
+ * Ranges and target nodes
  */
 
-/* Each page to a node of its own, and the last word counts. */
+/*
+ * Each page has its own target node. A page that is passed twice ends on the last of
+ * its targets.
+ */
 static void mixed_targets(const void *arg)
 {
 	struct memory m = memory_on(PAGES, MIG_A);
@@ -605,7 +620,7 @@ static void mixed_targets(const void *arg)
 	end_memory(&m);
 }
 
-/* Folios and memory of the driver in one call. */
+/* One call moves folios and memory of the driver, which fails for some pages. */
 static void with_folios(const void *arg)
 {
 	struct memory m = memory_on(4, MIG_A);
@@ -632,8 +647,8 @@ static void with_folios(const void *arg)
 }
 
 /*
- * A policy for a part of the VMA moves that part. Pages have been given to two
- * nodes in turn; the policy allows one of them, and these stay.
+ * A policy for a part of the VMA moves only that part. The pages are on two nodes in
+ * turn. Pages on the node that the policy allows stay.
  */
 static void mbind_part(const void *arg)
 {
@@ -657,7 +672,7 @@ static void mbind_part(const void *arg)
 	end_memory(&m);
 }
 
-/* The driver's memory comes from where the policy says. */
+/* A fault allocates memory of the driver on a node of the policy. */
 static void mbind_then_fault(const void *arg)
 {
 	struct memory m = new_memory(8);
@@ -669,7 +684,10 @@ static void mbind_then_fault(const void *arg)
 	end_memory(&m);
 }
 
-/* What some policies mean: any of several nodes, and the one of the CPU. */
+/*
+ * MPOL_INTERLEAVE allows each of its nodes. MPOL_DEFAULT stands for the policy of
+ * the task, and MPOL_LOCAL for the node of the CPU.
+ */
 static void mbind_modes(const void *arg)
 {
 	struct memory m = memory_on(8, MIG_A);
@@ -694,7 +712,7 @@ static void mbind_modes(const void *arg)
 	end_memory(&m);
 }
 
-/* MPOL_MF_STRICT alone asks, moves nothing, and sets no policy if it fails. */
+/* MPOL_MF_STRICT alone moves nothing. If it fails, the policy is not set. */
 static void mbind_strict(const void *arg)
 {
 	struct memory m = memory_on(8, MIG_A);
@@ -718,7 +736,7 @@ static void mbind_strict(const void *arg)
 	end_memory(&m);
 }
 
-/* A hole is an error before anything moves, but not to MPOL_DEFAULT. */
+/* For a hole mbind(2) fails before it moves anything, except with MPOL_DEFAULT. */
 static void mbind_hole(const void *arg)
 {
 	struct memory m = memory_on(FEW, MIG_A);
@@ -744,10 +762,10 @@ static void mbind_hole(const void *arg)
 
 /**
  * struct placement - a move between several nodes
- * @nr_nodes: how many nodes it takes
- * @from: which to leave, as bits that are indexes of mig_nodes
- * @to: which to go to
- * @target: where memory of each node is to be afterwards, as an index
+ * @nr_nodes: number of nodes that the move needs
+ * @from: the source nodes; bit i stands for mig_nodes[i]
+ * @to: the target nodes, as bits like @from
+ * @target: for memory on mig_nodes[i], the index of its node after the move
  */
 struct placement {
 	int nr_nodes;
@@ -789,7 +807,7 @@ static void relative_placement(const void *arg)
 	end_memory(&m);
 }
 
-/* What is mapped at two addresses moves once, to its own target. */
+/* Memory that is mapped at two addresses moves once, to the target of its node. */
 static void mapped_twice(const void *arg)
 {
 	long moved = counter("moved");
@@ -815,7 +833,10 @@ static void mapped_twice(const void *arg)
 	end_memory(&m);
 }
 
-/* The last address of a page has the last word, wherever it is in the order of nodes. */
+/*
+ * If two addresses of a page have different targets, the page ends on the target of
+ * the last address. The order of the node numbers does not matter.
+ */
 static void two_addresses(const void *arg)
 {
 	struct memory m = memory_on(2, MIG_A);
@@ -832,7 +853,7 @@ static void two_addresses(const void *arg)
 	end_memory(&m);
 }
 
-/* A VMA that was split, moved and protected is still the driver's. */
+/* VMAs keep their methods after a split, mremap(2) and mprotect(2). */
 static void changed_vmas(const void *arg)
 {
 	struct memory m = memory_on(PAGES, MIG_A);
@@ -857,7 +878,7 @@ static void changed_vmas(const void *arg)
  * Errors
  */
 
-/* Each step fails, in the first batch and in the last one, for each way. */
+/* The error of each step is returned. No page moves, and all targets are freed. */
 static void step_fails(const void *arg)
 {
 	static const char *const steps[] = { "begin", "alloc", "unmap", "copy", "replace" };
@@ -878,7 +899,7 @@ static void step_fails(const void *arg)
 	end_memory(&m);
 }
 
-/* What has moved before an error stays where it is; the rest, too. */
+/* Pages that moved before an error are not moved back. The others do not move. */
 static void fails_in_the_middle(const void *arg)
 {
 	struct memory m = memory_on(PAGES, MIG_A);
@@ -894,7 +915,10 @@ static void fails_in_the_middle(const void *arg)
 	end_memory(&m);
 }
 
-/* An error keeps folios from being moved, too, but for move_pages(2). */
+/*
+ * After an error migrate_pages(2) does not move folios either. move_pages(2) does,
+ * see with_folios().
+ */
 static void error_ends_move(const void *arg)
 {
 	struct memory m = memory_on(4, MIG_A);
@@ -925,7 +949,7 @@ static void page_pinned(const void *arg)
 	end_memory(&m);
 }
 
-/* A fault that the driver refuses is a signal, and no harm to the memory. */
+/* If the driver fails a fault, the task gets SIGBUS. The memory does not change. */
 static void fault_fails(const void *arg)
 {
 	struct memory m = memory_on(4, MIG_A);
@@ -957,10 +981,10 @@ static void private_refused(const void *arg)
 }
 
 /*
- * VMAs without the methods, or one of them
+ * VMAs without one or both of the methods
  */
 
-/* Have it mapped anew, by a VMA with these methods. */
+/* Map the memory again, by a VMA with these methods. */
 static void map_again(struct memory *m, unsigned long methods)
 {
 	mig_check(!ioctl(m->fd, TVM_METHODS, methods), "TVM_METHODS: %m");
@@ -968,7 +992,7 @@ static void map_again(struct memory *m, unsigned long methods)
 	m->mem = mig_map(m->len, PROT_READ | PROT_WRITE, MAP_SHARED, m->fd);
 }
 
-/* What move_pages(2) says of a page that it has nobody to move by. */
+/* If neither mm nor the VMA can move a page, its status is -EFAULT. */
 static void expect_not_movable(char *page)
 {
 	int node = MIG_B, status = -ENOMSG;
@@ -987,7 +1011,7 @@ static void expect_not_in_numa_maps(const struct memory *m)
 	mig_check(!strstr(line, " N"), "memory that mm does not know: %s", line);
 }
 
-/* A PFN mapping whose VMA has no method: what Linux has always said of it. */
+/* A PFN mapping without methods is treated as before the methods existed. */
 static void without_method(const void *arg)
 {
 	struct memory m = memory_on(4, MIG_A);
@@ -1008,7 +1032,7 @@ static void without_method(const void *arg)
 	end_memory(&m);
 }
 
-/* A VMA that moves its memory, but does not say where it is, is believed. */
+/* Without get_node() memory counts as moved when migrate() returns 0. */
 static void without_get_node(const void *arg)
 {
 	const struct way *way = arg;
@@ -1028,7 +1052,7 @@ static void without_get_node(const void *arg)
 	set_knob("begin", "error", 0);
 	expect_long(way->name, way->move(&m, MIG_B, MIG_MF_MOVE), 0);
 	expect_long("moved", counter("moved") - moved, PAGES);
-	/* It moves what it is asked to, and is not asked whether it has. */
+	/* mbind(2) calls migrate(), but cannot check the nodes afterwards. */
 	mig_expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
 				   MIG_MF_STRICT | MIG_MF_MOVE_ALL), 0);
 	expect_long("queries", nr_hits("query") - asked, 0);
@@ -1039,8 +1063,9 @@ static void without_get_node(const void *arg)
 }
 
 /*
- * A VMA that says where its memory is, but does not move it: that is an error for
- * those who are strict, who have all the rest moved. That rest is behind it.
+ * The VMA has get_node(), but not migrate(). mbind(2) with MPOL_MF_STRICT fails if
+ * the memory is on another node. With MPOL_MF_MOVE or MPOL_MF_MOVE_ALL it still
+ * moves the other memory of the range, which is anonymous memory behind the VMA.
  */
 static void without_migrate(const void *arg)
 {
@@ -1080,10 +1105,10 @@ static void without_migrate(const void *arg)
 }
 
 /*
- * Others use it as well
+ * Memory that other processes use
  */
 
-/* The other process ends when it is told to, and says whether the contents are right. */
+/* Fork a child that checks the contents and exits when the parent closes @go. */
 static pid_t fork_checker(const struct memory *m, int *go)
 {
 	char byte;
@@ -1105,8 +1130,8 @@ static pid_t fork_checker(const struct memory *m, int *go)
 }
 
 /*
- * With MPOL_MF_MOVE it stays, which is no error but of the page. Nor is it for
- * mbind(2) with MPOL_MF_STRICT, which has folios next to it that are shared as well.
+ * With MPOL_MF_MOVE shared memory stays. move_pages(2) sets the status of the page
+ * to -EACCES. mbind(2) returns 0, even with MPOL_MF_STRICT, as for shared folios.
  */
 static void shared(const void *arg)
 {
@@ -1122,7 +1147,7 @@ static void shared(const void *arg)
 	expect_long("mbind", by_mbind(&m, MIG_B, MIG_MF_STRICT | MIG_MF_MOVE), 0);
 	expect_on(folios.mem, m.len, MIG_A);
 	expect_on(m.mem, m.len, MIG_A);
-	/* But it is where it should not be. */
+	/* MPOL_MF_STRICT alone fails, because the policy forbids the node. */
 	expect_long("folios", by_mbind(&folios, MIG_B, MIG_MF_STRICT), -EIO);
 	expect_long("mbind", by_mbind(&m, MIG_B, MIG_MF_STRICT), -EIO);
 	expect_long("move_pages", by_move_pages(&m, MIG_B, MIG_MF_MOVE_ALL), 0);
@@ -1133,13 +1158,13 @@ static void shared(const void *arg)
 	expect_moved(&m, MIG_B);
 	close(go);
 	expect_good_end(pid);
-	/* Now it is not shared any more. */
+	/* The child has exited, so the memory is no longer shared. */
 	expect_long("move_pages", by_move_pages(&m, MIG_A, MIG_MF_MOVE), 0);
 	expect_moved(&m, MIG_A);
 	end_memory(&m);
 }
 
-/* move_pages(2) of at most BATCH pages that another process has at @mem. */
+/* Call move_pages(2) for at most BATCH pages at @mem in another process. */
 static long move_other(pid_t pid, char *mem, size_t nr, int node, int *status)
 {
 	void *pages[BATCH] = {};
@@ -1154,7 +1179,7 @@ static long move_other(pid_t pid, char *mem, size_t nr, int node, int *status)
 	return mig_move_pages(pid, nr, pages, nodes, status, MIG_MF_MOVE);
 }
 
-/* One who does not map the memory has it moved: it is not shared with them. */
+/* The caller does not map the memory, so it is not shared. MPOL_MF_MOVE moves it. */
 static void other_process(const void *arg)
 {
 	struct memory m = memory_on(FEW, MIG_A);
@@ -1179,7 +1204,10 @@ static void other_process(const void *arg)
 	end_memory(&m);
 }
 
-/* Who may not, may not; migrate_pages(2) leaves what is shared alone then. */
+/*
+ * Without privileges MPOL_MF_MOVE_ALL fails with -EPERM. migrate_pages(2) does not
+ * move shared memory.
+ */
 static void unprivileged(const void *arg)
 {
 	struct memory m = memory_on(8, MIG_A);
@@ -1203,8 +1231,8 @@ static void unprivileged(const void *arg)
 }
 
 /*
- * While it is in use. Each writer has words of its own in each page, which it
- * alone counts up: two of them, of which the second follows the first.
+ * Memory that is written during the move. Each writer has two words of its own in
+ * each page. In each round it increments the first word and then the second one.
  */
 
 struct work {
@@ -1248,7 +1276,10 @@ static void *write_all(void *arg)
 	return NULL;
 }
 
-/* What is read second was written first, and nothing goes back. */
+/*
+ * The second word of a writer is read first. So the first word must not be less than
+ * the second one. The second word must never decrease.
+ */
 static void *read_all(void *arg)
 {
 	unsigned long second, first, last[PAGES][WRITERS] = {};
@@ -1271,7 +1302,7 @@ static void *read_all(void *arg)
 	return NULL;
 }
 
-/* When all is over, what each writer has written last is everywhere. */
+/* After the writers have stopped, all words of a writer must have its last value. */
 static void expect_written(const struct memory *m)
 {
 	unsigned long last;
@@ -1291,8 +1322,8 @@ static void expect_written(const struct memory *m)
 }
 
 /*
- * By one of so many ways after the other. There and back at least, which takes longer
- * than that if the steps are slow.
+ * Move the memory between two nodes for RUN_SECONDS, by @nr ways in turn. Make at
+ * least two moves, which may take longer if the steps are slow.
  */
 static void move_around(const struct memory *m, const struct way *way, size_t nr)
 {
@@ -1306,7 +1337,7 @@ static void move_around(const struct memory *m, const struct way *way, size_t nr
 	}
 }
 
-/* Writers, readers, and a driver that may take its time at a step. */
+/* Threads write and read during the moves. The driver sleeps in @step, if any. */
 static void write_while_moved(const struct way *way, size_t nr, const char *step)
 {
 	struct work work[WRITERS + READERS] = {};
@@ -1345,7 +1376,7 @@ static void written_in_cpuset(const void *arg)
 	write_while_moved(&cpuset, 1, arg);
 }
 
-/* The same with the writers in other processes. */
+/* The same with writers in other processes, and without readers. */
 static void written_by_others(const void *arg)
 {
 	struct memory m = new_memory(PAGES);
@@ -1390,7 +1421,7 @@ static void *move_once(void *arg)
 	return NULL;
 }
 
-/* Begin to move, and return when the step is reached; it takes so long. */
+/* Start a move, and return when it has reached @step, which takes @ms. */
 static void begin_move(struct mover *mover, const struct memory *m,
 		       const struct way *way, const char *step, long ms)
 {
@@ -1409,7 +1440,7 @@ static long end_move(struct mover *mover)
 	return mover->ret;
 }
 
-/* A child that is born in the middle has the same memory. */
+/* A child that is forked during the move shares the memory. */
 static void fork_while_moved(const void *arg)
 {
 	struct mover mover;
@@ -1444,7 +1475,7 @@ static void munmap_while_moved(const void *arg)
 	begin_move(&mover, &m, arg, "copy", 200);
 	mig_check(!munmap(m.mem, m.len), "munmap: %m");
 	ret = end_move(&mover);
-	/* What move_pages(2), or by_cpuset(), had still to look at is gone. */
+	/* by_move_pages() and by_cpuset() return -EFAULT for unmapped pages. */
 	mig_check(!ret || ret == -EFAULT, "the move gives %ld", ret);
 	m.mem = NULL;
 	end_memory(&m);
@@ -1452,8 +1483,8 @@ static void munmap_while_moved(const void *arg)
 
 /**
  * struct other_way - a way to move the memory of another process
- * @move: moves what it has, at this address, from MIG_A to MIG_B
- * @prepare: what has to be done with the process before, or NULL
+ * @move: moves pages of the process from MIG_A to MIG_B
+ * @prepare: called for the process before the move, or NULL
  */
 struct other_way {
 	void (*move)(pid_t pid, char *mem, size_t nr);
@@ -1492,7 +1523,10 @@ static const struct other_way other_ways[] = {
 	{ other_by_cpuset, other_in_cpuset },
 };
 
-/* The owner ends while somebody else moves its memory, which takes long only then. */
+/*
+ * The owner of the memory is killed while another process moves it. The step "copy"
+ * sleeps only until then.
+ */
 static void exit_while_moved(const void *arg)
 {
 	long before, start = counter("moved");
@@ -1528,7 +1562,7 @@ static void exit_while_moved(const void *arg)
 	end_memory(&m);
 }
 
-/* A mover that is killed stops, and leaves the memory as it was. */
+/* If the mover is killed it exits soon. The memory stays where it was. */
 static void mover_killed(const void *arg)
 {
 	const struct way *way = arg;
@@ -1563,7 +1597,7 @@ static void count_signal(int sig)
 	nr_signals++;
 }
 
-/* A signal that has a handler waits until the move is over. */
+/* Signals with a handler do not interrupt the move. */
 static void mover_signalled(const void *arg)
 {
 	const struct itimerval often = { { 0, 2000 }, { 0, 2000 } }, never = {};
@@ -1586,10 +1620,10 @@ static void mover_signalled(const void *arg)
 }
 
 /*
- * Cpusets: what else there is to see
+ * Other cases of cpusets
  */
 
-/* A process that enters another one takes its memory along. */
+/* If a process enters another cpuset, its memory moves to the nodes of that one. */
 static void cpuset_entered(const void *arg)
 {
 	const char *other = CGROUP "/migrate_vma2";
@@ -1608,8 +1642,8 @@ static void cpuset_entered(const void *arg)
 
 /**
  * struct version - a version of cpusets
- * @enter: makes one with these nodes, and enters it
- * @follows: its file that says whether memory follows, or NULL if it always does
+ * @enter: makes a cpuset with these nodes, and moves this process there
+ * @follows: name of the file that enables moves, or NULL if memory always moves
  */
 struct version {
 	void (*enter)(char *dir, size_t size, const char *mems);
@@ -1621,7 +1655,7 @@ static const struct version versions[] = {
 	{ enter_v2 },
 };
 
-/* Each node's memory goes to a node of its own, and moves once. */
+/* The memory of each node has its own target node, and moves once. */
 static void cpuset_placement(const void *arg)
 {
 	const struct version *version = arg;
@@ -1647,7 +1681,7 @@ static void cpuset_placement(const void *arg)
 	end_memory(&m);
 }
 
-/* An error of the driver reaches nobody, and does no harm. */
+/* A write to cpuset.mems does not return errors of the driver. The memory stays. */
 static void cpuset_fails(const void *arg)
 {
 	struct memory m;
@@ -1665,7 +1699,7 @@ static void cpuset_fails(const void *arg)
 	end_memory(&m);
 }
 
-/* Memory follows only if that is wanted. */
+/* Memory moves only if cpuset.memory_migrate is set. */
 static void cpuset_v1(const void *arg)
 {
 	struct memory m;
@@ -1761,7 +1795,7 @@ static const struct mig_case cases[] = {
 	{ "cpuset: another one", cpuset_entered },
 	{ "cpuset: placement", cpuset_placement, &versions[1] },
 	{ "cpuset: driver fails", cpuset_fails },
-	/* Last, since the controller may take a moment to be back in version 2. */
+	/* Last, because the controller may need a moment to return to version 2. */
 	{ "cpuset: placement, v1", cpuset_placement, &versions[0] },
 	{ "cpuset: v1", cpuset_v1 },
 };
