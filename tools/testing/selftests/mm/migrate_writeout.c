@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memory that cannot be moved as it is: dirty files whose file system has no
- * method for it, private data that is not moved, and anonymous memory without
- * room where a policy wants it. Asked for by system calls, with the contents and the
- * place of each page checked, and what is on the disk.
+ * Tests of memory that is written out, dropped or swapped out because it cannot be
+ * migrated:
  *
- * No file system that writes files back lacks the method today, so these are files
- * of the kernel's own test, lib/tests/migrate_fs.c.
+ *  - dirty files whose file system has no migrate_folio()
+ *  - files with private data that migrate_folio() does not move
+ *  - anonymous memory, if the nodes that its policy or cpuset allows are full
+ *
+ * System calls and cpusets move the memory. The tests check the contents and the
+ * node of each page, and the contents of the disk.
+ *
+ * Today each file system that writes files back has migrate_folio(). So the tests
+ * use the file system lib/tests/migrate_fs.c.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -42,13 +47,13 @@
 #define GROUP		"writeout"
 #define ZRAM		"/sys/block/zram0"
 
-/* Longer than a system call takes that does not wait for a disk. */
+/* Seconds. A system call that does not wait for a disk takes less. */
 #define A_LONG_TIME	10
 
-/* Longer than a cpuset waits for a disk, for each pair of nodes. */
+/* Seconds. A cpuset waits less for a disk, for each pair of nodes. */
 #define MOVE_SECONDS	100
 
-/* What fills a node up, and more than it has room for then. */
+/* fill_node() leaves about ROOM free on a node. TOO_MUCH does not fit there. */
 #define ROOM		(16 * MB)
 #define TOO_MUCH	(64 * MB)
 
@@ -58,7 +63,7 @@
  */
 #define LITTLE		(24 * MB)
 
-/* Memory of a zram disk that is full after a small part of TOO_MUCH. */
+/* Memory limit of a zram disk. A small part of TOO_MUCH uses it up. */
 #define SMALL		MB
 
 static size_t nr_pages(void)
@@ -72,7 +77,7 @@ static long bind_to(void *mem, size_t len, int node, int flags)
 			 MIG_MF_MOVE | flags);
 }
 
-/* Counters belong to the whole machine, which has little to do otherwise. */
+/* The counters are those of the whole machine, so it should be idle otherwise. */
 static void expect_counted(const char *name, long before, long want)
 {
 	long got = mig_vmstat(name) - before;
@@ -81,7 +86,7 @@ static void expect_counted(const char *name, long before, long want)
 	mig_check(got == want, "%s went up by %ld, not %ld", name, got, want);
 }
 
-/* What a process finds in the file that had to be read from the disk. */
+/* Drop the page cache of the file, and check the contents of the disk. */
 static void expect_on_disk(int fd, char *mem, size_t len)
 {
 	char *again;
@@ -136,7 +141,8 @@ static void move_by_move_pages(char *mem, long rest)
 
 /**
  * struct way - a system call that moves memory
- * @move: moves it from MIG_A to MIG_B; so many pages of others stay behind
+ * @move: moves @mem from MIG_A to MIG_B; @rest is the number of other pages that
+ *	migrate_pages(2) does not move
  */
 struct way {
 	void (*move)(char *mem, long rest);
@@ -170,7 +176,7 @@ static void loses_nothing(const void *arg)
 	mig_expect_on(mem, LEN, MIG_A);
 }
 
-/* The same with the switch off: it fails, and nothing changes. */
+/* If vm.migrate_resort is 0, mbind(2) fails. No page is written or moved. */
 static void not_written(const void *arg)
 {
 	int fd = mig_fs_file();
@@ -184,7 +190,7 @@ static void not_written(const void *arg)
 	expect_on_disk(fd, mem, LEN);
 }
 
-/* With @arg, what could not be written is dirty again. */
+/* With @arg, folios that could not be written become dirty again. */
 static void disk_fails(const void *arg)
 {
 	int fd = mig_fs_file();
@@ -214,8 +220,8 @@ static bool ends_within(pid_t pid, double seconds)
 }
 
 /*
- * Who waits for a disk that does not answer can be killed. With @arg, somebody else
- * has begun to write.
+ * A task that waits for a stalled disk can be killed. With @arg, the writeback has
+ * been started before the move.
  */
 static void disk_stalls(const void *arg)
 {
@@ -231,7 +237,7 @@ static void disk_stalls(const void *arg)
 	pid = fork();
 	mig_check(pid >= 0, "fork: %m");
 	if (!pid) {
-		/* Only what it has mapped itself. */
+		/* mbind(2) moves only pages that the child has accessed itself. */
 		mig_sum(mem, LEN);
 		bind_to(mem, LEN, MIG_B, MIG_MF_STRICT | MIG_MF_MOVE_ALL);
 		_exit(0);
@@ -246,7 +252,7 @@ static void disk_stalls(const void *arg)
 	expect_on_disk(fd, mem, LEN);
 }
 
-/* The flusher threads write for a cpuset. */
+/* For a cpuset, the flusher threads write the folios. */
 static void written_for_cpuset(const void *arg)
 {
 	int fd = mig_fs_file();
@@ -274,7 +280,7 @@ struct member {
 	char dir[128];
 };
 
-/* Only what a process has mapped itself is its memory. */
+/* A cpuset moves only pages that the process has accessed, so access all of them. */
 static void enter(void *arg)
 {
 	struct member *member = arg;
@@ -284,7 +290,7 @@ static void enter(void *arg)
 	mig_sum(member->mem, LEN);
 }
 
-/* Returns the process that changes the nodes of a group, and waits for the move. */
+/* Start a process that changes the nodes of a group and waits for the move. */
 static pid_t move_group(const char *label)
 {
 	char dir[128];
@@ -301,8 +307,8 @@ static pid_t move_group(const char *label)
 }
 
 /*
- * The disk of one cpuset does not answer. Its memory stays, and that of another one
- * moves after a while.
+ * The disk stalls for one cpuset. Its memory does not move. The memory of another
+ * cpuset moves after a while.
  */
 static void cpuset_stalls(const void *arg)
 {
@@ -330,10 +336,10 @@ static void cpuset_stalls(const void *arg)
 }
 
 /**
- * struct scribe - somebody who writes to memory while it moves
+ * struct scribe - a thread that writes to memory while it moves
  * @mem: the memory
- * @round: what has been written to each page last
- * @stop: it is time to stop
+ * @round: the value that was last written to each page
+ * @stop: the thread must stop
  */
 struct scribe {
 	char *mem;
@@ -355,7 +361,7 @@ static void *write_on(void *arg)
 	return NULL;
 }
 
-/* Not all of it can be moved then, but no write is lost. */
+/* A thread writes to the memory. Pages may fail to move, but no write is lost. */
 static void written_to(const void *arg)
 {
 	int i, fd = mig_fs_file();
@@ -379,7 +385,7 @@ static void written_to(const void *arg)
  * Dropped
  */
 
-/* Clean, and with private data that is not moved. */
+/* Memory of a clean file, with private data that migrate_folio() does not move. */
 static char *clean_private(void)
 {
 	char *mem;
@@ -411,7 +417,7 @@ static void dropped(const void *arg)
 	mig_expect_on(mem, LEN, MIG_B);
 }
 
-/* Its user cannot do without: it is neither moved nor dropped. */
+/* An mlocked folio is not dropped. With private data it does not move either. */
 static void not_dropped(const void *arg)
 {
 	char *mem = clean_private();
@@ -428,8 +434,8 @@ static void not_dropped(const void *arg)
  */
 
 /*
- * Reclaim on the node that pages move to would have them in swap before there is no
- * room. It leaves alone what a control group is guaranteed.
+ * Reclaim on the target node would swap out pages that have moved there, and the
+ * node would never be full. Reclaim does not take memory that memory.min protects.
  */
 static void forbid_reclaim(void)
 {
@@ -446,7 +452,7 @@ static void take_from(int node, size_t len)
 	char *mem = mig_map(len, PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS, -1);
 
-	/* It takes less time then. */
+	/* Huge pages take less time. */
 	madvise(mem, len, MADV_HUGEPAGE);
 	mig_mbind(mem, len, MIG_MPOL_BIND, BIT_OF(node), 0);
 	if (mlock(mem, len))
@@ -454,8 +460,8 @@ static void take_from(int node, size_t len)
 }
 
 /*
- * Tens of MiB may be there, which are not free, but others may get. Who refreshes the
- * counters lets the lists decay by an eighth at a time.
+ * The per-CPU lists may have tens of MiB that can be allocated, but do not count as
+ * free. Each write to stat_refresh shrinks the lists by an eighth.
  */
 static void empty_lists_of_cpus(void)
 {
@@ -467,15 +473,16 @@ static void empty_lists_of_cpus(void)
 }
 
 /*
- * Leave hardly any room on a node, by memory that reclaim cannot take. Half of what
- * is left at a time: page tables take some of it, and so do others.
+ * Leave only about ROOM free on a node. Reclaim cannot take the memory that fills
+ * the node. Each step takes half of the rest, because page tables and other users
+ * also take some of it.
  */
 static void fill_node(int node)
 {
 	size_t left;
 
 	mig_set("/proc/sys/vm/min_free_kbytes", "8192");
-	/* It would come and go with the huge pages that are taken. */
+	/* Otherwise the boost would change when huge pages are allocated. */
 	mig_set("/proc/sys/vm/watermark_boost_factor", "0");
 	mig_write("/proc/sys/vm/drop_caches", "1");
 	empty_lists_of_cpus();
@@ -487,7 +494,7 @@ static void fill_node(int node)
 	}
 }
 
-/* Pages that reclaim has looked at. */
+/* The number of pages that reclaim has scanned. */
 static long nr_scanned(void)
 {
 	return mig_vmstat("pgscan_kswapd") + mig_vmstat("pgscan_direct");
@@ -529,7 +536,7 @@ static void need_swap(void)
 		mig_skip("not enough swap space");
 }
 
-/* Memory on MIG_A for which there is no room on MIG_B, and a swap disk. */
+/* Make memory on MIG_A that does not fit on MIG_B. There is enough swap space. */
 static char *too_much(void)
 {
 	char *mem;
@@ -555,7 +562,7 @@ static size_t nr_in_swap(char *mem)
 	return nr;
 }
 
-/* May be read again, wherever there is room. */
+/* Without a policy, pages can be swapped in on any node. */
 static void expect_contents(char *mem)
 {
 	mig_mbind(mem, TOO_MUCH, MIG_MPOL_DEFAULT, 0, 0);
@@ -563,7 +570,7 @@ static void expect_contents(char *mem)
 	mig_check(mig_verify(mem, TOO_MUCH, 1) == TOO_MUCH, "contents changed");
 }
 
-/* None of it is where it was, and for some of it there was room in swap only. */
+/* No page has stayed on MIG_A, and some pages are in swap. */
 static void expect_swapped_out(char *mem, long before)
 {
 	size_t stayed = nr_on(mem, MIG_A);
@@ -586,7 +593,7 @@ static void swapped_out(const void *arg)
 	expect_contents(mem);
 }
 
-/* A THP cannot be swapped out, but its pieces can if there is no room for them. */
+/* THPs are split. The base pages that find no free memory are swapped out. */
 static void pieces_swapped_out(const void *arg)
 {
 	const size_t size = mig_pmd_size();
@@ -610,9 +617,9 @@ static void pieces_swapped_out(const void *arg)
 }
 
 /*
- * On its way to the disk already, and written to since: who is bound to a full node
- * waits for the first write before there is another one. There is no telling how
- * long the disk takes, hence the rounds.
+ * MADV_PAGEOUT starts to write the pages to swap, and the test writes to them again.
+ * mbind(2) to a full node must wait for the first writeback before it starts another
+ * one. The disk takes an unknown time, so the test repeats this.
  */
 static void swapped_out_twice(const void *arg)
 {
@@ -628,7 +635,7 @@ static void swapped_out_twice(const void *arg)
 	}
 }
 
-/* Unless somebody asks for it, and that is not the default. */
+/* By default vm.migrate_resort does not allow folios to be swapped out. */
 static void not_swapped_out(const void *arg)
 {
 	char *mem = too_much();
@@ -644,7 +651,7 @@ static void not_swapped_out(const void *arg)
  * Other swap space
  */
 
-/* From now on there is no other swap space than what the case brings along. */
+/* Turn off all swap space until the end of the case, which may add its own. */
 static void swap_off(void)
 {
 	FILE *file = fopen("/proc/swaps", "re");
@@ -661,12 +668,12 @@ static void swap_off(void)
 		fclose(file);
 }
 
-/* As mkswap(8) and swapon(8) do it. */
+/* Do the same as mkswap(8) and swapon(8). */
 static void swap_on(const char *path, size_t len)
 {
 	char *page = mig_map(mig_psize, PROT_READ | PROT_WRITE,
 			     MAP_PRIVATE | MAP_ANONYMOUS, -1);
-	/* Behind what is left to boot loaders: the version, and the last page. */
+	/* The version and the last page. They follow 1024 bytes for boot loaders. */
 	const uint32_t header[] = { 1, len / mig_psize - 1 };
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
 
@@ -682,8 +689,9 @@ static void swap_on(const char *path, size_t len)
 }
 
 /*
- * What has been swapped out fits in @room, and what there was no room for has stayed.
- * If a disk has refused it, then it is not mapped before somebody touches it.
+ * The pages that were swapped out fit in @room. The others have stayed. If a write
+ * to the disk has failed, the page is not mapped until the next access. So this
+ * counts after expect_contents() has read all pages.
  */
 static void expect_little_swapped_out(char *mem, size_t room, long before)
 {
@@ -698,7 +706,7 @@ static void expect_little_swapped_out(char *mem, size_t room, long before)
 	mig_check(stayed > TOO_MUCH / mig_psize / 4, "only %zu pages stayed", stayed);
 }
 
-/* Neither without swap space, nor for more than there is. */
+/* Without swap space no page is swapped out. With LITTLE of it, some pages are. */
 static void swap_full(const void *arg)
 {
 	char dir[128], path[256], *mem;
@@ -724,7 +732,7 @@ static void swap_full(const void *arg)
 	expect_little_swapped_out(mem, LITTLE, before);
 }
 
-/* Failed writes of the disk: the second number there. */
+/* The number of failed writes of the disk is the second number in io_stat. */
 static long nr_failed_writes(void)
 {
 	char text[128];
@@ -735,7 +743,7 @@ static long nr_failed_writes(void)
 	return nr;
 }
 
-/* A disk that fails once it has used up its memory, not one that is full. */
+/* The disk is not full, but writes fail after it has used up its memory. */
 static void swap_fails(const void *arg)
 {
 	char *mem;
@@ -760,7 +768,7 @@ static void swap_fails(const void *arg)
 }
 
 /*
- * Whose memory
+ * Which memory may be swapped out
  */
 
 static void fill_b(void *unused)
@@ -769,9 +777,9 @@ static void fill_b(void *unused)
 }
 
 /*
- * A file that is to move as well, when there is no room any more: it comes behind
- * what is mapped later, as that has lower addresses. There is no swap for it, which
- * is not to keep others from going there.
+ * Map a file that must move as well. Memory that is mapped later has lower addresses
+ * and moves first, so the target node is full before the file moves. Files are not
+ * swapped out. This must not keep other memory from being swapped out.
  */
 static char *file_behind(void)
 {
@@ -787,8 +795,9 @@ static char *file_behind(void)
 }
 
 /*
- * A cpuset forbids a node as a policy does, but has nobody to report an error to. Who
- * fills the other node is not in it, or would be moved, too.
+ * A cpuset forbids a node as a policy does, but it cannot report an error. The
+ * process that fills the other node is not in the cpuset. Otherwise its memory would
+ * move, too.
  */
 static void bound_by_cpuset(const void *arg)
 {
@@ -805,7 +814,7 @@ static void bound_by_cpuset(const void *arg)
 	forbid_reclaim();
 	mig_enter_cgroup(dir, sizeof(dir), GROUP, "+cpuset");
 	set_mem(dir, MIG_A);
-	/* Without its stack nobody gets far, and there is no room to read it again. */
+	/* The process needs its stack, which could not be swapped in again. */
 	mig_check(!mlockall(MCL_CURRENT), "mlockall: %m");
 	file = file_behind();
 	mem = mig_anon_on(TOO_MUCH, MIG_A);
@@ -814,7 +823,7 @@ static void bound_by_cpuset(const void *arg)
 
 	set_mem(dir, MIG_B);
 	expect_swapped_out(mem, before);
-	/* There is no room to read it again. */
+	/* MIG_B has no free memory to swap in the pages. */
 	snprintf(nodes, sizeof(nodes), "%d,%d", MIG_A, MIG_B);
 	set_mems(dir, nodes);
 	expect_contents(mem);
@@ -822,7 +831,7 @@ static void bound_by_cpuset(const void *arg)
 	mig_end_holder(filler);
 }
 
-/* No policy says that it may not be where it is. */
+/* migrate_pages(2) sets no policy, so memory may stay on MIG_A. */
 static void not_bound(const void *arg)
 {
 	char *mem = too_much();
@@ -834,7 +843,7 @@ static void not_bound(const void *arg)
 	expect_contents(mem);
 }
 
-/* Secret memory stays, if there is room for it and if there is none. */
+/* Secret memory does not move, whether the target node has free memory or not. */
 static void not_secret(const void *arg)
 {
 	int fd = syscall(SYS_memfd_secret, 0);
