@@ -86,7 +86,7 @@ static void open_file(struct writer *w)
 	w->mapping = w->file->f_mapping;
 }
 
-/* Fill each folio with another byte. All are dirty afterwards. */
+/* Fill each folio with its own byte. All folios are dirty afterwards. */
 static void fill_file(struct writer *w)
 {
 	void *buf = kunit_kmalloc(w->test, PAGE_SIZE, GFP_KERNEL);
@@ -293,7 +293,7 @@ static void expect_nothing(struct writer *w)
 	expect_file(w);
 }
 
-/* Nothing keeps the folios from being migrated now. */
+/* Expect that all folios are migrated, because the obstacle is gone. */
 static void expect_all_move(struct writer *w)
 {
 	KUNIT_EXPECT_EQ(w->test, 0,
@@ -476,7 +476,7 @@ static void locked(struct kunit *test)
 	expect_all_move(w);
 }
 
-/* Migration by a work item, as for cpusets. Such a task cannot be killed. */
+/* Migration by a work item, as for cpusets. A kworker cannot be killed. */
 
 /**
  * struct item - a work item that migrates the folios of a file
@@ -539,7 +539,7 @@ static void work_writes(struct kunit *test)
 	expect_file(w);
 }
 
-/* Expect that the work ends although somebody keeps the folios busy. */
+/* Expect that the work ends although the folios stay locked or under writeback. */
 static void expect_work_ends(struct writer *w)
 {
 	unsigned long start = jiffies;
@@ -550,7 +550,7 @@ static void expect_work_ends(struct writer *w)
 	expect_folios(w, NR, 0);
 }
 
-/* The disk stalls, and the work has started the writes, or finds them started. */
+/* The disk stalls after the writes were started, by the work or before it. */
 static void work_stalls(struct kunit *test)
 {
 	const bool *begun = test->param_value;
@@ -593,7 +593,7 @@ static void work_finds_locked(struct kunit *test)
 	expect_all_move(w);
 }
 
-/* Flusher threads that write to a frozen file system would wait for its thaw. */
+/* The work does not wake the flusher threads, which would wait for the thaw. */
 static void work_finds_frozen(struct kunit *test)
 {
 	struct writer *w = test->priv;
@@ -612,7 +612,7 @@ static void work_finds_frozen(struct kunit *test)
 	expect_all_move(w);
 }
 
-/* Nothing is written to a frozen file system, without waiting for its thaw. */
+/* A frozen file system is not written to. The call does not wait for its thaw. */
 static void frozen(struct kunit *test)
 {
 	struct writer *w = test->priv;
@@ -655,7 +655,7 @@ static void server_may_wait(struct kunit *test)
 	expect_nothing(w);
 }
 
-/* Folios with other references are not written: they could not be migrated. */
+/* Folios with other references are not written, as they could not be migrated. */
 static void in_use(struct kunit *test)
 {
 	struct writer *w = test->priv;
@@ -724,7 +724,7 @@ static void dirty_private_kept(struct kunit *test)
 
 /* Dropping. */
 
-/* A clean file with private data that its migrate_folio() does not migrate. */
+/* Make a clean file with private data that migrate_folio() does not migrate. */
 static void make_private(struct writer *w)
 {
 	migrate_fs_state.method = true;
@@ -745,7 +745,7 @@ static void private_dropped(struct kunit *test)
 	expect_file(w);
 }
 
-/* A dirty folio that migrate_folio() refuses is left alone, but not by hot-remove. */
+/* If migrate_folio() refuses a dirty folio, only hot-remove writes it out. */
 static void private_dirty(struct kunit *test)
 {
 	struct writer *w = test->priv;
@@ -755,7 +755,7 @@ static void private_dirty(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, NR, migrate_file(w, MIGRATE_SYNC, MR_SYSCALL));
 	expect_nothing(w);
 
-	/* Hot-remove writes it out, and the next time it drops it. */
+	/* Hot-remove writes out the folio. The next call drops it. */
 	KUNIT_EXPECT_EQ(test, NR,
 			migrate_file(w, MIGRATE_SYNC, MR_MEMORY_HOTPLUG));
 	expect_counted(w, NR, 0);
@@ -818,7 +818,7 @@ static void not_to_be_dropped(struct kunit *test)
 	expect_nothing(w);
 }
 
-/* Each test. */
+/* Setup and cleanup of each test. */
 
 static int other_node(void)
 {
