@@ -52,7 +52,7 @@ void place_spread(void)
 }
 
 /**
- * place_freely() - back to the default policy
+ * place_freely() - reset the policy to the default
  */
 void place_freely(void)
 {
@@ -60,7 +60,7 @@ void place_freely(void)
 }
 
 /**
- * pin_to() - run on this CPU alone
+ * pin_to() - run only on one CPU
  * @cpu: the CPU
  */
 void pin_to(int cpu)
@@ -74,7 +74,7 @@ void pin_to(int cpu)
 }
 
 /**
- * touch_page() - read a byte, whatever the compiler thinks of it
+ * touch_page() - read a byte of a page, so that the compiler cannot omit it
  * @page: any address in the page
  */
 void touch_page(const void *page)
@@ -86,7 +86,7 @@ void touch_page(const void *page)
  * folio_size() - allow anonymous folios of one size
  * @size: bytes; other sizes are switched off
  *
- * Takes effect for memory that is madvised MADV_HUGEPAGE.
+ * This applies to memory with MADV_HUGEPAGE.
  */
 void folio_size(size_t size)
 {
@@ -113,7 +113,7 @@ void folio_size(size_t size)
 		leave_out("no anonymous folios of %zu KiB", size / 1024);
 }
 
-/* Map more than is wanted, give back what is not aligned. */
+/* Map more than needed, and unmap the parts outside the aligned range. */
 static char *map_aligned(size_t size, size_t align, int flags)
 {
 	char *raw, *start;
@@ -130,10 +130,10 @@ static char *map_aligned(size_t size, size_t align, int flags)
 }
 
 /**
- * area_map() - address space without memory
+ * area_map() - map an area without allocating memory
  * @a: filled in
  * @size: bytes
- * @kind: which folios it shall get
+ * @kind: kind of folios that it gets
  */
 void area_map(struct area *a, size_t size, enum kind kind)
 {
@@ -151,12 +151,12 @@ void area_map(struct area *a, size_t size, enum kind kind)
 			fail("madvise");
 	} else if (madvise(a->start, size, MADV_NOHUGEPAGE) &&
 		   errno != EINVAL) {
-		/* Invalid: there are no huge pages to be forbidden. */
+		/* EINVAL: the kernel has no huge pages. */
 		fail("madvise");
 	}
 }
 
-/* The first word of a page's contents; each next one is a step away. */
+/* The first word of a page. Each next word is larger by GOLDEN. */
 static __u64 first_word(const struct area *a, size_t page)
 {
 	return a->seed ^ (page * WORDS * GOLDEN);
@@ -182,9 +182,9 @@ void area_fill(struct area *a)
 /**
  * page_intact() - compare every word of a page with what was written
  * @a: the area
- * @page: which of its pages
+ * @page: index of the page
  *
- * Return: whether all of them are as they were
+ * Return: true if no word has changed
  */
 bool page_intact(const struct area *a, size_t page)
 {
@@ -201,7 +201,7 @@ bool page_intact(const struct area *a, size_t page)
  * area_intact() - compare every word with what was written
  * @a: the area
  *
- * Return: whether all of them are as they were
+ * Return: true if no word has changed
  */
 bool area_intact(const struct area *a)
 {
@@ -214,11 +214,11 @@ bool area_intact(const struct area *a)
 }
 
 /**
- * area_make() - an area with memory in it
+ * area_make() - map an area and fill it
  * @a: filled in
  * @size: bytes
- * @kind: which folios
- * @node: from which node
+ * @kind: kind of its folios
+ * @node: node of its memory
  */
 void area_make(struct area *a, size_t size, enum kind kind, int node)
 {
@@ -229,7 +229,7 @@ void area_make(struct area *a, size_t size, enum kind kind, int node)
 }
 
 /**
- * area_free() - give it all back
+ * area_free() - unmap an area
  * @a: the area
  */
 void area_free(struct area *a)
@@ -247,7 +247,7 @@ static int open_or_skip(const char *path)
 	return fd;
 }
 
-/* Is the page of this frame the first one of a folio of nr pages? */
+/* Is the page with this PFN the first page of a folio of nr pages? */
 static bool folio_at(int kpageflags, __u64 pfn, size_t nr)
 {
 	__u64 flags[HUGE / PAGE + 1] = { 0 };
@@ -271,7 +271,7 @@ static bool folio_at(int kpageflags, __u64 pfn, size_t nr)
  * @a: the area
  * @size: bytes of a folio
  *
- * Return: how many naturally aligned pieces of @a are a folio of this size
+ * Return: number of naturally aligned parts of @a that are a folio of this size
  */
 unsigned long area_folios(const struct area *a, size_t size)
 {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the workloads of migrate_bench share.
+ * Declarations that the workloads of migrate_bench share.
  *
- * A workload prepares memory, does one thing between clock_now() and
- * clock_now(), looks whether the memory's contents and node are right, and
- * hands the figure to report().  Each runs in a process of its own.
+ * A workload prepares memory and measures one operation between two calls of
+ * clock_now(). Then it checks the contents and the node of the memory, and passes
+ * the cost to report(). Each workload runs in its own process.
  */
 #ifndef MIGRATE_BENCH_H
 #define MIGRATE_BENCH_H
@@ -24,22 +24,22 @@
 #define BIT_ULL(n)	(1ULL << (n))
 #define GOLDEN		0x9e3779b97f4a7c15ULL
 
-/* Which clocks say something about a workload. */
+/* The clocks that make sense for a workload. */
 #define ON_INSN		0x1
 #define ON_WALL		0x2
-#define ON_NATIVE	0x4	/* in a kernel that is a program, without nodes */
+#define ON_NATIVE	0x4	/* in User Mode Linux, without nodes */
 #define ON_BOTH		(ON_INSN | ON_WALL)
 
 /**
  * struct workload - one line of the tables
- * @name: what the user types; part of a name that report() completes
- * @what: one line for the reader
- * @unit: what the cost is divided by
+ * @name: name on the command line; report() may append a part
+ * @what: description in one line
+ * @unit: the unit that the cost is divided by
  * @boot: workloads with the same word share a boot of the guest
  * @clocks: bits of ON_INSN, ON_WALL and ON_NATIVE
- * @rounds: samples to take in one go when clocks are exact
- * @run: does it
- * @arg: for @run
+ * @rounds: number of samples with an exact clock, without the option -r
+ * @run: runs the workload
+ * @arg: argument for @run
  */
 struct workload {
 	const char *name;
@@ -61,7 +61,7 @@ extern const struct workload caller_workloads[];
 extern const struct workload device_workloads[];
 extern const struct workload walk_workloads[];
 
-/* clock.c: what time is it? */
+/* clock.c: the clocks */
 extern bool counting_insns;
 
 void clock_check(void);
@@ -70,7 +70,7 @@ __u64 clock_ticks(void);
 double clock_tick_ns(void);
 void settle(void);
 
-/* report.c: what did we see? */
+/* report.c: the output */
 void report_start(const char *name);
 void report(const struct workload *w, const char *part, double units,
 	    double cost, bool intact);
@@ -83,9 +83,9 @@ noreturn void fail(const char *what);
 /* area.c: memory with known contents */
 
 /**
- * struct area - a mapping whose every word is known
- * @start: where
- * @size: bytes
+ * struct area - a mapping with known contents
+ * @start: its address
+ * @size: its size in bytes
  * @seed: makes the contents of two areas differ
  */
 struct area {
@@ -94,10 +94,10 @@ struct area {
 	__u64 seed;
 };
 
-/* What an area is made of. */
+/* The folios of an area. */
 enum kind {
 	BASE_PAGES,
-	HUGE_PAGES,	/* madvised; which sizes, says folio_size() */
+	HUGE_PAGES,	/* MADV_HUGEPAGE; folio_size() sets the size */
 	HUGETLB_PAGES,
 };
 
@@ -120,11 +120,11 @@ unsigned int random_below(unsigned int limit);
 
 /**
  * struct request - the arguments of move_pages(2)
- * @addr: pages
- * @node: their targets
- * @status: the kernel's answer
- * @nr: how many
- * @batch: how many in one call
+ * @addr: addresses of the pages
+ * @node: their target nodes
+ * @status: their status, set by the kernel
+ * @nr: number of pages
+ * @batch: number of pages in one call
  * @flags: MPOL_MF_MOVE or MPOL_MF_MOVE_ALL
  */
 struct request {
@@ -145,7 +145,7 @@ unsigned long request_arrived(struct request *rq);
 void request_expect(struct request *rq);
 void request_ask(struct request *rq);
 
-/* system.c: files of the kernel */
+/* system.c: files in /proc and /sys */
 __u64 vm_event(const char *name);
 __u64 tlb_interrupts(void);
 bool write_file(const char *path, const char *text);

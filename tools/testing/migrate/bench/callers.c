@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The other ways into page migration: policies, whole processes, NUMA
- * balancing, compaction.
+ * Other callers of page migration: mbind(2), migrate_pages(2), NUMA balancing and
+ * compaction.
  */
 #include <linux/mempolicy.h>
 #include <stdio.h>
@@ -20,7 +20,7 @@
 #define MAX_PASSES	10000
 #define SCHED_DEBUG	"/sys/kernel/debug/sched/numa_balancing/"
 
-/* Where the pages of an area must be now. */
+/* Add a note to the sample if pages of the area are not on the node. */
 static void expect_on(const struct area *a, int node)
 {
 	struct request rq;
@@ -78,7 +78,7 @@ static __u64 touch_all(const struct area *a)
 	return clock_now() - start;
 }
 
-/* What a pass over memory costs that nobody moves, at its cheapest. */
+/* The lowest cost of a pass over memory that does not move. */
 static __u64 cheapest_pass(const struct area *a)
 {
 	__u64 best = ~0ULL, cost;
@@ -92,7 +92,7 @@ static __u64 cheapest_pass(const struct area *a)
 	return best;
 }
 
-/* Read all memory again and again until balancing has moved it here. */
+/* Read all memory until balancing has moved it. Returns the number of passes. */
 static int balance(const struct area *a, struct request *rq, double *cost)
 {
 	__u64 before = vm_event("numa_pages_migrated");
@@ -136,7 +136,7 @@ static void balance_rounds(const struct workload *w, unsigned int rounds)
 	}
 }
 
-/* A process takes over how often it is scanned when it begins. */
+/* A process takes its scan period from these settings when it is created. */
 static void run_balancing(const struct workload *w, unsigned int rounds)
 {
 	pid_t pid;
@@ -155,9 +155,10 @@ static void run_balancing(const struct workload *w, unsigned int rounds)
 }
 
 /*
- * What gets compacted: the last node, or all memory where there are no nodes. The
- * latter is a kernel that is a program, for which every page that is mapped alone
- * is a mapping of the host, and these are limited.
+ * The memory that is compacted: the last node, or all memory if there are no nodes.
+ * The kernel without nodes is User Mode Linux. There each page that is mapped alone
+ * is a mapping of the host. The host limits the number of its mappings, so .most
+ * limits the memory.
  */
 static const struct compactable {
 	const char *trigger;
@@ -171,7 +172,7 @@ static const struct compactable {
 	MIB(128),
 };
 
-/* Three quarters of what is free there, in whole huge pages. */
+/* Returns three quarters of the free memory, in whole huge pages, or where->most. */
 static size_t most_of(const struct compactable *where)
 {
 	FILE *file = fopen(where->meminfo, "r");
@@ -190,16 +191,16 @@ static size_t most_of(const struct compactable *where)
 }
 
 /*
- * One page of each pair goes, so that hardly any free memory is contiguous. Which
- * one is left to chance: a scanner that looks at every second page only, because
- * it has found nothing for a while, must not miss all of them.
+ * One page of each pair is freed, so that hardly any free memory is contiguous. The
+ * choice is pseudo-random: a scanner that has found nothing for a while looks at
+ * every second page only, and must not miss all free pages.
  */
 static bool is_hole(size_t page)
 {
 	return (page & 1) == (page / 2 * GOLDEN) >> 63;
 }
 
-/* What a CPU keeps for itself, compaction does not find: let it keep little. */
+/* Keep the per-CPU lists small: compaction does not find the free pages on them. */
 static void make_holes(struct area *a)
 {
 	size_t page;
@@ -212,7 +213,7 @@ static void make_holes(struct area *a)
 	need_write(HIGH_FRACTION, "0");
 }
 
-/* The pages that make_holes() left. */
+/* Check the pages that make_holes() has not freed. */
 static bool rest_intact(const struct area *a)
 {
 	size_t page;
@@ -224,8 +225,9 @@ static bool rest_intact(const struct area *a)
 }
 
 /*
- * Compact until some turns in a row have moved next to nothing: a single one may
- * have stopped where it began. Such turns do not count. Returns the pages moved.
+ * Compact until four turns in a row have moved few pages. One such turn is not
+ * enough, because it may have stopped where it began. Turns that move few pages do
+ * not count. Returns the number of pages that were moved.
  */
 static __u64 compact(const struct compactable *where, const struct area *a,
 		     __u64 *cost)

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Two clocks.  In a guest whose time is its number of executed instructions
- * (qemu -icount shift=0) the time stamp counter is that number; elsewhere the
- * wall clock is meant.
+ * Two clocks. In a guest under qemu -icount shift=0, the time stamp counter is the
+ * number of executed instructions. Otherwise the wall clock is used.
  */
 #include <time.h>
 #include <unistd.h>
@@ -17,9 +16,9 @@ bool counting_insns;
 
 #ifdef __x86_64__
 /**
- * clock_ticks() - the time stamp counter
+ * clock_ticks() - read the time stamp counter
  *
- * Return: ticks of unknown length; instructions where those are counted
+ * Return: instructions if those are counted, otherwise ticks of unknown length
  */
 __u64 clock_ticks(void)
 {
@@ -29,7 +28,7 @@ __u64 clock_ticks(void)
 	return (__u64)high << 32 | low;
 }
 
-/* Two instructions a turn, nothing else. */
+/* Execute two instructions in each loop. */
 static void spin(__u64 loops)
 {
 	asm volatile("1: dec %0\n\tjnz 1b" : "+r"(loops) : : "cc");
@@ -59,7 +58,7 @@ static __u64 wall_ns(void)
 }
 
 /**
- * clock_now() - the clock that was chosen on the command line
+ * clock_now() - read the clock that was chosen on the command line
  *
  * Return: instructions, or nanoseconds
  */
@@ -69,9 +68,9 @@ __u64 clock_now(void)
 }
 
 /**
- * clock_tick_ns() - how long a tick of clock_ticks() is
+ * clock_tick_ns() - measure a tick of clock_ticks()
  *
- * Return: nanoseconds; instructions, where those are counted
+ * Return: nanoseconds, or 1 if instructions are counted
  */
 double clock_tick_ns(void)
 {
@@ -89,8 +88,8 @@ double clock_tick_ns(void)
 /**
  * clock_check() - make sure that a tick is an instruction
  *
- * A loop of known length must take its length, and little more for the
- * interrupts that fall into it.
+ * A loop of known length must take that many ticks, and few more for interrupts.
+ * Otherwise the workload is skipped.
  */
 void clock_check(void)
 {

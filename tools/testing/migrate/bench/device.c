@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Memory that goes to a device and comes back: the mirror of test_hmm. */
+/* Migration to device memory and back, by the mirror device of test_hmm. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/ioctl.h>
@@ -11,7 +11,7 @@
 #define SIZE		MIB(32)
 #define DEVICE		"/dev/hmm_dmirror0"
 
-/* One way of the trip; returns its cost. */
+/* Migrate the area in one direction. Returns the cost. */
 static __u64 trip(int fd, unsigned long way, const struct area *a, char *mirror,
 		  unsigned long *pages)
 {
@@ -52,11 +52,11 @@ static void there_and_back(const struct workload *w, int fd, struct area *a,
 }
 
 /*
- * The argument is the size of a folio.  The first trip makes the device
- * allocate its memory and is not reported.  The cost holds what the mirror
- * does besides: it reads the device's copy back after each trip to it.  The
- * module copies pages in another way than the migration core does, so these
- * pages are a unit of their own.
+ * The argument is the size of a folio. The first migration to the device and back
+ * makes the device allocate its memory, and is not reported. After each migration to
+ * the device, the mirror reads the copy of the device back. The cost includes this.
+ * The module copies pages in another way than the migration core, so the unit is
+ * "dev-page", not "page".
  */
 static void run_device(const struct workload *w, unsigned int rounds)
 {

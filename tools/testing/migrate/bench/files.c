@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Page cache.  Mapped, it is moved by move_pages(2).  Unmapped, no system call
- * names it: the contiguous memory allocator is asked for all of its range
- * after page cache was put there, and has to move it out.
+ * Page cache. move_pages(2) moves page cache that is mapped. No system call moves
+ * unmapped page cache. It is put into the range of the contiguous memory allocator.
+ * Then all of this range is allocated, so the allocator must move it out.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -24,8 +24,8 @@ static const char * const files[] = {
 };
 
 /*
- * A file with the contents of an area, a page at a time so that each page is a
- * folio.
+ * Make a file with the contents of an area. It is written page by page, so that each
+ * page is a folio.
  */
 static int file_make(struct area *a, enum fs fs)
 {
@@ -87,8 +87,8 @@ static unsigned long cma_pages(void)
 }
 
 /*
- * Free pages of other kinds on the lists of the CPUs would be taken first; an
- * allocation of one contiguous page empties them.
+ * Page cache would get the free pages of other types on the per-CPU lists first. The
+ * allocation of one page from the contiguous range empties these lists.
  */
 static void empty_lists(void)
 {
@@ -96,7 +96,7 @@ static void empty_lists(void)
 	need_write(CMA "/free", "1");
 }
 
-/* The pages stay dirty: clean ones would be dropped and not moved. */
+/* The pages stay dirty, because clean pages would be dropped, not moved. */
 static void run_unmapped(const struct workload *w, unsigned int rounds)
 {
 	unsigned long nr = cma_pages();

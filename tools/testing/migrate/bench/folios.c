@@ -8,10 +8,10 @@
 #define POOL(node)	"/sys/devices/system/node/node" #node \
 			"/hugepages/hugepages-2048kB/nr_hugepages"
 
-/* From this size on the pages of two folios often meet in a cache. */
+/* From this size on the pages of two folios often conflict in a cache. */
 #define LARGE		KIB(256)
 
-/* Move there and back; both trips are figures of their own. */
+/* Move to another node and back. Both moves are reported. */
 static void two_trips(const struct workload *w, const struct area *a,
 		      struct request *rq, size_t folio)
 {
@@ -35,7 +35,7 @@ static void two_trips(const struct workload *w, const struct area *a,
 	}
 }
 
-/* A new area for each round: only a folio's first trip is a first trip. */
+/* Each round needs a new area, because a folio has only one first move. */
 static void run_folios(const struct workload *w, unsigned int rounds)
 {
 	struct request rq;
@@ -54,7 +54,7 @@ static void run_folios(const struct workload *w, unsigned int rounds)
 	}
 }
 
-/* Every base page's address is named, as programs do that know no folios. */
+/* Pass the address of each base page, as programs do that do not know folios. */
 static void run_every_address(const struct workload *w, unsigned int rounds)
 {
 	struct request rq;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * migrate_bench - what page migration costs.
+ * migrate_bench - measure the cost of page migration
  *
- * Does one piece of work after the other and prints what each cost.  It prints
- * samples, no verdict: scripts compare those of two kernels.  See
+ * The program runs one workload after the other and prints samples of their cost.
+ * Scripts compare the samples of two kernels. See
  * Documentation/mm/migrate_bench.rst.
  */
 #include <fnmatch.h>
@@ -22,8 +22,8 @@ static const struct workload * const tables[] = {
 };
 
 /*
- * After some seconds of idleness the kernel has taken free pages of other nodes
- * off the lists of each CPU, so that every workload begins with the same.
+ * After some idle seconds the kernel has removed free pages of other nodes from the
+ * per-CPU lists. So each workload starts with the same lists.
  */
 #define CALM_SECONDS	6
 
@@ -59,7 +59,7 @@ static bool is_wanted(const struct workload *w, char **patterns)
 	return false;
 }
 
-/* In a process of its own, with the page tables and policies of its own. */
+/* Run a workload in a process with its own page tables and policies. */
 static bool run_alone(const struct workload *w)
 {
 	int status;
@@ -86,7 +86,7 @@ static bool run_alone(const struct workload *w)
 	return status == 0;
 }
 
-/* Visit every workload that is wanted; returns whether all went well. */
+/* Run each wanted workload. Returns false if one has failed. */
 static bool run_all(char **patterns)
 {
 	const struct workload *w;

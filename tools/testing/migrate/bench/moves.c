@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* move_pages(2) on base pages: where to, how many in a call, or just asked. */
+/* move_pages(2) on base pages: moves by target and by batch size, and queries. */
 #include <stdlib.h>
 
 #include "bench.h"
@@ -8,7 +8,7 @@
 #define NODES		4
 #define SHIFT		MIB(1)
 
-/* Which targets a request gets. */
+/* How aim() chooses the target nodes of a request. */
 enum aim { ONE, ALTERNATE, RANDOM };
 
 /* Every page gets a target that it is not on, so that every page moves. */
@@ -104,7 +104,7 @@ static void run_batch(const struct workload *w, unsigned int rounds)
 }
 
 #ifdef __x86_64__
-/* As the kernel's memcpy() does it on a CPU without fast string moves. */
+/* Copy as the kernel's memcpy() does on a CPU without fast string operations. */
 static void copy_page(char *to, const char *from)
 {
 	__u64 left = PAGE, a, b, c, d;
@@ -135,7 +135,7 @@ static void run_copy(const struct workload *w, unsigned int rounds)
 	size_t at;
 
 	area_make(&from, SIZE, BASE_PAGES, 1);
-	/* In a cache that looks at an address's low bits they must not meet. */
+	/* The areas must not conflict in a cache indexed by low address bits. */
 	area_make(&to, SIZE + SHIFT, BASE_PAGES, 2);
 	to.start += SHIFT;
 	to.size = SIZE;

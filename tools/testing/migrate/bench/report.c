@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The output: one line a sample, words first, notes last.
+ * The output has one line for each sample:
  *
  *	sample NAME[.PART] unit=U copied=N units=N cost=N check=ok|bad[ note=...]
  *	skip NAME reason
@@ -18,7 +18,7 @@ static char pending[200];
 static const char *running = "-";
 
 /**
- * report_start() - name the workload that leave_out() and fail() speak of
+ * report_start() - set the workload that leave_out() and fail() report
  * @name: the workload
  */
 void report_start(const char *name)
@@ -28,7 +28,7 @@ void report_start(const char *name)
 }
 
 /**
- * note() - words that go with the next sample, behind those that do already
+ * note() - add a note to the next sample, after the notes that it has already
  * @format: as for printf()
  */
 void note(const char *format, ...)
@@ -45,7 +45,7 @@ void note(const char *format, ...)
 	va_end(args);
 }
 
-/* How many base pages are copied for one unit; 0 when it is not about that. */
+/* Number of base pages that are copied for one unit, or 0 if none is copied. */
 static unsigned long pages_copied(const struct workload *w, const char *unit)
 {
 	if (!strcmp(unit, "folio"))
@@ -54,13 +54,13 @@ static unsigned long pages_copied(const struct workload *w, const char *unit)
 }
 
 /**
- * report_as() - a sample in a unit of its own
+ * report_as() - print a sample with a given unit
  * @w: the workload
- * @part: which of its figures; NULL when it has one
- * @unit: what @cost is divided by
- * @units: how many of them
- * @cost: in all
- * @intact: the contents were as they must be
+ * @part: name of the part, NULL if the workload has only one
+ * @unit: the unit that @cost is divided by
+ * @units: number of units
+ * @cost: total cost
+ * @intact: the contents were right
  */
 void report_as(const struct workload *w, const char *part, const char *unit,
 	       double units, double cost, bool intact)
@@ -74,12 +74,12 @@ void report_as(const struct workload *w, const char *part, const char *unit,
 }
 
 /**
- * report() - a sample
+ * report() - print a sample with the unit of the workload
  * @w: the workload
- * @part: which of its figures; NULL when it has one
- * @units: how many of the workload's units
- * @cost: in all
- * @intact: the contents were as they must be
+ * @part: name of the part, NULL if the workload has only one
+ * @units: number of units
+ * @cost: total cost
+ * @intact: the contents were right
  */
 void report(const struct workload *w, const char *part, double units,
 	    double cost, bool intact)
@@ -88,8 +88,8 @@ void report(const struct workload *w, const char *part, double units,
 }
 
 /**
- * leave_out() - this workload does not work here
- * @format: why, as for printf()
+ * leave_out() - skip the workload, which cannot run on this system
+ * @format: the reason, as for printf()
  */
 void leave_out(const char *format, ...)
 {
@@ -104,8 +104,8 @@ void leave_out(const char *format, ...)
 }
 
 /**
- * fail() - something that always works did not
- * @what: the step; errno is added
+ * fail() - end the workload after an unexpected error
+ * @what: the step that failed; errno is added
  */
 void fail(const char *what)
 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* move_pages(2): arguments, calls, and whether the pages got there. */
+/* move_pages(2): arguments, calls, and checks of the nodes. */
 #include <errno.h>
 #include <linux/mempolicy.h>
 #include <stdlib.h>
@@ -7,7 +7,7 @@
 #include "bench.h"
 
 /**
- * request_make() - name the pages of an area
+ * request_make() - make a request for the pages of an area
  * @rq: filled in
  * @a: the area
  * @step: bytes from one address to the next
@@ -31,8 +31,8 @@ void request_make(struct request *rq, const struct area *a, size_t step)
 }
 
 /**
- * random_below() - the next number of a sequence that each program repeats
- * @limit: no more than 65536
+ * random_below() - get the next number of a sequence that is the same in each run
+ * @limit: at most 65536
  *
  * Return: a number below @limit
  */
@@ -45,12 +45,12 @@ unsigned int random_below(unsigned int limit)
 }
 
 /**
- * request_shuffle() - name the folios in a random order
- * @rq: the request, before it is aimed; no more than 65536 folios
- * @run: how many addresses of a folio it names
+ * request_shuffle() - put the folios into a random order
+ * @rq: the request, before request_aim(); at most 65536 folios
+ * @run: number of addresses in each folio
  *
- * Folios that come one after the other get frames that do, so all of them are
- * as far from their sources as the first one; after this they are not.
+ * Consecutive folios get consecutive target frames. So without this, each target is
+ * as far from its source as the first one.
  */
 void request_shuffle(struct request *rq, unsigned long run)
 {
@@ -70,7 +70,7 @@ void request_shuffle(struct request *rq, unsigned long run)
 }
 
 /**
- * request_free() - forget it
+ * request_free() - free a request
  * @rq: the request
  */
 void request_free(struct request *rq)
@@ -81,7 +81,7 @@ void request_free(struct request *rq)
 }
 
 /**
- * request_aim() - one target for all
+ * request_aim() - set the same target node for all pages
  * @rq: the request
  * @node: the target
  */
@@ -94,7 +94,7 @@ void request_aim(struct request *rq, int node)
 }
 
 /**
- * request_run() - move
+ * request_run() - move the pages
  * @rq: the request
  *
  * Return: the cost of all its calls
@@ -114,7 +114,7 @@ __u64 request_run(struct request *rq)
 }
 
 /**
- * request_ask() - ask where the pages are
+ * request_ask() - get the nodes of the pages
  * @rq: the request; its status is filled in
  */
 void request_ask(struct request *rq)
@@ -124,7 +124,7 @@ void request_ask(struct request *rq)
 }
 
 /**
- * request_arrived() - count the pages that are where they should be
+ * request_arrived() - count the pages that are on their target node
  * @rq: the request
  *
  * Return: their number
@@ -140,7 +140,7 @@ unsigned long request_arrived(struct request *rq)
 }
 
 /**
- * request_expect() - note with the next sample what stayed behind
+ * request_expect() - add a note to the next sample if pages are not on their target
  * @rq: the request
  */
 void request_expect(struct request *rq)

@@ -12,7 +12,7 @@
 
 #define MAX_SHARERS	64
 
-/* What a process maps only once it has looked at it: pages of files. */
+/* Access each page: a child maps pages of a file only when it accesses them. */
 static void share(const struct area *a, int ready)
 {
 	size_t at;
@@ -26,7 +26,7 @@ static void share(const struct area *a, int ready)
 		pause();
 }
 
-/* Processes that map what this one maps, and do nothing. */
+/* Start processes that map the pages of the area and then only sleep. */
 static void start_sharers(const struct area *a, pid_t *pid, unsigned long nr)
 {
 	unsigned long i;
@@ -58,7 +58,7 @@ static void end_sharers(const pid_t *pid, unsigned long nr)
 	}
 }
 
-/* The argument is the number of processes, this one among them. */
+/* The argument is the number of processes, including this one. */
 static void run_shared(const struct workload *w, unsigned int rounds)
 {
 	pid_t pid[MAX_SHARERS];
@@ -81,10 +81,10 @@ static void run_shared(const struct workload *w, unsigned int rounds)
 	end_sharers(pid, w->arg - 1);
 }
 
-/* What is shared: base pages, base pages of a file, folios of 64 KiB. */
+/* The shared memory: base pages, base pages of a file, or folios of 64 KiB. */
 enum stuff { PAGES, FILE_PAGES, FOLIOS };
 
-/* Put a file with the same contents, of base pages, in the place of an area. */
+/* Map a file in place of an area. It has the same contents, in base pages. */
 static void area_into_file(const struct area *a)
 {
 	int fd = memfd_create("migrate_bench", MFD_CLOEXEC);
@@ -117,7 +117,7 @@ static void stuff_make(struct area *a, enum stuff stuff)
 		area_into_file(a);
 }
 
-/* Nothing may be moved, as 64 processes map it: how soon is that found out? */
+/* No page may move, because 64 processes map it. Measure the cost of the refusal. */
 static void run_refused(const struct workload *w, unsigned int rounds)
 {
 	unsigned long n, stayed;

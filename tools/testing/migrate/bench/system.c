@@ -13,10 +13,10 @@
 #define NODE_BITS	(8 * sizeof(unsigned long))
 
 /**
- * vm_event() - a counter of /proc/vmstat
- * @name: which
+ * vm_event() - read a counter of /proc/vmstat
+ * @name: the counter
  *
- * Return: its value, 0 when there is none of this name
+ * Return: its value, or 0 if it does not exist
  */
 __u64 vm_event(const char *name)
 {
@@ -36,7 +36,7 @@ __u64 vm_event(const char *name)
 	return 0;
 }
 
-/* The numbers that follow a label, added up. */
+/* Add up the numbers that follow a label. */
 static __u64 sum_numbers(const char *text)
 {
 	__u64 sum = 0;
@@ -53,9 +53,9 @@ static __u64 sum_numbers(const char *text)
 }
 
 /**
- * tlb_interrupts() - TLB shootdown interrupts since boot, of all CPUs
+ * tlb_interrupts() - count the TLB shootdown interrupts of all CPUs since boot
  *
- * Return: their number, 0 where the architecture has none
+ * Return: their number, or 0 if the architecture has none
  */
 __u64 tlb_interrupts(void)
 {
@@ -76,11 +76,11 @@ __u64 tlb_interrupts(void)
 }
 
 /**
- * write_file() - give a kernel file a value
+ * write_file() - write a value to a file of the kernel
  * @path: the file
  * @text: the value
  *
- * Return: whether the kernel took it
+ * Return: true if the write succeeded
  */
 bool write_file(const char *path, const char *text)
 {
@@ -95,7 +95,7 @@ bool write_file(const char *path, const char *text)
 }
 
 /**
- * need_write() - write_file() without which the workload makes no sense
+ * need_write() - write a value to a file of the kernel, or skip the workload
  * @path: the file
  * @text: the value
  */

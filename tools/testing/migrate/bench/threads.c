@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Threads: those that run while their memory moves, those that touch it and
- * have to wait, and several that move at the same time.
+ * Threads that run while memory of their process moves, a thread that accesses the
+ * memory and waits, and several threads that move memory at the same time.
  */
 #include <pthread.h>
 #include <sched.h>
@@ -13,10 +13,10 @@
 #include "bench.h"
 
 #define SIZE		MIB(64)
-#define STALL_TRIP	64UL	/* calls to move the area once, */
-#define STALL_AREA	4096UL	/* or it has so many pages */
-#define STALL_PAGES	16384UL	/* pages to move in all, */
-#define STALL_CALLS	2048UL	/* or calls, on real CPUs */
+#define STALL_TRIP	64UL	/* calls that move the area once */
+#define STALL_AREA	4096UL	/* maximum size of the area in pages */
+#define STALL_PAGES	16384UL	/* pages to move in total */
+#define STALL_CALLS	2048UL	/* maximum of calls on real CPUs */
 #define MOVER_SIZE	MIB(16)
 #define MAX_THREADS	4
 #define MAX_STALLS	65536
@@ -42,9 +42,9 @@ static void *bystander(void *cpu)
 }
 
 /*
- * Each flush of the TLB interrupts the CPUs on which the process runs.  The
- * instructions of the bystanders are in the sum, so no cost is reported where
- * instructions are the clock.
+ * Each flush of the TLB interrupts the CPUs on which the process runs. If
+ * instructions are counted, the sum includes those of the bystanders, so no cost is
+ * reported.
  */
 static void run_bystanders(const struct workload *w, unsigned int rounds)
 {
@@ -80,11 +80,11 @@ static void run_bystanders(const struct workload *w, unsigned int rounds)
 }
 
 /**
- * struct toucher - a thread that reads one page after the other
- * @area: of this memory
- * @stall: how long each wait was, in ticks
+ * struct toucher - a thread that reads pages in random order
+ * @area: the memory
+ * @stall: the length of each wait, in ticks
  * @nr: number of waits
- * @limit: what is shorter than this is not a wait
+ * @limit: shorter accesses are not waits
  */
 struct toucher {
 	struct area area;
@@ -93,7 +93,7 @@ struct toucher {
 	__u64 limit;
 };
 
-/* How often this thread went to sleep. */
+/* The number of times that this thread has slept. */
 static long sleeps(void)
 {
 	struct rusage usage;
@@ -103,8 +103,8 @@ static long sleeps(void)
 }
 
 /*
- * A wait for a page under migration is a sleep.  An access that takes long
- * and did not sleep was an interrupt, or the host had other work.
+ * A thread sleeps while it waits for a page under migration. If an access takes long
+ * without a sleep, there was an interrupt or the host was busy.
  */
 static void touch_one(struct toucher *t, size_t page)
 {
@@ -118,10 +118,10 @@ static void touch_one(struct toucher *t, size_t page)
 }
 
 /*
- * Where instructions are the clock, one CPU runs at a time, for as long as it
- * likes.  There this thread shares the mover's CPU, comes first whenever it
- * wants to run, and takes a nap after some touches so that the mover gets on.
- * Naps of one length would keep step with the mover.
+ * If instructions are counted, one CPU runs at a time, without a time limit. Then
+ * this thread runs on the CPU of the mover, with a higher priority. It sleeps after
+ * some accesses, so that the mover can run. The length of the sleep is random,
+ * because sleeps of one length would run in step with the mover.
  */
 static void *touch(void *arg)
 {
@@ -175,8 +175,8 @@ static unsigned long smaller(unsigned long a, unsigned long b)
 }
 
 /*
- * The smaller the area, the more often the other thread meets a page that moves.
- * But all pages of a call move together, and there have to be others.
+ * In a smaller area the other thread more often accesses a page that moves. But all
+ * pages of a call move together, so the area must have more pages than one call.
  */
 static unsigned long stall_area(unsigned long batch)
 {
@@ -184,8 +184,9 @@ static unsigned long stall_area(unsigned long batch)
 }
 
 /*
- * With a page in each call the base waits for all CPUs each time, which costs it
- * milliseconds of real time and hardly an instruction.
+ * The base kernel waits for all CPUs in each call. With one page in each call this
+ * takes milliseconds of real time, but hardly any instructions. So the number of
+ * calls is limited on real CPUs.
  */
 static unsigned long stall_trips(unsigned long batch)
 {
@@ -229,10 +230,10 @@ static void run_stall(const struct workload *w, unsigned int rounds)
 
 /**
  * struct mover - a thread that moves memory of its own
- * @cpu: it runs there
- * @area: what it moves
- * @rq: where to
- * @ready: all movers start together
+ * @cpu: the CPU that it runs on
+ * @area: the memory that it moves
+ * @rq: the move
+ * @ready: makes all movers start together
  */
 struct mover {
 	int cpu;
@@ -265,7 +266,7 @@ static void movers_make(struct mover *m, unsigned long nr,
 	}
 }
 
-/* The argument is the number of threads; all of one process. */
+/* The argument is the number of threads, all of one process. */
 static void run_movers(const struct workload *w, unsigned int rounds)
 {
 	pthread_t thread[MAX_THREADS];

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What only looks at page tables: pagemap, smaps, mincore. */
+/* Walks that only read page tables: pagemap, smaps and mincore(2). */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -10,7 +10,7 @@
 #define SIZE		MIB(1024)
 #define CHUNK		KIB(64)
 
-/* Read until the end, or this many bytes; returns how many there were. */
+/* Read up to @size bytes of a file from @offset on. Returns the number of bytes. */
 static size_t read_all(const char *path, off_t offset, size_t size)
 {
 	static char buffer[CHUNK];
