@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Shows page migration: a worker process owns four kinds of memory, its parent
- * has it moved from node to node in each way that Linux offers, draws where it
- * is after each move, and has the worker verify the contents.
+ * Demonstrate page migration. A worker process has four kinds of memory. Its parent
+ * moves this memory from node to node, by each interface that Linux has for this.
+ * After each move the parent draws a map of the nodes, and the worker verifies the
+ * contents.
  *
  * demo          draws maps for a reader
- * demo --tap    the same, as test results
+ * demo --tap    prints the same as test results
  *
- * Exit status 0 only when everything was where it should be and intact.
+ * The exit status is 0 only if all checks passed. They check that each call
+ * succeeds, that each page is on its target node, that THPs are not split, and the
+ * contents.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -39,23 +42,23 @@
 
 enum kind { BASE, THP, HUGETLB, FILE_CACHE, KINDS };
 
-/* What a region is called in the map, and how the worker gets it. */
+/* The name of a region in the map, and the function that maps it in the worker. */
 struct region {
 	const char *name;
 	char *(*map)(void);
 };
 
-/* What the worker does on a byte from its parent. */
+/* The first byte of a request from the parent to the worker. */
 enum order { ORDER_SUM, ORDER_MBIND };
 
-/* One way of moving: its title, what does it, and where the halves are then. */
+/* A move: its title, its function, and the nodes of both halves after it. */
 struct step {
 	const char *title;
 	bool (*move)(const struct step *step);
 	int first, second;
 };
 
-/* The worker as its parent sees it. */
+/* The worker: its pid, its pipes, its memory, and the checksum of the contents. */
 static struct {
 	pid_t pid;
 	int order, answer;
@@ -63,7 +66,7 @@ static struct {
 	unsigned long long sum;
 } worker;
 
-/* What is seen of the worker's memory after a step. */
+/* The state of the worker's memory after a step. */
 struct sight {
 	int node[KINDS][REGION_PAGES];
 	bool placed, intact, whole;
@@ -89,7 +92,7 @@ static bool put(const char *path, const char *text)
 	return good;
 }
 
-/* The worker's side. */
+/* Code of the worker. */
 
 static char *map_or_die(size_t size, int flags, int fd)
 {
@@ -165,7 +168,7 @@ static unsigned long long sum_all(void)
 	return sum;
 }
 
-/* Bind all regions to a node, moving what is elsewhere; then forget the policy. */
+/* Bind all regions to a node, which moves their pages. Then reset the policy. */
 static unsigned long long mbind_all(int node)
 {
 	unsigned long mask = 1UL << node;
@@ -203,7 +206,7 @@ static void work(int order, int answer)
 	exit(0);
 }
 
-/* The parent's side. */
+/* Code of the parent. */
 
 static unsigned long long ask(enum order what, int node)
 {
@@ -240,7 +243,7 @@ static void start_worker(void)
 	worker.sum = ask(ORDER_SUM, 0);
 }
 
-/* Move pages or, without targets, ask where they are. */
+/* Move the pages of a region. If @nodes is NULL, only get their nodes. */
 static void move_region(int kind, const int *nodes, int *status)
 {
 	static void *pages[REGION_PAGES];
@@ -278,7 +281,7 @@ static bool by_mbind(const struct step *step)
 	return !ask(ORDER_MBIND, step->first);
 }
 
-/* Debian's tool of the package numactl. */
+/* Run migratepages(8), which is in Debian's package numactl. */
 static bool run_migratepages(const char *from, const char *to)
 {
 	char pid[16];
@@ -370,7 +373,7 @@ static double now_ms(void)
 	return now.tv_sec * 1e3 + now.tv_nsec / 1e6;
 }
 
-/* A cell names the node of its pages; `*` when they are on several, `?` on none. */
+/* A cell shows the node of its pages, `*` for several nodes, `?` for none. */
 static char cell(const int *node)
 {
 	for (size_t i = 1; i < CELL_PAGES; i++)
@@ -394,7 +397,7 @@ static void draw_region(const char *name, const int *node)
 	}
 }
 
-/* What is said beside a line of the map. */
+/* The remark behind a line of the map. */
 static const char *remark(int kind, const struct sight *sight)
 {
 	switch (kind) {
@@ -461,7 +464,7 @@ static const struct step steps[] = {
 							by_migratepages_group,	2, 3 },
 };
 
-/* The counters of /proc/vmstat that this is about. */
+/* The counters of /proc/vmstat for page migration. */
 
 struct counter {
 	char name[48];
