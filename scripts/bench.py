@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""Measures this series against the base kernel: the same work, in the same guest, in one run."""
+"""Measure this series against the base kernel, in one run with equal workloads."""
 
 import argparse
 import concurrent.futures
@@ -17,16 +17,16 @@ from guestlib.common import Kernel, Refused, build_folder, log_folder, say
 
 PAIRS = 7               # visits of each workload in each guest on real CPUs
 CLOCKS = ("insn", "wall", "native")
-NATIVE = {"base": "uml-base", "ours": "uml"}    # folders of the kernels that are programs
+NATIVE = {"base": "uml-base", "ours": "uml"}    # folders of the User Mode Linux kernels
 LEAST_PAIRS = 3
-GUEST_MIB = 5 * 1024     # what a guest may take of the host's memory
-# A clock that takes pairs begins no round that would end later than this, in seconds
-# from the beginning of all: a quarter of an hour does for the whole.
+GUEST_MIB = 5 * 1024     # memory of the host that a guest may use
+# A clock that measures pairs begins no round that would end later than this, in
+# seconds from the start of the run. The whole run takes a quarter of an hour.
 ENDS = {"wall": 640, "native": 860}
 
 
 def rounds_of(clock, begin, pairs):
-    """The rounds of a clock that takes pairs: the next one as long as there is time."""
+    """Yield the rounds of a clock that measures pairs, as long as there is time."""
     last = time.monotonic()
     for turn in range(pairs):
         yield turn
@@ -46,7 +46,7 @@ class Workload:
 
 
 def workloads(program, match):
-    """The workloads that a pattern names; all of them without one."""
+    """Return the workloads that match, or all without a pattern."""
     listing = subprocess.run([program, "-l"], capture_output=True, text=True, check=True).stdout
     known = [Workload(line) for line in listing.splitlines()]
     if not match:
@@ -59,8 +59,10 @@ def workloads(program, match):
 
 
 def yardstick(known, found):
-    """The copy loop, by each clock and in a boot that there is anyway, when it was not asked
-    for."""
+    """Return the copy loop, if it is not among the workloads already.
+
+    It runs with each of their clocks, and in a boot that is needed anyway.
+    """
     copy = next(w for w in known if w.name == "copy")
     if copy in found:
         return []
@@ -70,7 +72,7 @@ def yardstick(known, found):
 
 
 def fits(name, pattern):
-    """Whether a name is the pattern, begins with it, or is what its stars stand for."""
+    """Return whether a name matches. A pattern without wildcards is a prefix."""
     return fnmatch.fnmatchcase(name, pattern) or \
         not set(pattern) & set("*?[") and name.startswith(pattern)
 
@@ -88,31 +90,31 @@ class Side:
 
     @property
     def config_hash(self):
-        """Which configuration this is."""
+        """A hash of the configuration."""
         return hashlib.sha256("\n".join(sorted(self.config)).encode()).hexdigest()[:12]
 
     def describe(self):
-        """One line about it."""
+        """Describe the kernel in a line."""
         return (f"{self.name}: Linux {self.version}, image {self.image}, "
                 f"configuration {self.config_hash}")
 
 
 def note_guest(side, guest, found):
-    """Take over what a guest has told about itself."""
+    """Record the version of a guest's kernel and its reports."""
     side.version = guest.version or side.version
     found.errors += [f"{side.name}: the kernel complained\n{text}"
                      for text in guest.complaints()]
 
 
 def at_once():
-    """How many guests run at a time: one for each CPU, if there is memory for all."""
+    """Return how many guests run at a time: one per CPU, if there is the memory."""
     with open("/proc/meminfo", encoding="utf-8") as file:
         free = next(int(line.split()[1]) >> 10 for line in file if line.startswith("MemAvailable"))
     return max(1, min(os.cpu_count() or 1, free // GUEST_MIB))
 
 
 def count(sides, program, wanted, found):
-    """The instrument that counts instructions: each boot alone, several at a time."""
+    """Count instructions. Each boot is a guest of its own; several run at a time."""
     boots = {}
     for one in wanted:
         if "insn" in one.clocks:
@@ -136,7 +138,7 @@ def count(sides, program, wanted, found):
 
 
 def race(sides, program, wanted, found, rounds):
-    """The instrument on real CPUs: both guests up, one halted while the other one works."""
+    """Measure on real CPUs. One of both guests is halted while the other one works."""
     names = [one.name for one in wanted if "wall" in one.clocks]
     if not names:
         return
@@ -146,7 +148,7 @@ def race(sides, program, wanted, found, rounds):
             folder = log_folder() / "bench" / f"{side.name}-wall"
             up[side] = guests.WallGuest(side.kernel, program, folder)
             up[side].start("bench")
-        # To have every code path translated; it does not count.
+        # The first round makes qemu translate all code. Its results do not count.
         visit_all(up, names, results.Results(), 0)
         for turn in rounds:
             visit_all(up, names, found, turn)
@@ -158,7 +160,7 @@ def race(sides, program, wanted, found, rounds):
 
 
 def visit_all(up, names, found, turn):
-    """Each workload once in each guest, the guests in turn first."""
+    """Run each workload once in each guest. The guests take turns in being first."""
     order = list(up.items())
     for number, name in enumerate(names):
         for side, guest in order if (number + turn) % 2 else reversed(order):
@@ -166,7 +168,7 @@ def visit_all(up, names, found, turn):
 
 
 def race_programs(sides, program, wanted, found, rounds):
-    """The instrument at native speed: one boot after the other, in turn first."""
+    """Measure at native speed. The kernels take turns in booting first."""
     names = [one.name for one in wanted if "native" in one.clocks]
     if not names:
         return
@@ -184,7 +186,7 @@ def race_programs(sides, program, wanted, found, rounds):
 
 
 def heading(sides):
-    """Who was measured."""
+    """Describe the kernels that were measured."""
     lines = [side.describe() for side in sides]
     base, ours = (side.config for side in sides)
     if base != ours:
@@ -194,7 +196,7 @@ def heading(sides):
 
 
 def show(sides, found):
-    """Print the tables and what was left out."""
+    """Print the tables and the skipped workloads."""
     for line in heading(sides):
         say(line)
     for instrument in results.HEADS:
@@ -206,7 +208,7 @@ def show(sides, found):
 
 
 def verdict(found):
-    """0 when the figures may be compared."""
+    """Print the errors and a summary; return 0 if the values may be compared."""
     for text in found.errors:
         say(f"error: {text}")
     if found.bad:
@@ -221,7 +223,7 @@ def verdict(found):
 
 
 def save(sides, found, partial):
-    """Write samples and rows; returns the path of the rows."""
+    """Write samples and rows; return the path of the rows."""
     folder = build_folder() / "bench"
     folder.mkdir(parents=True, exist_ok=True)
     stem = "part" if partial else "bench"
@@ -233,7 +235,7 @@ def save(sides, found, partial):
 
 
 def measure(args):
-    """The whole run."""
+    """Run the benchmark."""
     program = guests.build_program()
     wanted = workloads(program, args.match)
     if args.list:
@@ -263,7 +265,7 @@ def measure(args):
 
 
 def draw(path, wanted):
-    """The plots; without gnuplot there are none, unless they were asked for."""
+    """Draw the plots. Without gnuplot, draw none, or fail if they are wanted."""
     if not wanted and not plots.available():
         say("no plots: `scripts/deps.sh bench` installs gnuplot")
         return
@@ -273,7 +275,7 @@ def draw(path, wanted):
 
 
 def parse(arguments):
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--match", default="", help="workloads: names, their beginnings, "
                         "or patterns with stars, separated by commas")
@@ -292,7 +294,7 @@ def parse(arguments):
 
 
 def main(arguments):
-    """The command."""
+    """Run the command."""
     args = parse(arguments)
     ending.take_signals()
     try:

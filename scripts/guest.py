@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""Boots a built kernel in a machine with four NUMA nodes: to show, to test, to look around."""
+"""Boot a kernel in a machine with four NUMA nodes, for a demo, tests or a shell."""
 
 import argparse
 import contextlib
@@ -18,12 +18,12 @@ RUN_LIMIT = 300
 
 
 def source_tree():
-    """The patched kernel tree."""
+    """Return the path of the patched kernel tree."""
     return build_folder() / "src"
 
 
 def run(args):
-    """The demonstration."""
+    """Run the demonstration."""
     kernel = Kernel(args.kernel or host_kernel())
     programs = userland.build(source_tree(), demo_only=True)
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
@@ -43,7 +43,7 @@ def run(args):
 
 
 def follow_demo(guest):
-    """Pass on what the demonstration says; returns its exit status."""
+    """Print the output of the demonstration; return its exit status."""
     code, deadline = None, time.monotonic() + RUN_LIMIT
     while (lines := guest.poll()) is not None:
         for line in lines:
@@ -65,7 +65,7 @@ def follow_demo(guest):
 
 
 def test(args):
-    """The tests."""
+    """Run the tests."""
     tests = suites.select(suites.load(userland.own_programs(source_tree())), args.match)
     for one in tests:
         one.last(args.stress)
@@ -78,12 +78,12 @@ def test(args):
 
 
 def check(args):
-    """Whether the runner notices what goes wrong."""
+    """Check that the runner and the tests notice failures."""
     return selfcheck.run(Kernel(args.kernel or host_kernel()), source_tree(), args.until)
 
 
 def shell(args):
-    """A prompt in the guest."""
+    """Open a shell in the guest."""
     kernel = Kernel(args.kernel or host_kernel())
     source = source_tree()
     tests = source.is_dir()
@@ -97,7 +97,7 @@ def shell(args):
 
 
 def probe(args):
-    """Whether KVM boots the kernel."""
+    """Print whether KVM boots the kernel."""
     good, why = machine.probe_kvm(Kernel(args.kernel or host_kernel()))
     say("kvm: it boots this kernel" if good else f"tcg: {why}")
     return 0
@@ -113,7 +113,7 @@ def programs_only(_args):
 
 
 def parse():
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, function, lock, words in (
@@ -144,11 +144,11 @@ def parse():
 
 
 def main():
-    """Do what the command line says."""
+    """Run the command."""
     args = parse()
     ending.take_signals()
     try:
-        # Each has log files of its own; a prompt may be open beside all of them.
+        # Commands with different locks have different log files. A shell needs none.
         lock = "" if getattr(args, "list", False) else args.lock
         with ending.alone(lock) if lock else contextlib.nullcontext():
             return args.function(args)

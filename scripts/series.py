@@ -2,19 +2,19 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Turn this sparse tree and the edits under series/ into a kernel, or into patches.
 
-usage: series.py assemble BASE OUT    the patched tree: BASE by hard links, ours over it
-       series.py format BASE OUT      the numbered patches, with a cover letter
-       series.py branch BASE OUT      the patches as commits behind BASE, a repository
+usage: series.py assemble BASE OUT    make the patched tree from BASE and our files
+       series.py format BASE OUT      write the numbered patches and a cover letter
+       series.py branch BASE OUT      commit the patches to a repository of BASE
        series.py check BASE TREE OUT  git am on BASE gives TREE; build and checkpatch each
-       series.py owners TREE          is every file of ours in a section of MAINTAINERS?
+       series.py owners TREE          check that MAINTAINERS covers all of our files
 
-A step is a folder series/NN-name, taken in order.  It holds
+A step is a folder series/NN-name.  Steps are applied in order.  A step has
   message   the commit message: subject, empty line, body
-  files     which of our files join the base at this step, a glob pattern a line
-  *.cocci   semantic patches, of which each rule has to apply to each of the files
-            that a comment names: // files: mm/a.c mm/b.c
-  *.patch   unified diffs (-p1), for what Coccinelle does not speak
-  remove    files of the base that go, a path a line
+  files     glob patterns of our files that this step adds, one per line
+  *.cocci   semantic patches; each rule must apply to each of the files that a
+            comment names: // files: mm/a.c mm/b.c
+  *.patch   unified diffs (-p1), for changes that Coccinelle cannot express
+  remove    files of the base to remove, one path per line
 MAINTAINERS here has the lines that a patch adds to sections of the base's file.
 """
 
@@ -36,7 +36,7 @@ OVERLAY = ("mm", "include", "lib", "tools", "Documentation")
 
 
 class Failure(Exception):
-    """What the user is told, in a sentence."""
+    """An error. The message is a sentence for the user."""
 
 
 def say(*words):
@@ -50,7 +50,7 @@ def read(path):
 
 
 def write(path, data, mode=0o644):
-    """Replace PATH as a file of its own: a hard link to the base is never written through."""
+    """Replace PATH with a new file. PATH may be a hard link to the base's file."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
     tmp = path + ".new"
     with open(tmp, "wb") as f:
@@ -67,7 +67,7 @@ def lines_of(path):
 
 
 def overlay_files():
-    """Our files that go over the base, as paths from the root, sorted."""
+    """Return the paths of our files that are added to the base, sorted."""
     git = subprocess.run(["git", "-C", TOP, "ls-files", "-co", "--exclude-standard", "--",
                           *OVERLAY], capture_output=True, text=True)
     if git.returncode == 0:
@@ -112,7 +112,7 @@ class Step:
         return [p for p in re.findall(r"^--- a/(\S+)", text, re.M)]
 
     def targets(self):
-        """Files of the base that this step edits."""
+        """Return the files of the base that this step edits."""
         found = [t for c in self.cocci for t in self.cocci_targets(c)]
         found += [t for p in self.patches for t in self.patch_targets(p)]
         return sorted(set(found))
@@ -123,7 +123,7 @@ def count_word(text, word):
 
 
 class Rule:
-    """A rule of a semantic patch, and the words that it makes fewer."""
+    """A rule of a semantic patch, and the words of which it removes some."""
 
     def __init__(self, line, text):
         self.line = line
@@ -138,7 +138,7 @@ class Rule:
 
 
 def cocci_rules(text):
-    """Split a semantic patch: each rule begins with the first line of two with @."""
+    """Split a semantic patch. A rule begins with the first of two lines with @."""
     lines = text.splitlines(keepends=True)
     options = [ln for ln in lines if ln.startswith("#spatch")]
     starts = [i for i, ln in enumerate(lines) if ln.startswith("@")][::2]
@@ -147,7 +147,7 @@ def cocci_rules(text):
 
 
 def hunks(patch):
-    """Of each hunk of a patch the file, its first line, and the text that it replaces."""
+    """Return the file, first line and replaced text of each hunk of a patch."""
     found, path, hunk, left, old = [], "", "", 0, []
     for line in patch.splitlines(keepends=True):
         head = re.match(rb"(@@ -\d+(?:,(\d+))? \+\d+(?:,\d+)? @@)", line)
@@ -173,7 +173,10 @@ def steps():
 
 
 class Edits:
-    """The base's files as the steps change them, in memory; scratch only for the tools."""
+    """The base's files with the changes of the steps, in memory.
+
+    Only spatch and patch need files.
+    """
 
     def __init__(self, base):
         self.base = base
@@ -188,7 +191,7 @@ class Edits:
         return self.now[path]
 
     def apply(self, step, ours):
-        """Take one step; returns the paths it changed."""
+        """Apply a step; return the paths that it changes."""
         changed = set(step.targets())
         with tempfile.TemporaryDirectory(prefix="series-") as scratch:
             for path in step.targets():
@@ -210,7 +213,7 @@ class Edits:
         return changed
 
     def run_cocci(self, step, script, scratch):
-        """One rule after the other: spatch is content when any of them applies."""
+        """Run spatch for each rule alone: it succeeds if any rule applies."""
         text = read(os.path.join(step.dir, script)).decode()
         for path in step.cocci_targets(script):
             for rule in cocci_rules(text):
@@ -246,7 +249,7 @@ class Edits:
 
 
 def mode_of(base, path):
-    """The mode of one of our files, else of the base's."""
+    """Return the file mode of our file, or else of the base's file."""
     tops = (TOP, base) if path.split("/")[0] in OVERLAY else (base,)
     there = [f for f in (os.path.join(top, path) for top in tops) if os.path.exists(f)]
     return os.stat(there[0]).st_mode & 0o777 if there else 0o644
@@ -261,7 +264,7 @@ def check_complete(todo, ours):
 
 
 def final_state(base):
-    """Every file that differs from the base: path to contents, None when removed."""
+    """Return the changes to the base: path to contents, None if removed."""
     todo, ours = steps(), overlay_files()
     check_complete(todo, ours)
     edits = Edits(base)
@@ -271,7 +274,10 @@ def final_state(base):
 
 
 def inputs_hash(base):
-    """What the outcome of the edits hangs on; our own files come from the overlay."""
+    """Return a hash of all that the edits depend on.
+
+    The contents of our files are not included: assemble() always copies them.
+    """
     h = hashlib.sha256(read(os.path.abspath(__file__)))
     for step in steps():
         for name in sorted(os.listdir(step.dir)):
@@ -286,7 +292,7 @@ def inputs_hash(base):
 
 
 def wait_for_others(out):
-    """No other run writes OUT, or builds from it, until this one has ended."""
+    """Lock OUT, so that no other run writes to it or builds from it."""
     os.makedirs(os.path.dirname(out), exist_ok=True)
     lock = open(out + ".lock", "w")
     try:
@@ -298,7 +304,7 @@ def wait_for_others(out):
 
 
 def link_tree(base, out):
-    """A copy of BASE that costs no space: hard links, else reflinks, else a copy."""
+    """Copy BASE with hard links, or else with reflinks, or else completely."""
     say(f"linking the base into {out}")
     tmp = out + ".tmp"
     shutil.rmtree(tmp, ignore_errors=True)
@@ -311,7 +317,7 @@ def link_tree(base, out):
 
 
 def place(out, path, data, mode=0o644):
-    """Put DATA at PATH of the tree, only when it differs; returns whether it did."""
+    """Write DATA to PATH of the tree if it differs; return whether it did."""
     full = os.path.join(out, path)
     if data is None:
         if os.path.exists(full):
@@ -351,7 +357,10 @@ def assemble(base, out):
 
 
 def author():
-    """Name, address and date of our last commit; without a repository the date is today."""
+    """Return name, address and date of our last commit.
+
+    Without a repository, return name and address. The date is today then.
+    """
     last = subprocess.run(["git", "-C", TOP, "log", "-1", "--format=%an%n%ae%n%aI"],
                           capture_output=True, text=True)
     if last.returncode == 0:
@@ -374,7 +383,7 @@ def git(repo, *args, **kw):
 
 
 def format_patches(base, out):
-    """The steps as commits over the files they touch, written by git format-patch."""
+    """Commit the steps in a repository of their files; run git format-patch."""
     todo, ours = steps(), overlay_files()
     check_complete(todo, ours)
     shutil.rmtree(out, ignore_errors=True)
@@ -400,13 +409,13 @@ def format_patches(base, out):
         git(repo, "config", "branch.series.description", cover)
         git(repo, "format-patch", "-q", "--cover-letter", "--numbered", "-M",
             "--cover-from-description=subject", "-o", os.path.abspath(out), "HEAD~%d" % len(todo))
-    # git am is given *.patch, and stops at one that changes nothing.
+    # git am runs on *.patch. It would stop at the cover letter, which is no patch.
     os.rename(os.path.join(out, "0000-cover-letter.patch"), os.path.join(out, "cover-letter"))
     say(f"{len(todo)} patches and a cover letter in {out}")
 
 
 def listing(top):
-    """The files below TOP: path from there to full path."""
+    """Return the files below TOP: relative path to full path."""
     found = {}
     for d, dirs, names in os.walk(top):
         if d == top and ".git" in dirs:
@@ -418,7 +427,7 @@ def listing(top):
 
 
 def products(tree):
-    """What the selftests' Makefile leaves where it stands, and would clean."""
+    """Return the files that the selftests' Makefile generates in the source tree."""
     text = read(os.path.join(tree, SELFTESTS, "Makefile")).decode()
     return [os.path.join(SELFTESTS, name)
             for names in re.findall(r"^EXTRA_CLEAN \+= (.+)$", text, re.M)
@@ -426,7 +435,7 @@ def products(tree):
 
 
 def same_tree(repo, tree):
-    """Paths in which TREE differs from REPO; files that are one inode need no reading."""
+    """Return the paths in which TREE differs from REPO. Hard links are not read."""
     a, b = listing(repo), listing(tree)
     differ = set(a) ^ set(b)
     differ -= {p for top in (repo, tree) for p in products(top)}
@@ -442,18 +451,17 @@ def same_tree(repo, tree):
 
 
 def paths_of(patch):
-    """What a patch touches, as it says itself."""
+    """Return the paths that a patch touches."""
     text = read(patch).decode(errors="replace")
     return set(re.findall(r"^diff --git a/\S+ b/(\S+)$", text, re.M)
                + re.findall(r"^diff --git a/(\S+) b/\S+$", text, re.M))
 
 
 def repository(base, repo, paths):
-    """The base as a repository that knows of PATHS alone.
+    """Make a repository of the base that tracks only PATHS.
 
-    What git am does to other files it would do to these: none, and it refuses to
-    make a file that is there. PATHS are new copies, which make must not take for
-    older than what an earlier check has built from them.
+    git am does not change other files, and refuses to create a file that exists.
+    PATHS are new copies: make must rebuild objects of an earlier check from them.
     """
     link_tree(base, repo)
     there = [p for p in sorted(paths) if os.path.exists(os.path.join(repo, p))]
@@ -515,7 +523,7 @@ def branch(base, out):
 
 
 def options_so_far(repo, paths, fragment):
-    """Those of our options that a step has brought along, as a fragment for kernel.sh."""
+    """Write a fragment for kernel.sh with those of our options that exist so far."""
     kconfig = "".join(read(os.path.join(repo, p)).decode() for p in sorted(paths)
                       if os.path.basename(p).startswith("Kconfig"))
     names = set(re.findall(r"^config (\w+)$", kconfig, re.M))
@@ -525,7 +533,7 @@ def options_so_far(repo, paths, fragment):
 
 
 def build_programs(repo, out, patch):
-    """The user space that a patch touches, with the kernel's own Makefiles."""
+    """Build the programs that a patch touches, with the kernel's Makefiles."""
     touched = paths_of(patch)
     os.makedirs(out, exist_ok=True)
     commands = []
@@ -548,11 +556,11 @@ def build_programs(repo, out, patch):
 
 
 def check(base, tree, out):
-    """git am gives the patched tree; every step builds; checkpatch has nothing to say."""
+    """Check that git am gives the patched tree, and check and build every step."""
     out = os.path.abspath(out)
     patches, repo, programs = (os.path.join(out, n) for n in ("patches", "src", "programs"))
-    # With these names compilers are told the same paths as for the guest's kernel,
-    # and ccache knows most of the results.
+    # With these names compilers see the same paths as for the guest's kernel, so
+    # ccache has most of the results.
     build = os.path.join(out, "guest")
     format_patches(base, patches)
     numbered = sorted(os.path.join(patches, p) for p in os.listdir(patches)
@@ -560,7 +568,7 @@ def check(base, tree, out):
     paths = set().union(*(paths_of(p) for p in numbered))
     seen = os.path.join(out, "paths")
     if set(lines_of(seen)) - paths:
-        # Objects of these may be of a patch that has gone.
+        # The series no longer touches some files. Their objects may be outdated.
         shutil.rmtree(build, ignore_errors=True)
     write(seen, "\n".join(sorted(paths)).encode())
     repository(base, repo, paths)
@@ -588,13 +596,16 @@ def check(base, tree, out):
 
 
 def patterns_of(maintainers):
-    """The lines F: of each section."""
+    """Return the patterns in the lines F: of each section."""
     parts = [part.split("\n", 1) for part in read(maintainers).decode().split("\n\n")]
     return {part[0]: re.findall(r"^F:\t(\S+)$", part[-1], re.M) for part in parts}
 
 
 def owners(tree):
-    """Every file of ours is in MAINTAINERS, and every line there is in the kernel's and names one."""
+    """Check that MAINTAINERS covers our files.
+
+    Each of its lines must match a file, and be in the patched tree's MAINTAINERS.
+    """
     ours = patterns_of(os.path.join(TOP, "MAINTAINERS"))
     theirs = patterns_of(os.path.join(tree, "MAINTAINERS"))
     patterns = sum(ours.values(), [])

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""Run the kernel's checkpatch.pl --strict, and print what scripts/style.allow does not allow.
+"""Run checkpatch.pl --strict, and print findings that style.allow does not allow.
 
 usage: style.py TREE -f FILE...    files of this checkout
        style.py TREE PATCH...      patches that TREE has taken
 
-A line of scripts/style.allow is FILE TYPE TEXT: in FILE, a glob pattern, checkpatch may say
-TYPE of a line that contains TEXT.  The comment above says why.
+A line FILE TYPE TEXT of scripts/style.allow allows a finding TYPE in a line that
+contains TEXT, in files that match the glob pattern FILE.  The comment above it has
+the reason.
 """
 
 import fnmatch
@@ -18,7 +19,7 @@ import tempfile
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 ALLOW = os.path.join(TOP, "scripts", "style.allow")
-# series.py asks MAINTAINERS itself whether it knows the files that are new.
+# series.py checks that MAINTAINERS covers new files.
 IGNORE = "FILE_PATH_CHANGES"
 FINDING = re.compile(r"(?P<file>[^:]*):(?P<line>\d+): (?:ERROR|WARNING|CHECK):(?P<type>\w+): ")
 
@@ -38,7 +39,7 @@ class Allowed:
 
 
 def exceptions():
-    """Those of style.allow; each must have its reason above it."""
+    """Return the lines of style.allow. Each must have a reason above it."""
     found, reason = [], False
     with open(ALLOW, encoding="utf-8") as f:
         for text in f:
@@ -54,7 +55,7 @@ def exceptions():
 
 
 def line_of(root, file, number):
-    """The line that a finding is about."""
+    """Return the line that a finding is about."""
     try:
         with open(os.path.join(root, file), encoding="utf-8") as f:
             return f.read().split("\n")[number - 1]
@@ -68,10 +69,10 @@ def main(args):
         return 2
     tree, whole = os.path.abspath(args[0]), args[1] == "-f"
     root = TOP if whole else tree
-    # Without a repository in sight, as what checkpatch would ask it is not ours to answer.
+    # Hide the repository, so that checkpatch does not query it.
     env = dict(os.environ, GIT_DIR="/nonexistent")
     with tempfile.TemporaryDirectory(prefix="style-") as scratch:
-        # It leaves a file behind where it runs.
+        # checkpatch leaves a file behind in its working directory.
         for name in {f.split("/")[0] for f in args[2:] if whole}:
             os.symlink(os.path.join(root, name), os.path.join(scratch, name))
         done = subprocess.run(["perl", os.path.join(tree, "scripts/checkpatch.pl"),

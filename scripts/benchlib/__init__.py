@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What scripts/bench.py is made of."""
+"""The modules of scripts/bench.py."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Guests that measure: one counts instructions, one runs on real CPUs, one is a program."""
+"""Guests that count instructions, that run on real CPUs, or that are UML kernels."""
 
 import os
 import subprocess
@@ -9,24 +9,24 @@ import time
 from guestlib import ending, klog, machine, userland
 from guestlib.common import GUEST_FILES, Refused, build_folder, call, log_folder
 
-# A tick of the guest's clock is an instruction; the same boot gives the same digits.
+# A tick of the guest's clock is an instruction. The same boot gives equal numbers.
 INSN = ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-seed", "1",
         "-rtc", "base=2026-01-01,clock=vm"]
 WALL = ["-accel", "tcg,thread=multi"]
-WALL_RAM = ",prealloc=on"       # nothing that is timed waits for memory of the host
+WALL_RAM = ",prealloc=on"       # no workload waits for memory of the host
 # No unit tests, no randomness.
 WORDS = "kunit.enable=0 norandmaps quiet"
-LOW_MIB, HIGH_MIB, SPLIT_MIB = 2048, 4096, 2816     # of the q35 machine
+LOW_MIB, HIGH_MIB, SPLIT_MIB = 2048, 4096, 2816     # layout of the q35 machine
 BOOT_LIMIT, ANSWER_LIMIT = 300, 600
 NATIVE_MEMORY = "1600M"
-NATIVE_TMP = "/dev/shm"         # its memory is a file, which should be in memory
+NATIVE_TMP = "/dev/shm"         # UML has its memory in a file, which should be in RAM
 NATIVE_WORDS = "quiet con=null con0=fd:0,fd:1 ssl=null"
 SOURCE = GUEST_FILES.parent.parent / "tools/testing/migrate/bench"
 DONE = "# bench: done"
 
 
 def build_program():
-    """The program that does the work; returns its path."""
+    """Build migrate_bench; return its path."""
     out = build_folder() / "user" / "bench"
     out.mkdir(parents=True, exist_ok=True)
     base = os.environ.get("BASE_SRC")
@@ -38,9 +38,9 @@ def build_program():
 
 
 def contiguous_range():
-    """Three quarters of the last node for contiguous memory.
+    """Return the kernel parameter to use three quarters of the last node for CMA.
 
-    That is more than half of what is free there, so the kernel puts movable
+    That is more than half of the node's free memory, so the kernel puts movable
     memory into it first.
     """
     total, start = machine.NODES * machine.NODE_MIB, (machine.NODES - 1) * machine.NODE_MIB
@@ -52,7 +52,7 @@ def contiguous_range():
 
 
 def begin_root(path, init, program):
-    """A root file system with what every guest that measures needs; to be closed."""
+    """Begin a root file system with what all guests need; the caller closes it."""
     archive = userland.Cpio(path)
     for name in userland.FOLDERS:
         archive.folder(name)
@@ -64,7 +64,7 @@ def begin_root(path, init, program):
 
 
 def write_root(path, kernel, program, plan):
-    """The root file system of a machine that measures."""
+    """Write the root file system of a guest in qemu."""
     archive = begin_root(path, "init", program)
     archive.file("t/bench", GUEST_FILES / "bench")
     for module in kernel.modules():
@@ -76,8 +76,8 @@ def write_root(path, kernel, program, plan):
 class BenchGuest(machine.Guest):
     """A guest whose results come through a serial port.
 
-    Its writes are done when the guest's instruction is, so that nothing of the
-    host's timing gets into a guest that counts instructions.
+    A write to the port ends with the guest's instruction. So the host's timing has
+    no effect on a guest that counts instructions.
     """
 
     def __init__(self, kernel, folder, accel, append=""):
@@ -86,7 +86,7 @@ class BenchGuest(machine.Guest):
         self.version = ""
 
     def command(self, mode, channels):
-        """The qemu command line."""
+        """Return the qemu command line."""
         ram = "" if self.accel is INSN else WALL_RAM
         return ["qemu-system-x86_64", *self.accel, *machine.hardware(ram=ram),
                 *self._ports(channels), "-display", "none", "-no-reboot",
@@ -94,7 +94,7 @@ class BenchGuest(machine.Guest):
                 "-append", f"{machine.CONSOLE} guest={mode} {self.append}"]
 
     def _ports(self, channels):
-        """The channels, with a serial port where others have a virtio port."""
+        """Return the channels, with a serial port in place of the virtio port."""
         ports = []
         for flag, value in zip(channels[::2], channels[1::2]):
             if value.startswith("virtserialport"):
@@ -107,18 +107,18 @@ class BenchGuest(machine.Guest):
         return value
 
     def take(self, lines):
-        """Note the kernel's version; returns the lines that are left."""
+        """Record the kernel's version; return the lines of workloads."""
         for line in lines:
             if line.startswith("# bench: ") and line != DONE:
                 self.version = line[len("# bench: "):]
         return [line for line in lines if line and not line.startswith("#")]
 
     def complaints(self):
-        """What the kernel reported, as text."""
+        """Return the kernel's reports as text."""
         return ["\n".join(f.lines) for f in self.scanner.findings]
 
     def follow(self, limit):
-        """Read until the answer ends, or the guest does; returns its lines."""
+        """Return the lines of an answer. Fail if the guest ends or is too slow."""
         deadline, found = time.monotonic() + limit, []
         while (lines := self.poll()) is not None:
             found += self.take(lines)
@@ -134,7 +134,7 @@ class BenchGuest(machine.Guest):
 
 
 class WallGuest(BenchGuest):
-    """A guest that waits for the names of workloads, and is halted while it waits."""
+    """A guest that reads names of workloads, and is halted while it waits."""
 
     def __init__(self, kernel, program, folder):
         super().__init__(kernel, folder, WALL)
@@ -142,7 +142,7 @@ class WallGuest(BenchGuest):
         self._pipe = None
 
     def start(self, mode):
-        """Boot until it listens."""
+        """Boot, and halt the guest when it waits for a name."""
         self.folder.mkdir(parents=True, exist_ok=True)
         names, answers = self.folder / "port.in", self.folder / "port.out"
         for path in (names, answers):
@@ -165,7 +165,7 @@ class WallGuest(BenchGuest):
         return value
 
     def ask(self, name):
-        """Have a workload done once; returns the lines of the answer."""
+        """Run a workload once; return the lines of the answer."""
         self._tell("cont")
         self._pipe.write(name + "\n")
         self._pipe.flush()
@@ -182,7 +182,7 @@ class WallGuest(BenchGuest):
 
 
 class NativeGuest:
-    """A kernel that is a program of the host (User Mode Linux): one boot for each visit."""
+    """A User Mode Linux kernel, which boots once for each visit."""
 
     def __init__(self, image, program):
         self.image = image
@@ -191,7 +191,7 @@ class NativeGuest:
         self.scanner = klog.Scanner()
 
     def visit(self, names):
-        """Boot, have the workloads done once each, and halt; returns the lines."""
+        """Boot, run each workload once, and halt; return the lines they print."""
         with tempfile.TemporaryDirectory(prefix="native-", dir=build_folder()) as folder:
             root = f"{folder}/root.cpio"
             begin_root(root, "native", self.program).close()
@@ -201,7 +201,7 @@ class NativeGuest:
         return self._take(said.splitlines())
 
     def _run(self, command, folder):
-        """Run the program to its end; returns what it prints."""
+        """Run the kernel to its end; return its output."""
         with ending.spawn(command, cwd=folder, env={**os.environ, "TMPDIR": NATIVE_TMP},
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, errors="replace") as process:
@@ -214,7 +214,7 @@ class NativeGuest:
                 ending.ends(process)
 
     def _take(self, lines):
-        """What the workloads said; the kernel's words go to the scanner."""
+        """Return the lines of the workloads. Pass all lines to the scanner."""
         if DONE not in lines:
             raise Refused(f"{self.image} stopped: " + " | ".join(lines[-5:]))
         for line in lines:
@@ -224,12 +224,12 @@ class NativeGuest:
         return [line for line in lines if line.startswith(("sample ", "skip ", "error "))]
 
     def complaints(self):
-        """What the kernel reported, as text."""
+        """Return the kernel's reports as text."""
         return ["\n".join(f.lines) for f in self.scanner.findings]
 
 
 def count_instructions(side, kernel, program, boot, names):
-    """One boot that counts instructions; returns its lines and the guest."""
+    """Boot a guest that counts instructions; return its lines and the guest."""
     guest = BenchGuest(kernel, log_folder() / "bench" / f"{side}-{boot}", INSN,
                        contiguous_range() if boot == "cma" else "")
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Four plots for each clock, drawn by gnuplot as PNG and SVG."""
+"""Draw four plots for each clock with gnuplot, as PNG and SVG."""
 
 import re
 import shutil
@@ -15,7 +15,7 @@ CLOCKS = {"insn": "at one instruction a nanosecond", "wall": "on real CPUs, emul
 
 
 class Plot:
-    """One picture: x labels, and columns of figures."""
+    """A plot: x labels, and columns of values."""
 
     def __init__(self, name, title, x_label, y_label, log=False):
         self.name = name
@@ -26,7 +26,7 @@ class Plot:
         self.points = []        # (x label, {series: y})
 
     def add(self, label, values):
-        """A point of every series that has a value there."""
+        """Add a point to each series that has a value at this label."""
         values = {series: y for series, y in values.items() if y is not None}
         if values:
             self.points.append((label, values))
@@ -37,7 +37,7 @@ class Plot:
         return list(dict.fromkeys(s for _, values in self.points for s in values))
 
     def data(self):
-        """The columns as text; a missing figure is a question mark."""
+        """Return the columns as text. A missing value is a question mark."""
         lines = [f"# {self.x_label}\t" + "\t".join(self.series)]
         for label, values in self.points:
             lines.append("\t".join([label] + [f"{values[s]:.6g}" if s in values else "?"
@@ -45,7 +45,7 @@ class Plot:
         return "\n".join(lines) + "\n"
 
     def script(self):
-        """The commands, less terminal and output."""
+        """Return the gnuplot commands, without terminal and output."""
         lines = ["set datafile separator '\\t'", "set datafile missing '?'",
                  f"set title '{self.title}'", f"set xlabel '{self.x_label}'",
                  f"set ylabel '{self.y_label}'", "set grid ytics", "set key outside bottom center "
@@ -60,7 +60,7 @@ class Plot:
 
 
 def by_name(rows, clock):
-    """The figures of a clock: name -> {side: value}."""
+    """Return the values of a clock: name -> {side: value}."""
     found = {}
     for row in rows:
         if row["instrument"] == clock:
@@ -70,14 +70,14 @@ def by_name(rows, clock):
 
 
 def numbered(figures, pattern):
-    """The workloads named by a pattern with a number, in the number's order."""
+    """Return the workloads that match a pattern, sorted by the number in it."""
     found = [(int(m.group(1)), m.group(0)) for m in map(re.compile(pattern).fullmatch, figures)
              if m]
     return sorted(found)
 
 
 def throughput(figures, clock):
-    """Gigabytes a second by folio size, first and second trip."""
+    """Plot the throughput by folio size, for the first and the second move."""
     plot = Plot(f"{clock}-folio-size", f"Throughput by folio size, {CLOCKS[clock]}",
                 "folio size", "GB/s")
     for size, pages in SIZES.items():
@@ -89,7 +89,7 @@ def throughput(figures, clock):
 
 
 def batches(figures, clock):
-    """Cost of a page by the number of pages in a call."""
+    """Plot the cost per page by the number of pages per call."""
     plot = Plot(f"{clock}-batch-size", f"Cost by batch size, {CLOCKS[clock]}",
                 "pages a call", "ns a page", log=True)
     for size, name in numbered(figures, r"batch-(\d+)"):
@@ -98,7 +98,7 @@ def batches(figures, clock):
 
 
 def stalls(figures, clock):
-    """How long a touching thread waits, by the number of pages in a call."""
+    """Plot how long a touching thread waits, by the number of pages per call."""
     plot = Plot(f"{clock}-stall", f"Wait of a touching thread, {CLOCKS[clock]}",
                 "pages a call", "microseconds", log=True)
     for size, name in numbered(figures, r"stall-(\d+)\.p99"):
@@ -111,7 +111,7 @@ def stalls(figures, clock):
 
 
 def scaling(figures, clock):
-    """What several threads move together."""
+    """Plot the throughput of several threads together."""
     plot = Plot(f"{clock}-threads", f"Scaling by threads, {CLOCKS[clock]}",
                 "threads that move", "GB/s together")
     for count, name in numbered(figures, r"movers-(\d+)"):
@@ -131,12 +131,12 @@ def gnuplot(script, folder):
 
 
 def available():
-    """Whether there is a gnuplot."""
+    """Return whether gnuplot is installed."""
     return shutil.which("gnuplot") is not None
 
 
 def draw(rows, folder):
-    """Draw what there are figures for; returns the names of the plots."""
+    """Draw the plots that have two points or more; return their names."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
     for clock in CLOCKS:

@@ -5,15 +5,15 @@ import csv
 import re
 import statistics
 
-STAYED = re.compile(r"\d+ of \d+ stayed")       # who moves less is sooner done
+STAYED = re.compile(r"\d+ of \d+ stayed")       # to move less takes less time
 SAMPLE = re.compile(r"sample (\S+) unit=(\S+) copied=(\d+) units=(\S+) cost=(\S+) "
                     r"check=(ok|bad)(?: note=(.*))?$")
 SIDES = ("base", "ours")
-LIMIT = 1.05            # a row above this has to be explained
+LIMIT = 1.05            # a row above this must be explained
 
 
 class Row:
-    """One figure of both kernels."""
+    """A measured value of both kernels."""
 
     def __init__(self, instrument, name, unit, copied):
         self.instrument = instrument
@@ -24,23 +24,23 @@ class Row:
         self.notes = {side: "" for side in SIDES}
 
     def samples(self, side):
-        """All samples of a kernel."""
+        """Return all samples of a kernel."""
         return [value for visit in self.visits[side] for value in visit]
 
     def value(self, side):
-        """The figure of a kernel, None when it has none."""
+        """Return the median of a kernel's samples, None if it has none."""
         samples = self.samples(side)
         return statistics.median(samples) if samples else None
 
     def ratios(self):
-        """Ours by the base's, one for each pair of visits."""
+        """Return our value divided by the base's, for each pair of visits."""
         pairs = zip(self.visits["base"], self.visits["ours"])
         medians = [(statistics.median(a), statistics.median(b)) for a, b in pairs if a and b]
         return [b / a for a, b in medians if a]
 
     @property
     def ratio(self):
-        """Ours by the base's."""
+        """Our value divided by the base's."""
         if self.instrument != "insn":
             ratios = self.ratios()
             return statistics.median(ratios) if ratios else None
@@ -49,19 +49,21 @@ class Row:
 
     @property
     def spread(self):
-        """How far a sample, or the ratio of a pair of visits, is from the middle one; half of
-        them are nearer. A part of one; None when there are too few."""
+        """The median deviation from the median, of the samples or of the pairs' ratios.
+
+        It is a fraction of the median; None if there are too few values.
+        """
         if self.instrument != "insn":
             return deviation(self.ratios())
         spreads = [deviation(self.samples(side)) for side in SIDES]
         return None if None in spreads else max(spreads)
 
     def copy_share(self, copy):
-        """What of a unit is the copy loop, None when nothing else can be told from it."""
+        """Return the copy loop's cost in a unit, None if unknown or for the loop."""
         return copy * self.copied if copy and self.copied and self.name != "copy" else None
 
     def rest_ratio(self, copy):
-        """The ratio of what is not the copy loop."""
+        """Return the ratio of the costs without the copy loop."""
         base, ours, share = self.value("base"), self.value("ours"), self.copy_share(copy)
         if None in (share, base, ours):
             return None
@@ -69,13 +71,13 @@ class Row:
 
 
 def deviation(values):
-    """The median deviation from the median, as a part of it."""
+    """Return the median deviation from the median, as a fraction of it."""
     middle = statistics.median(values) if len(values) > 2 else 0
     return statistics.median(abs(v - middle) for v in values) / abs(middle) if middle else None
 
 
 class Results:
-    """All rows of a run, and what went wrong on the way."""
+    """All rows of a run, and its errors."""
 
     def __init__(self):
         self.rows = {}
@@ -85,7 +87,7 @@ class Results:
         self.lines = []
 
     def add(self, instrument, side, lines):
-        """Take in what one visit printed."""
+        """Add the lines of a visit."""
         visit = {}
         for line in lines:
             self.lines.append(f"{instrument} {side} {line}")
@@ -115,22 +117,25 @@ class Results:
             self.bad.append(f"{side}, {instrument}: {name}")
 
     def of(self, instrument):
-        """The rows of an instrument."""
+        """Return the rows of an instrument."""
         return [row for row in self.rows.values() if row.instrument == instrument]
 
     def off_one(self, instrument):
-        """How far the yardstick's pairs are off one, which is the same code on both sides:
-        their median and the worst of them; None without any."""
+        """Return how far the copy loop's ratios are off one: median and maximum.
+
+        The copy loop is the same code in both kernels. Return None without pairs.
+        """
         row = self.rows.get((instrument, "copy"))
         off = [abs(value - 1) for value in row.ratios()] if row else []
         return (statistics.median(off), max(off)) if off else None
 
     def mark(self, row):
-        """"!" for a row that costs more than it may, "?" for one that perhaps does.
+        """Return "!" for a row above the limit, "?" for an uncertain one, or " ".
 
-        Instructions are exact. By another clock a row is above the limit when the best of its
-        pairs is, by more than the yardstick has ever been off, and below it when the middle one
-        is, by what is usual.
+        Instructions are exact. With another clock, a row is above the limit if its
+        lowest ratio is, by more than the maximum of off_one(). It is not above the
+        limit if its median is not, even with its spread or the median of off_one()
+        added, whichever is greater.
         """
         if row.instrument == "insn":
             return "!" if row.ratio and row.ratio > LIMIT else " "
@@ -142,13 +147,13 @@ class Results:
         return " " if row.ratio * (1 + max(row.spread, off[0])) <= LIMIT else "?"
 
     def copy_cost(self, instrument):
-        """What the copy of a page costs; None when that was not measured, or not exactly."""
+        """Return the instructions to copy a page, None if they were not counted."""
         row = self.rows.get((instrument, "copy")) if instrument == "insn" else None
         return row.value("base") if row else None
 
 
 def figure(value):
-    """A number in at most eight characters."""
+    """Format a number in at most eight characters."""
     if value is None:
         return "-"
     if abs(value) >= 1000:
@@ -157,12 +162,12 @@ def figure(value):
 
 
 def part(value, sign=""):
-    """A part of one, in percent."""
+    """Format a fraction in percent."""
     return "-" if value is None else f"{sign}{value * 100:.1f}%"
 
 
 def ratio(value, mark=" "):
-    """A ratio and its mark."""
+    """Format a ratio and its mark."""
     return "-" if value is None else f"{value:.2f}{mark}"
 
 
@@ -172,7 +177,7 @@ HEADS = {"insn": "Instructions, exact (one guest instruction is one nanosecond)"
 
 
 def table(results, instrument):
-    """The lines of an instrument's table."""
+    """Return the lines of an instrument's table."""
     rows = results.of(instrument)
     if not rows:
         return []
@@ -189,7 +194,7 @@ def table(results, instrument):
 
 
 def remark(row):
-    """What the program says about the row."""
+    """Return the notes of the program about a row."""
     base, ours = row.notes["base"], row.notes["ours"]
     if base == ours:
         return f"  {base}" if base else ""
@@ -201,7 +206,7 @@ COLUMNS = ("instrument", "workload", "unit", "base", "ours", "ratio", "spread", 
 
 
 def write_csv(path, results, heading):
-    """All rows; who was measured stands above them, in comments."""
+    """Write all rows. Comments above them describe the kernels."""
     with open(path, "w", encoding="utf-8", newline="") as out:
         out.writelines(f"# {line}\n" for line in heading)
         writer = csv.writer(out, lineterminator="\n")
@@ -216,7 +221,7 @@ def write_csv(path, results, heading):
 
 
 def counted_rows(results):
-    """The table of instructions, heads first."""
+    """Return the table of instructions, heads first."""
     copy = results.copy_cost("insn")
     lines = [("workload", "unit", "base", "ours", "ratio", "copy", "rest")]
     for row in results.of("insn"):
@@ -227,14 +232,14 @@ def counted_rows(results):
 
 
 def timed_rows(results, instrument):
-    """The rows of another clock that say something, heads first."""
+    """Return the rows of another clock without a mark "?", heads first."""
     return [("workload", "unit", "ratio", "spread", "pairs")] + [
         (row.name, row.unit, ratio(row.ratio, ""), part(row.spread), str(len(row.ratios())))
         for row in results.of(instrument) if results.mark(row) != "?"]
 
 
 def write_rst(path, results, heading):
-    """The tables of BENCH.md."""
+    """Write the tables of BENCH.md."""
     with open(path, "w", encoding="utf-8") as out:
         out.writelines(f".. {line}\n" for line in heading)
         for instrument in HEADS:
@@ -245,7 +250,7 @@ def write_rst(path, results, heading):
 
 
 def rst_table(lines):
-    """Text of a table: two columns of words, the rest numbers."""
+    """Return the text of a table: two columns of words, the rest numbers."""
     widths = [max(map(len, column)) for column in zip(*lines)]
     rule = "  ".join("=" * width for width in widths)
     text = [rule]
@@ -258,11 +263,11 @@ def rst_table(lines):
 
 
 def number(value):
-    """A number for a machine."""
+    """Format a number for the CSV file."""
     return "" if value is None else f"{value:.6g}"
 
 
 def read_csv(path):
-    """The rows of a CSV file as dictionaries."""
+    """Return the rows of a CSV file as dictionaries."""
     with open(path, encoding="utf-8") as source:
         return list(csv.DictReader(line for line in source if not line.startswith("#")))

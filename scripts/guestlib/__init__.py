@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The guest in which page migration is shown and tested, and its host side."""
+"""The host side of the guest in which page migration is shown and tested."""

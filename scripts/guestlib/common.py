@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Where things are, and how a problem is told."""
+"""Paths, kernels, commands and errors."""
 
 import os
 import pathlib
@@ -11,7 +11,7 @@ import typing
 
 SCRIPTS = pathlib.Path(__file__).resolve().parent.parent
 GUEST_FILES = SCRIPTS / "guest"
-SLOWER = 3      # how much longer a kernel that checks itself may take
+SLOWER = 3      # factor of the time limits of a kernel with KASAN
 
 # Kernels by name: the make target that builds each of them.
 TARGETS = {"guest": "kernel", "debug": "debug-kernel", "base": "base-kernel",
@@ -24,7 +24,7 @@ class Arch(typing.NamedTuple):
     image: str
     kernel_name: str            # what the kernel's make calls it
     cross: str = ""             # the prefix of its compiler
-    suites: tuple = ()          # Debian's, where this machine's own release has none of it
+    suites: tuple = ()          # of Debian, if this machine's release lacks packages
 
 
 ARCHES = {"x86_64": Arch("arch/x86/boot/bzImage", "x86_64", "x86_64-linux-gnu-"),
@@ -35,23 +35,23 @@ ARCHES = {"x86_64": Arch("arch/x86/boot/bzImage", "x86_64", "x86_64-linux-gnu-")
 
 
 def host_arch():
-    """What we call the architecture of this machine."""
+    """Return our name of this machine's architecture."""
     name = os.uname().machine
     return {"aarch64": "arm64"}.get(name, name)
 
 
 def host_kernel():
-    """The kernel that is built for this machine."""
+    """Return the name of the kernel for this machine's architecture."""
     return host_arch() if host_arch() in TARGETS else "guest"
 
 
 def compiler_of(arch):
-    """The prefix of its compiler: none where it is that of this machine."""
+    """Return the prefix of its compiler, empty for this machine's architecture."""
     return "" if arch == host_arch() else ARCHES[arch].cross
 
 
 class Refused(Exception):
-    """What was asked for cannot be done; the message says why and what to do."""
+    """A command cannot be done. The message says why and what to do."""
 
     def __init__(self, message, code=1):
         super().__init__(message)
@@ -59,7 +59,7 @@ class Refused(Exception):
 
 
 def build_folder():
-    """The build folder, named by the environment variable BUILD."""
+    """Return the build folder, which the environment variable BUILD names."""
     value = os.environ.get("BUILD")
     if not value:
         raise Refused("BUILD does not name the build folder; call this by `make run`, "
@@ -68,7 +68,7 @@ def build_folder():
 
 
 def log_folder():
-    """The folder of the log files, made when it is not there."""
+    """Return the folder of the log files, and create it if it does not exist."""
     folder = build_folder() / "log"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -95,7 +95,7 @@ class Kernel:
         self._built = self._stamp()
 
     def _stamp(self):
-        """What is other when the image has been built once more."""
+        """Return values that change when the image is built again."""
         try:
             there = self.image.stat()
         except OSError:
@@ -104,17 +104,17 @@ class Kernel:
 
     @property
     def built_anew(self):
-        """Whether somebody has built it since this run began."""
+        """True if the image has been built again since this run began."""
         return self._stamp() != self._built
 
     @property
     def native(self):
-        """True when it is for machines like this one."""
+        """True if it is for this machine's architecture."""
         return self.arch == host_arch()
 
     @property
     def slow(self):
-        """True when the kernel checks itself, which takes several times as long."""
+        """True if the kernel has KASAN, and so takes several times as long."""
         try:
             return "CONFIG_KASAN=y\n" in (self.folder / ".config").read_text()
         except OSError:
@@ -122,11 +122,11 @@ class Kernel:
 
     @property
     def patience(self):
-        """How many times as long as others this kernel may take."""
+        """The factor of the time limits on this kernel."""
         return SLOWER if self.slow else 1
 
     def modules(self):
-        """The test modules that the guest loads by name; others may be left of older builds."""
+        """Return the test modules of this build. Older builds may have left others."""
         order = self.folder / "modules.order"
         built = order.read_text().split() if order.exists() else []
         names = ("lib/test_hmm", "lib/test_vma_migrate")
@@ -134,17 +134,17 @@ class Kernel:
 
 
 def say(text):
-    """Print a line at once, also into a pipe."""
+    """Print a line and flush it, for output to a pipe."""
     print(text, flush=True)
 
 
 def find_tool(name):
-    """The path of a program that a plain user's PATH may lack."""
+    """Return the path of a program, which may be in a folder that PATH lacks."""
     return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
 
 
 def call(command, log, what, cwd=None):
-    """Run a command with its output in a log file; say what failed and where to read on."""
+    """Run a command with its output in a log file, which an error message names."""
     start = time.monotonic()
     with open(log, "w", encoding="utf-8") as out:
         out.write("+ " + " ".join(map(str, command)) + "\n")

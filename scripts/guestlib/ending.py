@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How a run ends in good order, and how two runs keep out of each other's way."""
+"""End all guests with a run, and make a run wait for another one."""
 
 import contextlib
 import fcntl
@@ -8,9 +8,9 @@ import subprocess
 
 from .common import Refused, build_folder, say
 
-_guests = set()         # the processes that have to go with this one
-_starting = 0           # one of them may be there that is not in the set yet
-_late = []              # the signals that came meanwhile
+_guests = set()         # the processes to kill when this one ends
+_starting = 0           # guests that start and may not be in the set yet
+_late = []              # the signals that arrived meanwhile
 _ending = False
 
 
@@ -23,7 +23,7 @@ class Ended(KeyboardInterrupt):
 
 
 def _end(number, _frame):
-    """Kill all guests; the run that waits for them learns it by an exception."""
+    """Kill all guests, and raise Ended in the code that waits for them."""
     global _ending
     if _starting:
         _late.append(number)
@@ -37,14 +37,14 @@ def _end(number, _frame):
 
 
 def take_signals():
-    """From now on a signal ends guests and has their disks removed, as Ctrl-C does."""
+    """Have signals end the guests and remove their disks, as Ctrl-C does."""
     for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(one) != signal.SIG_IGN:
             signal.signal(one, _end)
 
 
 def spawn(command, **how):
-    """Start a guest, which goes with this run from its first moment on."""
+    """Start a guest. A signal that ends this run kills it, also while it starts."""
     global _starting
     if _ending:
         raise Refused("the run is over")
@@ -62,13 +62,13 @@ def spawn(command, **how):
 
 
 def ends(process):
-    """This guest is off."""
+    """Record that a guest is off."""
     _guests.discard(process)
 
 
 @contextlib.contextmanager
 def alone(name):
-    """Wait until no other run is in the part of the build folder that NAME stands for."""
+    """Hold the lock NAME of the build folder; wait for another run that holds it."""
     folder = build_folder()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.lock"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Results that are no pass, and are known: failures of the base, skips of a kernel."""
+"""Known results that are no pass: failures of the base, skips of a kernel."""
 
 import fnmatch
 
@@ -15,10 +15,10 @@ class Row:
         self.place = place
         self.status = status
         self.kernels, self.test, self.result, self.reason, self.why = fields
-        self.used = set()           # the kernels on which it happened
+        self.used = set()           # the kernels on which it occurred
 
     def speaks_of(self, kernel, test):
-        """Whether it is about this test on this kernel, and whether it has to happen there."""
+        """Return whether it names this test and kernel, and whether it must occur."""
         if not fnmatch.fnmatchcase(test, self.test):
             return False, False
         for word in self.kernels.split():
@@ -27,14 +27,14 @@ class Row:
         return False, False
 
     def fits(self, kernel, test, result):
-        """Whether it foresees this result."""
+        """Return whether it expects this result."""
         return (self.speaks_of(kernel, test)[0] and result.status == self.status
                 and fnmatch.fnmatchcase(result.name, self.result)
                 and fnmatch.fnmatchcase(result.why, self.reason))
 
 
 def rows(name, status):
-    """The lines of a table; in that of failures there is no column for their reason."""
+    """Return the lines of a table. That of failures has no column for the reason."""
     found = []
     for line in table(name):
         fields = [field.strip() for field in line.split("|")]
@@ -47,24 +47,24 @@ def rows(name, status):
 
 
 class Expected:
-    """All that is foreseen, and what of it happened."""
+    """All expected results, and which of them occurred."""
 
     def __init__(self, tests, lines=None):
-        self.tests = tests          # all there are, whether they run now or not
+        self.tests = tests          # all tests, also those that this run leaves out
         self.rows = rows("expected", FAIL) + rows("skips", SKIP) if lines is None else lines
-        self.ended = {}             # the names of the tests that came to their end on a kernel
+        self.ended = {}             # the names of the tests that ended on a kernel
         for row in self.rows:
             if not any(fnmatch.fnmatchcase(test.name, row.test) for test in tests):
                 raise Refused(f"{row.place}: there is no test {row.test}")
 
     def end(self, kernel, test):
-        """This test came to its end."""
+        """Record that a test has ended."""
         self.ended.setdefault(kernel, set()).add(test)
 
     def judge(self, kernel, test, result):
-        """A failure that is foreseen becomes a skip; a skip that is not, a failure.
+        """Turn an expected failure into a skip, an unexpected skip into a failure.
 
-        A kernel that is not built by this project may lack anything, and is free to skip.
+        A kernel that this project has not built may lack anything, so it may skip.
         """
         fitting = [r for r in self.rows if r.fits(kernel.kind, test, result)]
         for row in fitting:
@@ -76,13 +76,13 @@ class Expected:
             result.why = f"skipped, and not in scripts/guest/skips: {result.why}"
 
     def unused(self):
-        """(kernel, test, result) for each row that did not happen where it should have."""
+        """Return (kernel, test, result) of each row that must occur and did not."""
         return [(kernel.kind, due[-1], self._gone(row)) for row in self.rows
                 for kernel in self.ended if (due := self._due(row, kernel))
                 and kernel.kind not in row.used]
 
     def _due(self, row, kernel):
-        """The tests that a row speaks of, if it has to happen on this kernel and all of them ended."""
+        """Return a row's tests if it must occur on this kernel and all tests have ended."""
         names = [test.name for test in self.tests
                  if meant_for(test, kernel) and row.speaks_of(kernel.kind, test.name)[1]]
         return names if self.ended[kernel].issuperset(names) else []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Scans the kernel's log for what must not be there."""
+"""Scan the kernel log for error messages."""
 
 import re
 
@@ -9,18 +9,18 @@ STAMP = re.compile(r"^(?:<\d+>)?\[\s*\d+\.\d+\](?:\[\s*[TC]\d+\])?\s?")
 MARK = re.compile(r"guest: begin (\S+)$")
 
 def any_of(rows):
-    """Fits what one of these patterns fits."""
+    """Return a pattern that matches what any of these patterns matches."""
     return re.compile("|".join(f"(?:{pattern})" for _, pattern, _ in rows))
 
 
-# What starts a report, after the time stamp.
+# The start of a report, after the time stamp.
 TROUBLE = any_of(PATTERNS)
 MAY_BE = {need: any_of(rows) for need, rows in ANNOUNCED.items()}
 END = re.compile(r"---\[ end (?:trace|Kernel panic)")
-# Lines that belong to a report although a new one might start with them.
+# Lines that belong to a report although they may match the start of a new one.
 INSIDE = re.compile(r"\s*(?:Call Trace|RIP: |CPU: |Tainted|Hardware name|\?? ?\w+\+0x)")
 KEEP = 60
-# What is left out where a report is shown: the log file has it.
+# Lines that are left out when a report is printed. The log file has them.
 NOISE = re.compile(r"(?:R[A-Z0-9]{2}|[A-Z]S|CR\d|Code|RSP|EFLAGS|RIP: 0033|Hardware name|"
                    r"Modules linked in)\s*:|RIP: 0033")
 
@@ -35,7 +35,7 @@ class Finding:
 
     @property
     def title(self):
-        """What the report says first."""
+        """The first line of the report that is not a cut mark."""
         return next((line for line in self.lines if "[ cut here ]" not in line), self.lines[0])
 
 
@@ -44,14 +44,14 @@ class Scanner:
 
     def __init__(self, start="boot"):
         self.test = start
-        self.announced = {}     # for each test what is no trouble while it runs, as MAY_BE has it
+        self.announced = {}     # for each test, what is no error: keys of MAY_BE
         self.findings = []
         self.last = []
         self.closed = False
         self._open = None
 
     def feed(self, line):
-        """Take in one line of the console."""
+        """Read a line of the console."""
         if self.closed:
             return
         line = line.rstrip("\r\n")
@@ -67,7 +67,7 @@ class Scanner:
             self._start(text)
 
     def _trouble(self, text):
-        """Whether a report starts with this line."""
+        """Return whether a report starts with this line."""
         if TROUBLE.match(text):
             return True
         announced = self.announced.get(self.test, ())
@@ -75,7 +75,7 @@ class Scanner:
                    for need, pattern in MAY_BE.items())
 
     def _start(self, text):
-        """A report begins; one within the first lines of another belongs to it."""
+        """Begin a report, or add it to one that has only a few lines so far."""
         if self._open and len(self._open.lines) < 4:
             self._continue(text)
             return
@@ -88,19 +88,19 @@ class Scanner:
             self._open = None
 
     def of(self, test):
-        """What came while this test ran and was not asked for yet, as fold() has it."""
+        """Return the new reports while this test ran, as fold() combines them."""
         new = [f for f in self.findings if f.test == test and not f.told]
         for finding in new:
             finding.told = True
         return fold(new)
 
     def left(self):
-        """The tests during or after which something came that nobody asked for."""
+        """Return the tests that have reports that of() has not returned."""
         return sorted({f.test for f in self.findings if not f.told})
 
 
 def fold(findings):
-    """Reports of the same title together: (title, times, lines of the first)."""
+    """Combine reports of the same title: (title, times, lines of the first)."""
     by_title = {}
     for finding in findings:
         by_title.setdefault(finding.title, []).append(finding)

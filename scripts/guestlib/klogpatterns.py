@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the kernel says when something is wrong: a name, a pattern, a line that it fits.
+"""Error messages of the kernel: a name, a pattern, a line that matches.
 
-A pattern begins where the time stamp ends. `make selfcheck` writes each line to the log
-of a guest.
+A pattern begins after the time stamp. `make selfcheck` writes each line to the
+kernel log of a guest.
 """
 
 PATTERNS = (
@@ -21,7 +21,7 @@ PATTERNS = (
     ("opcode", r"invalid opcode", "invalid opcode: 0000 [#1] SMP"),
     ("double-fault", r"double fault", "double fault: 0000 [#1] SMP"),
     ("divide", r"divide error", "divide error: 0000 [#1] SMP"),
-    # Hanging
+    # Hangs
     ("watchdog", r"(?:NMI )?watchdog: (?:BUG|Watchdog detected)", "watchdog: BUG: soft lockup - CPU#0 stuck for 22s!"),
     ("blocked", r"INFO: task .* blocked", "INFO: task nobody:1 blocked for more than 60 seconds."),
     ("rcu-stall", r"INFO: rcu\w* .*(?:detected|stall)", "INFO: rcu_sched self-detected stall on CPU"),
@@ -36,13 +36,13 @@ PATTERNS = (
     ("refcount", r"refcount_t: ", "refcount_t: underflow; use-after-free."),
     ("list", r"list_(?:add|del) corruption", "list_del corruption, 1->next is LIST_POISON1"),
     ("preempt-count", r"huh, entered ", "huh, entered 1 with preempt_count 0, exited with 1?"),
-    # Page tables, and what is in them
+    # Page tables and their entries
     ("bad-entry", r"\S+:\d+: bad p(?:te|md|ud|4d|gd)\b", "mm/pgtable-generic.c:1: bad pmd 1(0000000000000001)"),
     ("swap-entry", r"(?:\w+: )?Bad swap (?:file|offset) entry", "_swap_info_get: Bad swap file entry 1"),
     ("swap-kind", r"unrecognized swap entry", "unrecognized swap entry 0x1"),
     ("rss", r"Bad rss-counter", "Bad rss-counter state mm:1 type:MM_ANONPAGES val:1"),
     ("table-check", r"page_table_check", "page_table_check: an entry that is not in order"),
-    # Pages. What memory hot-remove says of a page in its way is no error.
+    # Pages. Messages of memory hot-remove about pages it cannot move are no errors.
     ("dumped", r"page dumped because: (?!migration failure|isolation failed|unmovable page)", "page dumped because: nonzero mapcount"),
     ("vmg-dumped", r"vmg \S+ dumped because: ", "vmg 1 dumped because: of nothing"),
     ("outside", r"page 0x\S+ outside node", "page 0x1 outside node 0 zone DMA [ 0x2 - 0x3 ]"),
@@ -80,7 +80,7 @@ PATTERNS = (
     ("busy-inodes", r"VFS: Busy inodes", "VFS: Busy inodes after unmount of vdb (ext4)"),
 )
 
-# Said when memory is so short that something is killed.
+# Messages when a process is killed for lack of memory.
 OUT_OF_MEMORY = (
     ("oom-invoked", r".* invoked oom-killer: ", "nobody invoked oom-killer: gfp_mask=0x1, order=0"),
     ("oom-killed", r".*[Oo]ut of memory.*: Killed process ", "Memory cgroup out of memory: Killed process 1 (nobody)"),
@@ -89,16 +89,16 @@ OUT_OF_MEMORY = (
     ("oom-hugetlb", r"PID \d+ killed due to inadequate hugepage", "PID 1 killed due to inadequate hugepage pool"),
 )
 
-# Said when there is none for who asked for it, and can do without.
+# Messages about a failed allocation that the caller can do without.
 NO_MEMORY = (
     ("no-memory", r".*: page allocation failure: order:", "nobody: page allocation failure: order:0, mode:0x1(none)"),
 )
 
-# Said of a disk that takes no more. What was to go there stays in memory.
+# Messages about a disk that accepts no more data. The data stays in memory.
 BAD_SWAP = (
     ("swap-write", r"Write-error on swap-device", "Write-error on swap-device (254:0:1)"),
 )
 
-# What a test may announce by a need of this name.
+# Messages that are no errors during a test with a need of this name.
 ANNOUNCED = {"oom": OUT_OF_MEMORY, "short": NO_MEMORY, "bad-swap": BAD_SWAP}
 ALL = PATTERNS + OUT_OF_MEMORY + NO_MEMORY + BAD_SWAP

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Reads the results that test programs print: KTAP, TAP, or nothing but an exit status.
+"""Read the results of test programs: KTAP, TAP, or only an exit status.
 
-A program may nest its results (KUnit does). Only the innermost results are
-counted, so that a suite does not count beside its own cases.
+A program may nest its results, as KUnit does. Only the innermost results are
+counted, so that a suite is not counted in addition to its cases.
 """
 
 import re
@@ -12,11 +12,11 @@ DIRECTIVE = re.compile(r"(?:^|\s)#\s*(SKIP|XFAIL|XPASS|TODO)\b:?\s*(.*)$", re.I)
 PLAN = re.compile(r"^1\.\.(\d+)(?:\s*#\s*(?:SKIP)?\s*(.*))?$", re.I)
 SUBTEST = re.compile(r"^# Subtest: (.*)$")
 BAIL = re.compile(r"^Bail out!\s*(.*)$")
-# Of the whole program, which has ended; and of something in it, which begins.
+# A try of the whole program has ended; a program begins to try a part of it again.
 TRY = re.compile(r"^# try (\d+) of \d+: exit status (\d+)$")
 AGAIN = re.compile(r"^# (try \d+ of \d+: .+)$")
 EXIT_SKIP = 4
-LOST, BAILED = 124, 125         # as guest/runner has it; above are deaths
+LOST, BAILED = 124, 125         # as in guest/runner; greater: not run, or killed
 
 PASS, FAIL, SKIP = "passed", "failed", "skipped"
 
@@ -32,7 +32,7 @@ class Result:
 
 
 class Level:
-    """What has been read at one depth of nesting."""
+    """The results at one depth of nesting."""
 
     def __init__(self, depth, name=""):
         self.depth = depth
@@ -47,17 +47,17 @@ class Reader:
 
     def __init__(self):
         self.results = []
-        self.announced = False  # results are to come
+        self.announced = False  # a TAP header has been read
         self.levels = [Level(0)]
-        self.comments = []      # what was said since the last result
+        self.comments = []      # the other lines since the last result
         self.whole_skip = None
         self.bailed = None
-        self.tries = []         # how each try ended, where a test has several
-        self.again = []         # what a program has tried once more, and why
+        self.tries = []         # how each try ended, if there may be several
+        self.again = []         # what the program tried again, and why
         self.last_line = ""
 
     def feed(self, line):
-        """Take in one line of output."""
+        """Read a line of output."""
         text = line.strip()
         depth = len(line) - len(line.lstrip(" "))
         if not text:
@@ -85,7 +85,7 @@ class Reader:
             self.comments = (self.comments + [text])[-12:]
 
     def _level(self, depth):
-        """The level at this depth; deeper ones are over."""
+        """Return the level at this depth. Close deeper ones."""
         while self.levels[-1].depth > depth:
             self._close(self.levels.pop())
         if self.levels[-1].depth < depth:
@@ -93,19 +93,19 @@ class Reader:
         return self.levels[-1]
 
     def _begin(self, level):
-        """Results begin, behind those of somebody else, perhaps."""
+        """Begin results, which may follow those of another program."""
         self.announced = True
         self._count_planned(level)
         level.plan, level.seen = None, 0
 
     def _close(self, level):
-        """A level ends."""
+        """Close a level."""
         self._count_planned(level)
         if level.seen:
             self.levels[-1].inner += level.seen
 
     def _count_planned(self, level):
-        """It is a failure when results are not as many as promised."""
+        """Add a failure if the number of results is not as planned."""
         if level.plan is not None and level.seen != level.plan:
             where = f"{level.name}: " if level.name else ""
             self.results.append(Result(
@@ -136,7 +136,7 @@ class Reader:
 
     @staticmethod
     def _named_by_reason(text):
-        """`ok 1 # SKIP name (reason)`, as programs have it that only know one text."""
+        """Split the text behind SKIP in `ok 1 # SKIP name (reason)`."""
         found = re.match(r"(.+?)\s*\(([^()]+)\)$", text)
         return found.groups() if found else (text, text)
 
@@ -158,7 +158,7 @@ class Reader:
         self.results.append(Result(name, status, why, detail))
 
     def finish(self, code):
-        """The program has ended with this exit status: return all of its results."""
+        """Return all results of a program that has ended with this exit status."""
         while len(self.levels) > 1:
             self._close(self.levels.pop())
         if self.bailed is not None:
@@ -173,15 +173,15 @@ class Reader:
         return self.results
 
     def _ended_badly(self, code):
-        """The exit status says what the results do not."""
-        if code >= LOST:        # a test that is expected to fail does not explain that
+        """Return whether the exit status is an error that no result explains."""
+        if code >= LOST:        # a failed result does not explain that
             return code != BAILED or self.bailed is None
         if code == EXIT_SKIP:
             return not any(r.status in (FAIL, SKIP) for r in self.results)
         return code != 0 and not any(r.status == FAIL for r in self.results)
 
     def _by_status(self, code):
-        """A program that prints no results says it with its exit status."""
+        """Return the result of a program that prints none, by its exit status."""
         if code == EXIT_SKIP:
             return Result("", SKIP, self.last_line.lstrip("# ") or "no reason given")
         if code:
@@ -192,12 +192,12 @@ class Reader:
 
 
 def is_counted(word, number, dash, _name):
-    """Whether a line that is not nested is a result, and no text that begins like one."""
+    """Return whether a line that is not nested is a result, not other text."""
     return bool(number or dash) or word == "not ok"
 
 
 def how_ended(code):
-    """An exit status in words."""
+    """Describe an exit status."""
     if code == LOST:
         return "did not end in good order"
     if code == BAILED:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The machine: qemu with four NUMA nodes, its disks, its two channels, its end."""
+"""The guest's machine: qemu with four NUMA nodes, disks and two output channels."""
 
 import fcntl
 import hashlib
@@ -17,16 +17,17 @@ from .common import Refused, build_folder, call, find_tool, log_folder
 NODES = 4
 NODE_MIB = 1024
 SLOTS, MAX_MIB = 4, 8192
-BOOT_LIMIT = 300                # seconds until the guest must have said something
+BOOT_LIMIT = 300                # seconds until the guest must have printed something
 PROBE_LIMIT, SILENT_LIMIT = 8, 3
-# A string move is emulated byte by byte.
+# With these flags the kernel uses string moves, which are emulated byte by byte.
 CPU = "max,-erms,-fsrm"
 OFTEN = "panic=-1 oops=panic printk.devkmsg=on"
-# Without tsc=reliable the kernel takes the emulated TSC for unsynchronized and reads the
-# time from the HPET, a device: a third of what a guest with KASAN did.
+# Without tsc=reliable the kernel assumes that the emulated TSC is unsynchronized,
+# and reads the time from the HPET, a device. That took a third of the time of a
+# guest with KASAN.
 CONSOLE = f"console=ttyS0 no_timer_check tsc=reliable {OFTEN} unknown_nmi_panic"
-# identify_cpu() forgets for an instant that page tables have five levels, and an
-# interrupt that comes then looks like a wild access to KASAN.
+# identify_cpu() clears the CPU flag of five-level page tables for an instant. KASAN
+# then reports a wild access in an interrupt.
 DEBUG_WORDS = "no5lvl page_owner=on"
 WORDS = "kunit.enable=1 sysctl.kernel.hung_task_timeout_secs=60 rcupdate.rcu_cpu_stall_timeout=60"
 
@@ -39,7 +40,7 @@ DISKS = (
 
 
 def make_disks(folder):
-    """Sparse files, formatted; returns (name, path) of each."""
+    """Make and format sparse files; return (name, path) of each."""
     made = []
     for name, size, command in DISKS:
         tool = find_tool(command[0])
@@ -55,14 +56,14 @@ def make_disks(folder):
 
 
 def accelerator(kernel):
-    """The qemu accelerator that has been seen to boot this kernel."""
+    """Return the qemu accelerator that boots this kernel."""
     if not kernel.native:
         return "tcg"
     return "kvm" if probe_kvm(kernel)[0] else "tcg"
 
 
 class Model:
-    """What qemu models a machine of an architecture by."""
+    """The qemu machine for an architecture."""
 
     def __init__(self, program, machine, cpu, console, **other):
         self.program = program
@@ -75,12 +76,12 @@ class Model:
 
     @property
     def mib(self):
-        """How much memory there is, without a node of slower memory."""
+        """The size of the memory, without a node of slower memory."""
         return self.nodes * NODE_MIB if self.nodes > 1 else 2 * NODE_MIB
 
 
-# A machine of s390x has no nodes, and its devices are on channels. The older
-# interrupt controller of riscv64 is good for one socket, in qemu 7.2.
+# An s390x machine has no nodes, and its devices are on channels. In qemu 7.2, the
+# older interrupt controller of riscv64 supports only one socket.
 MODELS = {
     "x86_64": Model("qemu-system-x86_64", "q35", CPU, CONSOLE),
     "arm64": Model("qemu-system-aarch64", "virt,gic-version=3", "neoverse-n1",
@@ -93,7 +94,7 @@ MODELS = {
 
 
 def emulator(kernel, slow_node=False):
-    """The start of the qemu command line: the program, how it runs, on what hardware."""
+    """Return the start of the qemu command line: program, accelerator, hardware."""
     model = MODELS[kernel.arch]
     kvm = accelerator(kernel) == "kvm"
     return [model.program, "-accel", "kvm" if kvm else "tcg,thread=multi",
@@ -101,10 +102,10 @@ def emulator(kernel, slow_node=False):
 
 
 def probe_kvm(kernel):
-    """(whether KVM boots this kernel, why not).
+    """Return (whether KVM boots this kernel, why not).
 
-    Asked once for each image; a host where nothing at all came from the guest
-    is not asked again until it is rebooted.
+    KVM is tried once for each image. If the guest prints nothing at all, KVM is not
+    tried again until the host reboots.
     """
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return False, "/dev/kvm cannot be opened"
@@ -129,7 +130,7 @@ def probe_kvm(kernel):
 
 
 def _probe_boot(kernel):
-    """Boot under KVM as far as the search for a root file system; what the console says."""
+    """Boot with KVM until the kernel looks for its root; return the output."""
     model = MODELS[kernel.arch]
     command = [model.program, "-accel", "kvm", *hardware(model, kvm=True), "-kernel",
                str(kernel.image), "-append", f"{model.console} panic=-1", "-no-reboot",
@@ -153,16 +154,16 @@ def _probe_boot(kernel):
 
 
 def hardware(model=MODELS["x86_64"], slow_node=False, ram="", kvm=False):
-    """Four CPUs and, where the machine has nodes, one of them and memory in each; a balloon.
+    """Return qemu's options for four CPUs, memory and a balloon.
 
-    There is room for more memory where the machine takes it. A fifth node, of
-    memory alone that is slower, is there on demand, and so are more properties
-    of the nodes' memory.
+    If the machine has nodes, each has a CPU and memory. More memory can be plugged
+    if the machine supports that. With slow_node, there is a fifth node of slower
+    memory, without a CPU. The options in ram apply to the memory of each node.
     """
     sockets = f",sockets={NODES},cores=1,threads=1" if model.nodes == NODES else ""
     size = f"size={model.mib + slow_node * NODE_MIB}M"
     room = f",slots={SLOTS},maxmem={MAX_MIB}M" if model.hotplug else ""
-    # The interrupt controller is that of the host where it is no model.
+    # With KVM, the interrupt controller is that of the host.
     machine = re.sub("gic-version=[^,]*", "gic-version=host", model.machine) if kvm else model.machine
     args = ["-machine", machine + (",hmat=on" if slow_node else ""), "-nodefaults",
             "-cpu", "host" if kvm else model.cpu, "-smp", f"{NODES}{sockets}", "-m", size + room]
@@ -175,7 +176,7 @@ def hardware(model=MODELS["x86_64"], slow_node=False, ram="", kvm=False):
 
 
 def speeds(nodes):
-    """What firmware says about how fast each CPU gets at the memory of each node."""
+    """Return qemu's options for the latency and bandwidth that firmware reports."""
     args = []
     for initiator in range(NODES):
         for target in range(nodes):
@@ -189,7 +190,7 @@ def speeds(nodes):
 
 
 def devices(disks, bus):
-    """The disks."""
+    """Return qemu's options for the disks."""
     args = []
     for name, path in disks:
         args += ["-drive", f"file={path},if=none,id={name},format=raw,cache=unsafe,discard=unmap",
@@ -198,10 +199,10 @@ def devices(disks, bus):
 
 
 class Scratch:
-    """A folder that goes away with the guest that it belongs to.
+    """A folder that is removed with its guest.
 
-    It is locked while it is in use; what a run has left behind that was killed is
-    not, and the next one removes it.
+    It is locked while it is in use. A run that was killed leaves its folders behind
+    without a lock, and the next run removes them.
     """
 
     def __init__(self, where):
@@ -228,7 +229,7 @@ class Scratch:
             os.close(lock)
 
     def close(self):
-        """Remove it."""
+        """Remove the folder."""
         if self._lock >= 0:
             shutil.rmtree(self.path, ignore_errors=True)
             os.close(self._lock)
@@ -236,7 +237,7 @@ class Scratch:
 
 
 class Guest:
-    """One boot of a kernel; the caller writes its `initramfs` before."""
+    """A boot of a kernel. The caller must write `initramfs` first."""
 
     def __init__(self, kernel, folder, append="", slow_node=False):
         self.kernel = kernel
@@ -252,7 +253,7 @@ class Guest:
         self.initramfs = self._scratch / "root.cpio"
 
     def command(self, mode, channels):
-        """The qemu command line."""
+        """Return the qemu command line."""
         words = f"{WORDS} PATIENCE={self.kernel.patience}"
         if self.kernel.slow:
             words += f" {DEBUG_WORDS}"
@@ -264,10 +265,10 @@ class Guest:
                 + (" quiet" if mode == "shell" else "")]
 
     def start(self, mode):
-        """Boot, with the console and the results going to files of their own."""
+        """Boot. The console and the results go to separate files."""
         self.folder.mkdir(parents=True, exist_ok=True)
         console, results = self.folder / "console.log", self.folder / "results.log"
-        # Anew: a guest of an earlier run that was killed may still write to the old ones.
+        # Make new files: the guest of a killed run may still write to the old ones.
         for path in (console, results):
             path.unlink(missing_ok=True)
             path.write_bytes(b"")
@@ -283,14 +284,14 @@ class Guest:
         self._readers = [Lines(console), Lines(results)]
 
     def shell(self):
-        """Boot with the console on the terminal; returns when the guest is off."""
+        """Boot with the console on the terminal; return when the guest is off."""
         self.process = ending.spawn(self.command("shell", ["-serial", "mon:stdio"]))
         return self.process.wait()
 
     def poll(self):
-        """The new lines of the results; the console is scanned on the way.
+        """Scan the console, and return the new lines of the results.
 
-        Returns None when the guest is off and everything has been read.
+        Return None if the guest is off and everything has been read.
         """
         off = self.process.poll() is not None
         self.poll_console(off)
@@ -300,16 +301,16 @@ class Guest:
         return lines
 
     def poll_console(self, last=False):
-        """Scan what the console has said since the last call."""
+        """Scan the lines of the console since the last call."""
         for line in self._readers[0].read(last):
             self.scanner.feed(line)
 
     def inflate(self, mib):
-        """Take memory from the guest by its balloon."""
+        """Set the size of the guest's balloon."""
         self._tell(f"balloon {self.model.mib - mib}")
 
     def kill(self, grace=5):
-        """End a guest that hangs; its console's log gets a trace of where it is."""
+        """End a guest that hangs. An NMI makes it print a trace to the console first."""
         self.poll_console()
         self.scanner.closed = True
         self._tell("nmi")
@@ -329,7 +330,7 @@ class Guest:
             pass
 
     def close(self):
-        """End the guest if it still runs; its disks go away."""
+        """End the guest if it still runs, and remove its disks."""
         if self.process and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
@@ -338,14 +339,14 @@ class Guest:
 
 
 class Lines:
-    """Follows a file that grows, line by line."""
+    """Read the lines of a file that grows."""
 
     def __init__(self, path):
         self._file = open(path, "rb")
         self._rest = b""
 
     def read(self, last=False):
-        """The complete lines since the last call; with `last`, what is left as well."""
+        """Return the new complete lines; if `last`, also an incomplete one."""
         data = self._rest + self._file.read()
         lines = data.split(b"\n")
         self._rest = lines.pop()

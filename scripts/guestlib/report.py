@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Counts results and tells them."""
+"""Count and print results."""
 
 import textwrap
 
@@ -8,7 +8,7 @@ from .ktap import FAIL, PASS, SKIP
 
 
 def in_words(count):
-    """The numbers of results in a line."""
+    """Format the numbers of results."""
     return ", ".join(f"{count[status]} {status}" for status in (PASS, FAIL, SKIP))
 
 
@@ -20,24 +20,24 @@ class Tally:
         self.seconds = 0.0
 
     def add(self, other):
-        """Count the results of another one in."""
+        """Add the results of another tally."""
         for status, number in other.count.items():
             self.count[status] += number
         self.seconds += other.seconds
 
     def text(self):
-        """In words."""
+        """Format the numbers of results."""
         return in_words(self.count)
 
 
 class Outcome:
-    """A test that has ended, in one way or another."""
+    """The results of a test that has ended or did not begin."""
 
     def __init__(self, kernel, test, results, seconds=0.0, reader=None, late=False):
         self.kernel = kernel
         self.test = test
         self.results = results
-        # How each try ended, where there may be several, and what was tried again within.
+        # How each try of the program ended, and what the program itself tried again.
         self.tries = list(reader.tries) if reader else []
         self.again = list(reader.again) if reader else []
         self.late = late                # it never began, as the time was over
@@ -48,16 +48,16 @@ class Outcome:
 
     @property
     def label(self):
-        """Kernel and test."""
+        """The names of the kernel and the test."""
         return f"{self.kernel}: {self.test}"
 
     def of(self, status):
-        """The results with this status."""
+        """Return the results with this status."""
         return [r for r in self.results if r.status == status]
 
 
 def progress(outcome):
-    """A line for a test that has ended."""
+    """Print the outcome of a test, and its failures."""
     word = "FAIL" if outcome.of(FAIL) else "ok" if outcome.of(PASS) else "skip"
     tries = f"  try {len(outcome.tries)}" if outcome.tries else ""
     say(f"  {word:4} {outcome.test:44} {outcome.tally.text():38} "
@@ -69,12 +69,12 @@ def progress(outcome):
 
 
 def named(name):
-    """A result's name behind that of its test."""
+    """Format a result's name to follow that of its test."""
     return f": {name}" if name else ""
 
 
 def _skips(outcomes):
-    """Each reason once for a test, with the number of results it holds for."""
+    """Print each reason for a skip once per test, with the number of results."""
     say("\nSkipped, and why:")
     for outcome in outcomes:
         reasons = {}
@@ -89,7 +89,7 @@ def _skips(outcomes):
 
 
 def total(outcomes):
-    """How many results of each status."""
+    """Return the number of results of each status."""
     tally = Tally()
     for outcome in outcomes:
         tally.add(outcome.tally)
@@ -97,7 +97,7 @@ def total(outcomes):
 
 
 def failures(outcomes):
-    """Each failure once more, where there are any."""
+    """Print all failures again, if there are any."""
     if not total(outcomes)[FAIL]:
         return
     say("\nFailed:")
@@ -107,7 +107,7 @@ def failures(outcomes):
 
 
 def _tries(outcomes):
-    """What may be tried again, and how often it was."""
+    """Print the number of tries of tests that may be tried again."""
     say("\nTried again where need be:")
     for outcome in outcomes:
         if len(outcome.tries) == 1:
@@ -120,14 +120,14 @@ def _tries(outcomes):
 
 
 def left_out(outcomes):
-    """The tests that did not begin in time, in a line."""
+    """Print the tests that did not begin in time, in a line."""
     late = [outcome.label for outcome in outcomes if outcome.late]
     if late:
         say(f"\nLeft out, as the time was over: {', '.join(late)}")
 
 
 def summary(outcomes, logs):
-    """The end of a run; returns its exit status."""
+    """Print the summary of a run; return its exit status."""
     suites = {}
     for outcome in outcomes:
         key = (outcome.kernel, outcome.test.split("/", 1)[0])

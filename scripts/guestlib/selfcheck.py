@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Checks that the runner notices what goes wrong in a guest."""
+"""Check that the runner notices failures in a guest."""
 
 import re
 
@@ -9,7 +9,7 @@ from .klogpatterns import ALL
 from .expected import Expected, Row
 from .ktap import FAIL, PASS, SKIP
 
-# What has to be among the results of each test: status, and a pattern for name and reason.
+# Results that each test must have: status, and a pattern for name and reason.
 MUST = (
     ("trouble/world", FAIL, "exit status 1"),
     ("trouble/word", FAIL, "exit status 1"),
@@ -73,7 +73,7 @@ MUST = (
 )
 
 
-# What is foreseen of them: four rows that happen, two that do not, one that need not.
+# Expected results: four rows that occur, two that do not, one that need not.
 FORESEEN = (
     Row("selfcheck", SKIP, ("*", "trouble/skip-known", "*", "no such*", "it has none")),
     Row("selfcheck", SKIP, ("*", "trouble/skip-one", "first", "*", "it is known")),
@@ -83,7 +83,7 @@ FORESEEN = (
     Row("selfcheck", SKIP, ("*", "trouble/good", "*", "no way", "it was skipped once")),
     Row("selfcheck", SKIP, ("*?", "trouble/good", "*", "no time", "it may be skipped")),
 )
-# How often each of these is tried, and how that went.
+# How each try of these tests must end.
 TRIES = {
     "trouble/missing": ["exit status 127: no such program"],
     "trouble/dies": ["killed by signal 11"],
@@ -96,7 +96,7 @@ TRIES = {
 
 
 def log_tests():
-    """A test for each line of the kernel's log that is trouble, and what must be said of it."""
+    """Return a test for each error message of the kernel, and its required result."""
     tests = [suites.Test(f"log/{name}", "both", 20, "-", f"echo '{line}' >/dev/kmsg")
              for name, _, line in ALL]
     return tests, tuple((f"log/{name}", FAIL, re.escape(f"kernel log: {line} once"))
@@ -104,20 +104,20 @@ def log_tests():
 
 
 def overlapping():
-    """The patterns that nobody would miss, as another one fits their line."""
+    """Return the patterns whose line is also matched by another one."""
     return [name for name, _, line in ALL
             if [other for other, pattern, _ in ALL if re.match(pattern, line)] != [name]]
 
 
 def never_spoiled(source):
-    """Our programs that no line of the table `spoiled` runs."""
+    """Return our programs that no line of the table `spoiled` runs."""
     words = {word for t in suites.load(name="spoiled")
              for word in re.findall(r"[\w-]+", t.command)}
     return [name for name in userland.own_programs(source) if name not in words]
 
 
 def said_of(outcomes, must):
-    """How many of these results are missing."""
+    """Return how many of the required results are missing, and print them."""
     missing = 0
     for test, status, pattern in must:
         said = [f"{r.name} {r.why}" for o in outcomes if o.test == test for r in o.of(status)]
@@ -137,7 +137,7 @@ def said_of(outcomes, must):
 
 
 def run(kernel, source, until=None):
-    """Run the tests that must not pass, and, in time, the programs that see wrong things."""
+    """Run the tests of trouble and, if there is time, the spoiled programs."""
     log, must = log_tests()
     must += MUST
     missing = 0

@@ -19,7 +19,7 @@ class Test:
         self.kernel = kernel
         self.seconds = int(seconds)
         self.needs = [] if needs == "-" else needs.split(",")
-        self.lasts = 0              # what it goes on for, on any kernel
+        self.lasts = 0              # seconds of `lasts:`, the same on any kernel
         self.command = command
         for need in self.needs:
             if need not in ANNOUNCED and not re.fullmatch(
@@ -28,17 +28,17 @@ class Test:
 
     @property
     def own_boot(self):
-        """Whether it is alone in its guest."""
+        """True if it has a boot of its own."""
         return any(need not in ANNOUNCED and not need.startswith("lasts:")
                    for need in self.needs)
 
     @property
     def boot(self):
-        """The guest that it runs in, by name."""
+        """The name of the boot in which it runs."""
         return self.name if self.own_boot else self.suite
 
     def last(self, seconds=None):
-        """Let it go on for so long, or for as long as the table says."""
+        """Set how long it runs, by default as the table says."""
         for need in self.needs:
             if need.startswith("lasts:"):
                 self.lasts = seconds or int(need.split(":", 1)[1])
@@ -46,25 +46,25 @@ class Test:
 
     @property
     def slow_node(self):
-        """Whether its machine has a node of slower memory."""
+        """True if its machine has a node of slower memory."""
         return "slow-node" in self.needs
 
     @property
     def balloon(self):
-        """How many MiB the host takes from the guest before the test."""
+        """The MiB that the host takes from the guest before the test."""
         return sum(int(n.split(":", 1)[1]) for n in self.needs if n.startswith("balloon:"))
 
     @property
     def cmdline(self):
-        """What it adds to the kernel command line."""
+        """The words that it adds to the kernel command line."""
         return " ".join(n.split(":", 1)[1] for n in self.needs if n.startswith("cmdline:"))
 
     def limit(self, kernel):
-        """Its time limit on this kernel."""
+        """Return its time limit on this kernel."""
         return self.seconds * kernel.patience + self.lasts
 
     def expand(self, programs, taken):
-        """The tests that a pattern stands for."""
+        """Return the tests that a pattern stands for."""
         if "*" not in self.short:
             return [self]
         fitting = [p for p in programs if fnmatch.fnmatch(p, self.short) and p not in taken]
@@ -75,13 +75,13 @@ class Test:
 
 
 def table(name):
-    """The lines of a table, without comments."""
+    """Return the lines of a table, without comments."""
     lines = (GUEST_FILES / name).read_text(encoding="utf-8").splitlines()
     return [line for line in lines if line.strip() and not line.startswith("#")]
 
 
 def load(own=(), name="suites"):
-    """All tests of a table; patterns stand for the programs in `own`."""
+    """Return all tests of a table; patterns stand for the programs in `own`."""
     tests = []
     for line in table(name):
         fields = line.split(None, 4)
@@ -93,19 +93,23 @@ def load(own=(), name="suites"):
 
 
 def programs(folder):
-    """The programs of the kernel's mm selftests that the table names."""
+    """Return the programs of the kernel's mm selftests that the table names."""
     words = {word for t in load() for word in re.findall(r"[\w-]+", t.command)}
     return sorted(word for word in words if (folder / f"{word}.c").exists())
 
 
 def fits_one(test, pattern):
-    """It names a suite, a test, a part of the name, `boot:` and a guest, or is a shell pattern."""
+    """Return whether a pattern matches a test.
+
+    It may be the name of a suite, of a test or a part of it, `boot:` and the name of
+    a boot, or a shell pattern.
+    """
     names = (test.name, test.suite, test.short, f"boot:{test.boot}")
     return pattern in test.name or any(fnmatch.fnmatch(n, pattern) for n in names)
 
 
 def fits(test, patterns):
-    """One of the patterns fits, and none of those that have a ! in front."""
+    """Return whether one of the patterns fits, and none of those after a !."""
     words = patterns.split(",")
     wanted = [word for word in words if not word.startswith("!")]
     unwanted = [word[1:] for word in words if word.startswith("!")]
@@ -114,7 +118,7 @@ def fits(test, patterns):
 
 
 def select(tests, pattern):
-    """The tests that fit; one of the patterns that fits none is an error that tells what there is."""
+    """Return the tests that fit. If a pattern fits none, an error lists all tests."""
     if not pattern:
         return tests
     chosen = [t for t in tests if fits(t, pattern)]
@@ -131,13 +135,13 @@ def select(tests, pattern):
 
 
 def meant_for(test, kernel):
-    """Whether this kernel is to run the test."""
+    """Return whether this kernel is to run the test."""
     ours = kernel.native or test.suite in PORTABLE
     return ours and test.kernel in ("both", "debug" if kernel.slow else "guest")
 
 
 def lacking(test, kernel):
-    """What the machine of this kernel does not have for the test; nothing, most often."""
+    """Return what this kernel's machine lacks for the test, most often nothing."""
     if test.slow_node and kernel.arch != "x86_64":
         return f"nothing tells a kernel of {kernel.arch} here which node has slower memory"
     if "memmap=" in test.cmdline and kernel.arch != "x86_64":
@@ -146,7 +150,7 @@ def lacking(test, kernel):
 
 
 def boots(tests, kernel):
-    """The tests that this kernel can run, in groups that share a boot."""
+    """Return the tests that this kernel can run, in groups that share a boot."""
     groups = {}
     for test in tests:
         if meant_for(test, kernel) and not lacking(test, kernel):
@@ -155,6 +159,6 @@ def boots(tests, kernel):
 
 
 def left_out(tests, kernel):
-    """The tests that this kernel is to run and cannot, each with the reason."""
+    """Return the tests that this kernel is to run and cannot, with the reason."""
     return [(test, lacking(test, kernel)) for test in tests
             if meant_for(test, kernel) and lacking(test, kernel)]

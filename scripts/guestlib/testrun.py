@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Runs tests in guests and tells what became of each."""
+"""Run tests in guests and report the results."""
 
 import time
 
@@ -14,7 +14,7 @@ TOO_LATE = "left out, as the time was over"
 
 
 class Boot:
-    """One guest and the tests that it is to run."""
+    """A guest and the tests that it runs."""
 
     def __init__(self, kernel, name, tests, expected, until=None):
         self.kernel = kernel
@@ -24,15 +24,15 @@ class Boot:
         self.waiting = list(tests)
         self.expected = expected
         self.running = None
-        self.ended = ""                 # the name of the last test that did
-        self.stuck = False              # what that one has started cannot be killed
+        self.ended = ""                 # the name of the last test that ended
+        self.stuck = False              # a process of that test cannot be killed
         self.reader = None
         self.deadline = 0.0
         self.done = False
         self.outcomes = []
 
     def run(self, programs):
-        """Boot, follow the tests, count; returns the outcomes."""
+        """Boot and run the tests; return the outcomes."""
         folder = log_folder() / "test" / self.kernel.kind / self.name.replace("/", "-")
         plan = "".join(f"{t.name}\t{t.limit(self.kernel)}\t{t.command}\n" for t in self.waiting)
         guest = machine.Guest(self.kernel, folder, " ".join(t.cmdline for t in self.waiting),
@@ -55,7 +55,7 @@ class Boot:
         return self.outcomes
 
     def _follow(self, guest):
-        """Read until the guest is off; returns what went wrong with it, or None."""
+        """Read until the guest is off; return an error of the guest, or None."""
         while (lines := guest.poll()) is not None:
             for line in lines:
                 self._line(line, guest)
@@ -67,7 +67,7 @@ class Boot:
         return None if self.done else "the guest died"
 
     def _line(self, line, guest):
-        """A line of the results: the runner's own words, or a program's."""
+        """Handle a line of the results, from the runner or from a program."""
         if line.startswith("# guest: "):
             self._marker(line.split()[2:], guest)
         elif self.reader and line.startswith(" " * INDENT):
@@ -76,7 +76,7 @@ class Boot:
             self.reader.feed(line[INDENT:])
 
     def _asked(self, words, guest):
-        """A test asks for what only the host can do."""
+        """Handle a request of a test to the host."""
         if self.running.balloon and words in (["inflate"], ["deflate"]):
             guest.inflate(self.running.balloon if words == ["inflate"] else 0)
 
@@ -103,23 +103,23 @@ class Boot:
             self.deadline = now + GRACE
 
     def _is_next(self, name):
-        """Whether a test of this name is to begin; another one is that of another guest."""
+        """Return whether this test is next. Other names come from another guest."""
         return not self.running and bool(self.waiting) and self.waiting[0].name == name
 
     def _leave(self):
-        """The next test does not begin, as it is too late."""
+        """Leave the next test out, as it is too late."""
         self.outcomes.append(report.Outcome(self.kernel.kind, self.waiting.pop(0).name,
                                             [Result("", SKIP, TOO_LATE)], late=True))
         report.progress(self.outcomes[-1])
 
     def leave_all(self):
-        """None of them begins; returns the outcomes."""
+        """Leave out all waiting tests; return the outcomes."""
         while self.waiting:
             self._leave()
         return self.outcomes
 
     def _end(self, code, seconds, guest):
-        """The running test has ended by itself or by its time limit."""
+        """Record the end of the running test, by itself or by its time limit."""
         test, reader = self.running, self.reader
         self.running = self.reader = None
         self.ended = test.name
@@ -135,7 +135,7 @@ class Boot:
                        reader)
 
     def _conclude(self, name, results, seconds, reader=None):
-        """Take out what is expected, tell the rest."""
+        """Compare results with the expected ones, and print the outcome."""
         for result in results:
             self.expected.judge(self.kernel, name, result)
         outcome = report.Outcome(self.kernel.kind, name, results, seconds, reader)
@@ -143,7 +143,7 @@ class Boot:
         report.progress(outcome)
 
     def _settle(self, guest, trouble):
-        """The guest is off: what has not ended in order has failed."""
+        """Record failures of the tests that have not ended when the guest is off."""
         if self.stuck:
             self._not_run(f"what {self.ended} has started cannot be killed")
             return
@@ -160,25 +160,25 @@ class Boot:
         self._not_run(why)
 
     def _not_run(self, why):
-        """The tests that wait do so in vain."""
+        """Record that the waiting tests do not run."""
         for test in self.waiting:
             self._conclude(test.name, [Result("", FAIL, f"not run: {why}")], 0.0)
 
     def _rest(self, guest):
-        """What the kernel said before the first test, or after the end of one."""
+        """Record reports from before the first test, or from after the end of one."""
         for test in guest.scanner.left():
             name = test if "/" in test else f"{self.suite}/{test}"
             self._conclude(name, kernel_said(guest.scanner.of(test)), 0.0)
 
 
 def kernel_said(reports):
-    """The reports of the kernel as results."""
+    """Return the kernel's reports as results."""
     return [Result(f"kernel log: {title}", FAIL, "once" if times == 1 else f"{times} times", lines)
             for title, times, lines in reports]
 
 
 def left_out(kernel, tests, expected):
-    """The tests that the machine of this kernel cannot run, as outcomes."""
+    """Return outcomes for the tests that the machine of this kernel cannot run."""
     outcomes = []
     for test, why in suites.left_out(tests, kernel):
         result = Result("", SKIP, why)
@@ -190,12 +190,12 @@ def left_out(kernel, tests, expected):
 
 
 def everything(source):
-    """The tests of all tables that may be foreseen to fail or skip."""
+    """Return the tests of all tables for which a failure or skip may be expected."""
     return suites.load(userland.own_programs(source)) + suites.load(name="spoiled")
 
 
 def collect(kernels, tests, source, expected, until=None):
-    """Run tests on each of these kernels, none after a time; returns their outcomes."""
+    """Run tests on each of these kernels until a time; return their outcomes."""
     programs = {arch: userland.build(source, arch=arch) for arch in {k.arch for k in kernels}}
     outcomes = []
     for kernel in kernels:
@@ -213,7 +213,7 @@ def collect(kernels, tests, source, expected, until=None):
 
 
 def run(kernels, tests, source, until=None):
-    """Run tests on these kernels and tell the end; returns the exit status."""
+    """Run tests on these kernels and print a summary; return the exit status."""
     if not any(suites.boots(tests, kernel) for kernel in kernels):
         raise Refused("none of the tests that fit runs on this kernel: "
                       + ", ".join(f"{t.name} ({t.kernel})" for t in tests), 2)

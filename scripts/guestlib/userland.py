@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The guest's user space: test programs, the demo, and the root file system of it all."""
+"""The guest's user space: test programs, the demo, and its root file system."""
 
 import os
 import pathlib
@@ -13,7 +13,7 @@ from .common import (ARCHES, GUEST_FILES, SCRIPTS, Refused, build_folder, call, 
                      find_tool, host_arch, log_folder, say)
 
 SELFTESTS = "tools/testing/selftests/mm"
-# Debian programs that the guest uses besides busybox; a missing one is named.
+# Debian programs that the guest uses besides busybox. A missing one is an error.
 PROGRAMS = ("numactl", "migratepages")
 FOLDERS = ("bin", "usr", "usr/bin", "lib", "lib64", "dev", "proc", "sys", "tmp", "run", "etc",
            "mnt", "t", "t/modules", "root")
@@ -38,28 +38,28 @@ class Cpio:
         self._out.write(head + b"\0" * (-len(head) % 4) + data + b"\0" * (-len(data) % 4))
 
     def folder(self, name):
-        """A folder, and those above it."""
+        """Add a folder and its parents."""
         parts = name.strip("/").split("/")
         for count in range(1, len(parts) + 1):
             self._entry("/".join(parts[:count]), stat.S_IFDIR | 0o755)
 
     def file(self, name, source, mode=0o755):
-        """A file with the contents of one of the host."""
+        """Add a file with the contents of a file of the host."""
         self.data(name, pathlib.Path(source).read_bytes(), mode)
 
     def data(self, name, data, mode=0o644):
-        """A file with these contents."""
+        """Add a file with these contents."""
         name = name.strip("/")
         if "/" in name:
             self.folder(name.rsplit("/", 1)[0])
         self._entry(name, stat.S_IFREG | mode, data)
 
     def link(self, name, target):
-        """A symbolic link."""
+        """Add a symbolic link."""
         self._entry(name.strip("/"), stat.S_IFLNK | 0o777, target.encode())
 
     def console(self):
-        """The device that init needs before it has mounted anything."""
+        """Add the device that init needs before it has mounted anything."""
         self._entry("dev/console", stat.S_IFCHR | 0o600, device=(5, 1))
 
     def close(self):
@@ -70,13 +70,13 @@ class Cpio:
 
 
 def libraries(program):
-    """The shared libraries that a program is linked with."""
+    """Return the shared libraries that a program is linked with."""
     done = subprocess.run(["ldd", str(program)], capture_output=True, text=True, check=False)
     return re.findall(r"(/\S+) \(0x", done.stdout) if done.returncode == 0 else []
 
 
 def unwinder():
-    """The library that glibc loads by itself when a thread is cancelled, if it is found."""
+    """Return the library that glibc loads when a thread is cancelled, if found."""
     tool = find_tool("ldconfig")
     if not tool:
         return ""
@@ -87,7 +87,7 @@ def unwinder():
 
 
 def need(name):
-    """The path of a program of the distribution."""
+    """Return the path of a program of the distribution."""
     path = shutil.which(name)
     if not path:
         raise Refused(f"{name} is not installed: `make deps` installs it")
@@ -95,19 +95,19 @@ def need(name):
 
 
 def jobs():
-    """How many compilers at a time."""
+    """Return make's option for the number of jobs."""
     return f"-j{os.cpu_count() or 1}"
 
 
 def own_programs(source):
-    """The project's own selftest programs, by name."""
+    """Return the names of the project's own selftest programs."""
     return sorted(path.stem for path in (source / SELFTESTS).glob("migrate*.c")
                   if "int main(" in path.read_text(errors="replace")
                   or "TEST_HARNESS_MAIN" in path.read_text(errors="replace"))
 
 
 def build_headers(source, out, arch):
-    """The kernel's headers for user space; returns their folder."""
+    """Install the kernel's headers for user space; return their folder."""
     out.mkdir(parents=True, exist_ok=True)
     call(["make", "-s", "-C", str(source), f"O={out}", f"ARCH={ARCHES[arch].kernel_name}",
           "headers"],
@@ -116,9 +116,9 @@ def build_headers(source, out, arch):
 
 
 def build_selftests(source, names, out, arch):
-    """The kernel's mm selftests of these names, by their own Makefile.
+    """Build the kernel's mm selftests of these names, with their Makefile.
 
-    Those for another architecture are linked statically, with nothing but the C library.
+    For another architecture they are linked statically, with only the C library.
     """
     out.mkdir(parents=True, exist_ok=True)
     headers = build_headers(source, out.parent / "headers", arch)
@@ -138,7 +138,7 @@ def build_selftests(source, names, out, arch):
 
 
 def build_demo(out):
-    """The demonstration program."""
+    """Build the demonstration program."""
     source, program = GUEST_FILES / "demo.c", out / "demo"
     if program.exists() and program.stat().st_mtime > source.stat().st_mtime:
         return program
@@ -148,13 +148,13 @@ def build_demo(out):
 
 
 def build(source, quiet=False, demo_only=False, arch=None):
-    """Build all programs; returns the path of each by its name in the guest."""
+    """Build all programs; return the path of each by its name in the guest."""
     with ending.alone("user"):
         return build_alone(source, quiet, demo_only, arch or host_arch())
 
 
 def build_alone(source, quiet, demo_only, arch):
-    """Build them while nobody else does."""
+    """Build all programs, with the lock held."""
     out = build_folder() / ("user" if arch == host_arch() else f"user-{arch}")
     out.mkdir(parents=True, exist_ok=True)
     programs = {"demo": build_demo(out)} if arch == host_arch() else {}
@@ -174,9 +174,9 @@ def build_alone(source, quiet, demo_only, arch):
 
 
 def foreign_busybox(arch):
-    """Debian's busybox for another architecture, which needs no libraries."""
+    """Return Debian's static busybox for another architecture."""
     found = build_folder() / f"user-{arch}/busybox/bin/busybox"
-    # Where /bin is a link into /usr, packages have their programs there.
+    # If /bin is a link into /usr, packages have their programs there.
     merged = found.parents[1] / "usr/bin/busybox"
     if not found.exists() and not merged.exists():
         call([SCRIPTS / "package.sh", "busybox-static", found.parents[1], arch, *ARCHES[arch].suites],
@@ -185,7 +185,7 @@ def foreign_busybox(arch):
 
 
 def base_archive(path, programs, arch=None):
-    """The root file system, less what belongs to a single run."""
+    """Write the root file system, without the files of a single run."""
     arch = arch or host_arch()
     archive = Cpio(path)
     for name in FOLDERS:
@@ -200,7 +200,7 @@ def base_archive(path, programs, arch=None):
     found = set()
     if arch == host_arch():
         everything.update({f"usr/bin/{name}": need(name) for name in PROGRAMS})
-        # There are machines whose busybox is not linked statically.
+        # The busybox of some machines is not linked statically.
         linked = [*everything.values(), need("busybox")]
         found = {lib for p in linked for lib in libraries(p)} | {unwinder()}
     for name, program in everything.items():
@@ -211,7 +211,7 @@ def base_archive(path, programs, arch=None):
 
 
 def initramfs(path, kernel, programs, plan=""):
-    """The root file system for one boot of a kernel."""
+    """Write the root file system for a boot of a kernel."""
     base_archive(path, programs, kernel.arch)
     extra = Cpio(f"{path}.run")
     for module in kernel.modules():
