@@ -1,20 +1,20 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# base.sh: find or fetch the base kernel's source; print the path of the
-# unpacked tree, alone, on stdout.  In this order: KSRC (a tree or a tarball),
-# what an earlier call has unpacked, the distribution's package.
+# base.sh: find or fetch the source of the base kernel. Print the path of the
+# unpacked tree, and nothing else, to stdout. Take, in this order, KSRC (a tree or a
+# tarball), a tree that an earlier call has unpacked, or the distribution's package.
 set -eu
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
 SERIES=7.3		# the version that the edits under series/ are made for
 PACKAGE=linux-source-$SERIES
-# The package may sit in another suite than the machine's own.
+# The package may be in another suite than this machine's release.
 SUITES="trixie-backports forky sid"
 store=$CACHE/base
 
-# accept TREE FROM: TREE is a base that we can build on, or a sentence and out.
+# accept TREE FROM: exit with a message about FROM if we cannot build on TREE.
 accept()
 {
 	local version
@@ -25,13 +25,13 @@ accept()
 	"$SERIES".*) ;;
 	*) die "$2 is Linux $version; this series is for $SERIES.y" ;;
 	esac
-	# A build inside the source tree would keep O= builds from working.
+	# O= builds fail if the source tree has been configured in place.
 	if [ -e "$1/.config" ] || [ -d "$1/include/config" ]; then
 		die "$2 has been configured in place; run 'make mrproper' in it first"
 	fi
 }
 
-# unpack TARBALL NAME: into $store/NAME, whole or not at all.
+# unpack TARBALL NAME: unpack a tarball into $store/NAME, completely or not at all.
 unpack()
 {
 	local tmp=$store/.tmp.$$
@@ -45,7 +45,7 @@ unpack()
 	mv "$tmp" "$store/$2"
 }
 
-# use_ksrc: a tree is used where it stands, a tarball is unpacked once.
+# use_ksrc: print the path of the tree KSRC, or unpack the tarball KSRC once.
 use_ksrc()
 {
 	local id
@@ -61,7 +61,7 @@ use_ksrc()
 	echo "$store/$id"
 }
 
-# cached: the newest tree that an earlier call took from the distribution.
+# cached: print the newest tree that an earlier call took from the distribution.
 cached()
 {
 	local tree
@@ -94,7 +94,7 @@ if [ -n "${KSRC:-}" ] && [ -d "$KSRC" ]; then
 	exit
 fi
 lock "$store/lock"
-# An interrupted run leaves only this behind.
+# Remove the files of an interrupted run.
 rm -rf "$store"/.tmp.* "$store/new"
 trap 'rm -rf "$store"/.tmp.* "$store/new"' EXIT
 trap 'exit 130' INT TERM

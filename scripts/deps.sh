@@ -1,18 +1,19 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# deps.sh [SET...]: are the commands and headers here that the work takes, and
-# those of each SET below?  On Debian, install the packages that have the missing
-# ones; without root, print the command that would.  Elsewhere, name them.
-# DEPS=0: do not ask.
+# deps.sh [SET...]: check that the commands and headers for all targets, and those of
+# each SET below, are installed. On Debian, install the packages of the missing ones,
+# or without root, print the command that does so. On other systems, name the missing
+# ones. With DEPS=0, do not check.
 set -eu
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-# WANTED PACKAGE: a command, or one of several with | between them; a header that a
-# compiler finds: PREFIX:HEADER.h.  PACKAGE is Debian's that has it.
+# A line is WANTED PACKAGE. WANTED is a command, or several with | between them of
+# which one is enough, or an absolute path, or PREFIX:HEADER.h for a header that
+# PREFIXgcc must find. PACKAGE is the Debian package.
 
-# To patch the base, to build it, to boot it, to build its tests.
+# These are needed to patch, build and boot the base, and to build its tests.
 ALL="
 xz xz-utils
 git git
@@ -41,17 +42,17 @@ mkfs.xfs xfsprogs
 mkswap util-linux
 flock util-linux
 "
-# To fetch the base, and what another machine needs.
+# These are needed to fetch the base, and packages for another architecture.
 ON_DEBIAN="
 dpkg-deb dpkg
 /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
 "
-# To build sooner. Only who can install it is told that it is missing.
+# These speed up builds. Only root can install them, so only check for them as root.
 OPTIONAL="
 ccache ccache
 "
 
-# emulator ARCH: the program that is a machine of it.
+# emulator ARCH: print the line WANTED PACKAGE of an emulator for ARCH.
 emulator()
 {
 	case $1 in
@@ -62,7 +63,8 @@ emulator()
 	esac
 }
 
-# machine ARCH DEBIAN: to build and boot for it; DEBIAN is what packages call it.
+# machine ARCH DEBIAN: print the lines for building and booting a kernel for ARCH.
+# DEBIAN is the name of ARCH in Debian's packages.
 machine()
 {
 	emulator "$1"
@@ -73,7 +75,7 @@ machine()
 	fi
 }
 
-# wanted SET: what there is to be.
+# wanted SET: print the lines of a SET.
 wanted()
 {
 	case $1 in
@@ -84,7 +86,7 @@ wanted()
 	arm64) machine arm64 arm64 ;;
 	riscv64) machine riscv64 riscv64 ;;
 	s390x) machine s390x s390x ;;
-	# There is no loongarch64 among those of Debian 12; matrix.sh says what it lacks.
+	# Debian 12 has no gcc for loongarch64. matrix.sh names what it cannot build.
 	matrix)
 		for cross in aarch64-linux-gnu riscv64-linux-gnu s390x-linux-gnu \
 				alpha-linux-gnu mips64el-linux-gnuabi64 hppa-linux-gnu \
@@ -97,7 +99,7 @@ wanted()
 	esac
 }
 
-# is_here WANTED
+# is_here WANTED: succeed if WANTED is installed.
 is_here()
 {
 	local name
@@ -115,7 +117,7 @@ is_here()
 	esac
 }
 
-# lacking: of the lines on stdin those whose first word is not here.
+# lacking: read lines WANTED PACKAGE, print those whose WANTED is not installed.
 lacking()
 {
 	local what package
@@ -153,7 +155,7 @@ if [ "$(id -u)" != 0 ]; then
 	die "these are missing: $names; type: sudo apt-get install --no-install-recommends $packages"
 fi
 
-# Somebody who is there is asked.
+# Ask first if there is a terminal.
 if [ -t 0 ] && [ -t 2 ]; then
 	read -rp "These are missing: $names. Install $packages? [Y/n] " answer
 	case $answer in
@@ -169,7 +171,7 @@ install()
 	# shellcheck disable=SC2086 # a list of words is meant
 	apt-get -qy install --no-install-recommends $packages >"$log" 2>&1
 }
-# Package lists may be absent or old on a machine that is new.
+# The package lists of a new machine may be missing or outdated.
 if ! install; then
 	apt-get -q update >"$log" 2>&1 || { cat "$log" >&2; die "apt-get update failed"; }
 	install || { tail -n 20 "$log" >&2; die "apt-get could not install: $packages"; }

@@ -1,18 +1,17 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# hooks.sh BASE SRC OUT [PATTERN]: does our code, of the patched tree SRC, call
-# all that the base's code in its place calls of an architecture?
+# hooks.sh BASE SRC OUT [PATTERN]: check that our code in the patched tree SRC calls
+# all functions of an architecture that the replaced code of BASE calls.
 #
-# What an architecture has to do when an entry of a page table, a TLB or a cache
-# changes is behind names that are the same everywhere, and inlined most often:
-# on s390, ptep_clear_flush() is ptep_xchg_direct().  So the objects are compared,
-# as they come out of the compiler: what those of the base refer to and ours do
-# not, and what a header of the architecture names, has a line in hooks.allow
-# with its reason, or it is missing.
+# An architecture updates page table entries, TLBs and caches in functions with
+# common names, which are inline most often. On s390, ptep_clear_flush() is
+# ptep_xchg_direct(). So compare object files. A hook is a name that the base's
+# objects refer to and that a header of the architecture has. If our objects do not
+# refer to it, it is missing, unless it has a line in hooks.allow with a reason.
 #
-# ARCH is that of SRC/arch, and one of those below; PATTERN picks some.  One that
-# has no compiler here is not looked at, and named.
+# The architectures are listed below with their names in SRC/arch. PATTERN selects
+# some of them. Architectures without a compiler on this machine are only named.
 set -eu
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -21,8 +20,8 @@ cd "$(dirname "$0")/.."
 base=$1 src=$2 out=$3 pattern=${4:-}
 unset MAKEFLAGS MAKEOVERRIDES
 
-# ARCH PREFIX SYMBOLS: the prefix of the compiler, and what is on besides the
-# symbols below, as far as the architecture has it.
+# A line is ARCH PREFIX SYMBOLS: the prefix of the compiler, and the symbols to turn
+# on in addition to COMMON. An architecture may lack some symbols of COMMON.
 ARCHES="x86 x86_64-linux-gnu- 64BIT
 arm64 aarch64-linux-gnu- ARM64_CONTPTE
 arm arm-linux-gnueabihf- ARCH_MULTI_V6 ARCH_MULTI_V7 ARCH_VIRT
@@ -40,7 +39,7 @@ COMMON="SMP NUMA SPARSEMEM_MANUAL SPARSEMEM_VMEMMAP COMPACTION MIGRATION SHMEM
 	TRANSPARENT_HUGEPAGE TRANSPARENT_HUGEPAGE_MADVISE HUGETLBFS MEMORY_HOTPLUG
 	MEMORY_HOTREMOVE ZONE_DEVICE DEVICE_PRIVATE EXPERT BLOCK"
 
-# The functions of mm/rmap.c that the series replaces; of the other files, all.
+# The series replaces these functions of mm/rmap.c, and all functions of BASE_FILES.
 REPLACED='try_to_migrate|try_to_migrate_one|invalid_migration_vma'
 BASE_FILES="mm/migrate.o mm/migrate_device.o mm/pagewalk.o"
 
@@ -53,7 +52,7 @@ kbuild()
 		CC="$ccache${prefix}gcc" KCFLAGS=-ffunction-sections "$@"
 }
 
-# configure TREE DIR: all that can be on of what is asked for, and nothing else.
+# configure TREE DIR: turn on all wanted symbols that can be on, and no others.
 configure()
 {
 	mkdir -p "$2"
@@ -65,9 +64,9 @@ configure()
 	kbuild "$1" "$2" -s prepare
 }
 
-# relocations OBJECT [FUNCTIONS]: the names that its code refers to, all of it or
-# that of the functions of the pattern, with the parts they are compiled to and with
-# the functions of the same object that they call.
+# relocations OBJECT [FUNCTIONS]: print the names that the code of OBJECT refers to.
+# With a pattern FUNCTIONS, only read the functions that match, the parts that GCC
+# has split from them, and the functions of the same object that they call.
 relocations()
 {
 	"${prefix}objdump" -r "$1" | awk -v only="${2:-.*}" '
@@ -110,7 +109,7 @@ relocations()
 		}' | sort -u
 }
 
-# of_base: what the replaced code refers to.
+# of_base: print the names that the replaced code of the base refers to.
 of_base()
 {
 	local object
@@ -122,7 +121,7 @@ of_base()
 	done
 }
 
-# of_ours: what all of our files refer to.
+# of_ours: print the names that our files refer to.
 of_ours()
 {
 	local object
@@ -132,7 +131,7 @@ of_ours()
 	done
 }
 
-# of_arch: of the names that come in, those that a header of it mentions.
+# of_arch: read names, print those that a header of the architecture has.
 of_arch()
 {
 	local name
@@ -142,7 +141,7 @@ of_arch()
 	done
 }
 
-# allowed NAME: is there a line for it?
+# allowed NAME: succeed if hooks.allow has a line for NAME.
 allowed()
 {
 	awk -v arch="$arch" -v name="$1" '!/^#/ && NF > 1 &&
@@ -150,7 +149,7 @@ allowed()
 		END { exit !found }' scripts/hooks.allow
 }
 
-# configured TREE DIR FILES...: those of the objects that this configuration has.
+# configured TREE DIR OBJECT...: print the OBJECTs that this configuration builds.
 configured()
 {
 	local tree=$1 dir=$2 linked object
@@ -165,7 +164,7 @@ configured()
 	done
 }
 
-# build: the objects of both.
+# build: build the objects of the base and of the patched tree.
 build()
 {
 	configure "$base" "$out/$arch-base"
@@ -177,7 +176,7 @@ build()
 	kbuild "$src" "$out/$arch" -s -j"$(nproc)" "${objects[@]}"
 }
 
-# look ARCH PREFIX SYMBOLS: build, compare, and say what is missing.
+# look ARCH PREFIX SYMBOLS: build and compare the objects, and print missing hooks.
 look()
 {
 	local arch=$1 prefix=$2 symbols=$3 theirs=() objects=() missing='' name nr

@@ -1,18 +1,18 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# kernel.sh SRC OUT FRAGMENT... : build the kernel in SRC, out of tree in OUT,
-# configured by allnoconfig and the named fragments of kconfig/; the last one
-# that names a symbol decides.  A symbol that is asked for and that the
-# configuration does not have stops the build.  With arm64, riscv64, s390x or uml
-# among the fragments the kernel is one for that architecture.  TARGETS= names
-# other targets than the kernel and its modules, FROM= a build that is much the
-# same: a first build begins with a copy of that one, and compiles what differs.
+# kernel.sh SRC OUT FRAGMENT... : build the kernel in SRC with O=OUT. Configure it by
+# allnoconfig and the named fragments of kconfig/, of which the last one that names a
+# symbol applies. The build fails if a symbol in the configuration is not as the
+# fragments ask for it. With a fragment arm64, riscv64, s390x or uml, the kernel is
+# for that architecture. TARGETS= names make targets to build instead of the kernel
+# and its modules. FROM= names a similar build. A first build starts with a copy of
+# that one.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-# Variables of the command line are for our Makefile, not for the kernel's.
+# Do not pass variables of our make's command line to the kernel's make.
 unset MAKEFLAGS MAKEOVERRIDES MFLAGS
 
 top=$(cd "$(dirname "$0")/.." && pwd)
@@ -27,7 +27,7 @@ kbuild()
 		KBUILD_BUILD_VERSION=1 CC="$compiler" "$@"
 }
 
-# verify: name every symbol that was asked for and is not as asked.
+# verify: fail if a symbol is not as the fragments ask for it, and name all of these.
 verify()
 {
 	local bad
@@ -39,7 +39,8 @@ verify()
 	}
 }
 
-# configure: only when a fragment or one of the base's Kconfig files changed.
+# configure FRAGMENT...: configure if a fragment, a Kconfig file of mm/ or lib/ or
+# the kernel's Makefile has changed.
 configure()
 {
 	local f stamp
@@ -65,7 +66,8 @@ configure()
 	echo "$stamp" >"$out.configured"
 }
 
-# progress: count what make says it makes; a line now and then, more on a terminal.
+# progress TOTAL: copy make's output to $log. Count the objects in it, and print the
+# count now and then, or more often on a terminal.
 progress()
 {
 	local tty=
@@ -93,9 +95,9 @@ progress()
 	END { if (n) show(1) }' >"$log"
 }
 
-# warnings STATE LOG: those in LOG about files that STATE names, "- PATH" a line, and
-# those files in $out.warned. The compiler warns of a place in a file, objtool of an
-# object, and modpost of an object or a module.
+# warnings STATE LOG: print the warnings in LOG about files that STATE names in lines
+# "- PATH", and write the names of these files to $out.warned. The compiler names a
+# file and a line, objtool an object, and modpost an object or a module.
 warnings()
 {
 	: >"$out.warned"
@@ -124,8 +126,8 @@ warnings()
 		left-- > 0 { print }' "$1" "$2"
 }
 
-# no_warnings LOG: show those about files that the series brings or changes. What they
-# are about is compiled once more by the next build, which would be silent otherwise.
+# no_warnings LOG: fail if there are warnings about files that the series adds or
+# changes, and print them. Touch these files, so that the next build repeats them.
 no_warnings()
 {
 	local file warned
@@ -148,10 +150,10 @@ for fragment in arm64 riscv64 s390x uml; do
 done
 use_ccache "$out"
 compiler=$ccache${cross}gcc
-# What a file depends on, the compiler says anyway: no need to preprocess it.
+# ccache gets the dependencies from the compiler, and need not preprocess each file.
 export CCACHE_DEPEND=1
 mkdir -p "$out"
-# The patched tree stays as it is while a kernel is built from it.
+# series.py must not change the patched tree during the build.
 if [ "$src" = "${BUILD:-}/src" ]; then
 	share "$src.lock"
 fi
@@ -169,8 +171,8 @@ if [ "$rc" != 0 ]; then
 		tail -n 20 "$log" >&2
 	die "the build failed; the log is $log"
 fi
-# A warning about a file that the series brings or changes is an error. Another
-# compiler than the base's authors have may warn about others: those are shown.
+# A warning about a file that the series adds or changes is an error. Warnings about
+# other files depend on the compiler, so only print their number.
 no_warnings "$log" || die "there are warnings of files of ours; the log is $log"
 others=$(grep -v '^objcopy: ' "$log" | grep -cE 'warning:|WARNING: modpost:' || true)
 if [ "$others" != 0 ]; then

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# What every script here shares: how it speaks, where things are, who waits
-# for whom.  Sourced, never run.  The caller has set -eu.
+# Functions that the scripts here share: messages, paths, locks. A script with
+# set -eu sources this file.
 
 NAME=linux-page-migration
-# shellcheck disable=SC2034 # for those who source this
+# shellcheck disable=SC2034 # for the scripts that source this
 CACHE=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/$NAME
 
-# say WORDS...: one line of progress, to stderr so that stdout stays for results.
+# say WORDS...: print a line of progress to stderr, unless QUIET is set. stdout is
+# for results.
 say()
 {
 	if [ -z "${QUIET:-}" ]; then
@@ -16,20 +17,20 @@ say()
 	fi
 }
 
-# warn WORDS...: what has to be read, also where only results are wanted.
+# warn WORDS...: print a message to stderr, even if QUIET is set.
 warn()
 {
 	printf '%s: %s\n' "${0##*/}" "$*" >&2
 }
 
-# die WORDS...: the one sentence that the user needs, then failure.
+# die WORDS...: print a message to stderr and exit with status 1.
 die()
 {
 	warn "$@"
 	exit 1
 }
 
-# lock FILE: hold FILE until this shell ends; say so when another one has it.
+# lock FILE: lock FILE until this shell ends. Say so if another run holds it.
 lock()
 {
 	mkdir -p "$(dirname "$1")"
@@ -40,7 +41,7 @@ lock()
 	fi
 }
 
-# share FILE: nobody else has FILE locked until this shell ends; others may share it.
+# share FILE: take a shared lock on FILE until this shell ends.
 share()
 {
 	exec 8>"$1"
@@ -50,7 +51,8 @@ share()
 	fi
 }
 
-# our_files PATTERN...: our files that fit, a path a line; also without a repository.
+# our_files PATTERN...: print our files that match, one path per line. This also
+# works without a git repository.
 our_files()
 {
 	local pattern
@@ -64,7 +66,8 @@ our_files()
 	done | sed 's|^[.]/||' | sort -u
 }
 
-# kernel_version TREE: "7.3.4" of an unpacked kernel tree, nothing if it is none.
+# kernel_version TREE: print the version of a kernel tree, such as "7.3.4". Print
+# nothing if TREE is no kernel tree.
 kernel_version()
 {
 	[ -f "$1/Makefile" ] && [ -f "$1/mm/Kconfig" ] || return 0
@@ -72,9 +75,9 @@ kernel_version()
 		-e 's/^SUBLEVEL *= *//p' "$1/Makefile" | head -n 3 | paste -sd. -
 }
 
-# use_ccache OUT: what goes before the name of a compiler that builds in OUT, in
-# $ccache: nothing where there is no ccache.
-# shellcheck disable=SC2034 # for those who source this
+# use_ccache OUT: set $ccache to the prefix of a compiler command for builds in OUT.
+# The prefix is empty if ccache is not installed.
+# shellcheck disable=SC2034 # for the scripts that source this
 use_ccache()
 {
 	ccache=''
@@ -84,17 +87,17 @@ use_ccache()
 	export CCACHE_BASEDIR CCACHE_NOHASHDIR=1
 }
 
-# native: what we call the architecture of this machine.
+# native: print our name of this machine's architecture.
 native()
 {
 	uname -m | sed 's/^aarch64$/arm64/'
 }
 
-# toolchain ARCH: what the kernel's make calls an architecture, in $karch; the
-# prefix of Debian's compiler in $cross, empty for this machine's own; where the
-# build leaves a kernel that boots in $image.  A kernel that is a program is of the
-# architecture uml.
-# shellcheck disable=SC2034 # for those who source this
+# toolchain ARCH: set $karch to the kernel's name of the architecture, and $cross to
+# the prefix of Debian's compiler, which is empty for this machine's architecture.
+# Set $image to the path of the kernel in the build folder if we boot it. ARCH uml is
+# User Mode Linux.
+# shellcheck disable=SC2034 # for the scripts that source this
 toolchain()
 {
 	cross='' image=''
@@ -123,8 +126,8 @@ toolchain()
 	fi
 }
 
-# merge_fragments: of the lines on stdin about a symbol the last; a number that
-# is switched off is not mentioned, as there is nothing else to say about it.
+# merge_fragments: read fragments, print the last line about each symbol. Print none
+# if a symbol with a number is turned off later, since its value cannot be n.
 merge_fragments()
 {
 	awk -F= '/^CONFIG_/ {
@@ -137,7 +140,7 @@ merge_fragments()
 		END { for (symbol in text) print text[symbol] }' | LC_ALL=C sort
 }
 
-# not_so FRAGMENT CONFIG: what of FRAGMENT is not so in CONFIG, a line each.
+# not_so FRAGMENT CONFIG: print the lines of FRAGMENT that differ from CONFIG.
 not_so()
 {
 	local line

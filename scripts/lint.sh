@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# lint.sh SRC OUT: read our files with every reader that the kernel has: zero
-# findings or a failure.  SRC is the patched tree, OUT an O= tree of its own.
+# lint.sh SRC OUT: run checkpatch, kernel-doc, sparse and other checkers on our
+# files. Any finding is a failure. SRC is the patched tree, OUT a separate O= tree.
 set -eu
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -11,11 +11,11 @@ cd "$(dirname "$0")/.."
 src=$1 out=$2
 bad=''
 mkdir -p "$(dirname "$out")"
-# Not $out.lock, which kernel.sh takes.
+# kernel.sh takes $out.lock, so use another file.
 lock "$out.alone"
 tmp=$out.findings
 
-# found NAME: what a reader has written to $tmp; silence is the only good answer.
+# found NAME: report the findings of a checker, which are in $tmp.
 found()
 {
 	if [ -s "$tmp" ]; then
@@ -27,7 +27,7 @@ found()
 	fi
 }
 
-# ours PATTERN...: our files, a path a line.
+# ours PATTERN...: print our files that match and exist, one path per line.
 ours()
 {
 	our_files "$@" | while read -r file; do
@@ -65,7 +65,7 @@ sed -n 's/||/->/p' "$src/scripts/spelling.txt" >"$tmp.words"
 codespell -H -L damon,fro,iput,te,uptodate -D - -D "$tmp.words" "${text[@]}" >"$tmp" 2>&1 || true
 found "codespell (${#text[@]} files)"
 
-# Not the whole kernel: the headers that it generates, and our objects, anew.
+# Do not build the whole kernel, only generated headers and, again, our objects.
 TARGETS=prepare scripts/kernel.sh "$src" "$out" guest series
 printf '%s\n' "${sources[@]}" >"$out.ours"
 sparse=$(scripts/sparse.sh "$src" "$out.ours")

@@ -1,48 +1,49 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# matrix.sh SRC OUT [PATTERN]: build our files and those that include our
-# headers, of the patched tree SRC, with W=1 and with sparse for our files, for
-# each architecture, with each option off in turn, and with what instruments
-# code or changes locks.  A variant is ARCH-all, ARCH-no-OPTION or ARCH-FEATURE;
-# PATTERN picks some of them.  What our files refer to has to be defined by
-# something that the variant links; see missing_symbols().
+# matrix.sh SRC OUT [PATTERN]: build a part of the patched tree SRC in many
+# configurations: our files and the files that include our headers. Build them with
+# W=1, and run sparse on our files. A kernel of the configuration must define each
+# symbol that our files refer to, see missing_symbols().
 #
-# riscv64-no-MMU is as small as a kernel gets, and has none of our files: what is
-# built are the files that get our headers by mm/internal.h. uml-KUNIT has the
-# tests that kunit.py runs by default.
+# A variant is ARCH-all, ARCH-no-OPTION or ARCH-FEATURE. A FEATURE adds
+# instrumentation or changes locking. PATTERN selects variants by name.
 #
-# ARCH-drivers is one more: our files, and against our headers those files of
-# the base that move memory to a device and back.  ARCH-no-OPTION-linked is a
-# whole kernel, less some drivers.
+# riscv64-no-MMU is a minimal kernel without any of our files. It builds the files
+# that include our headers through mm/internal.h. uml-KUNIT has the tests that
+# kunit.py runs by default.
 #
-# The variants of an architecture share an O= tree: the next one compiles what
-# its options are seen by, our files always.
+# ARCH-drivers builds our files, and the base's files that move memory to a device
+# and back. ARCH-no-OPTION-linked is a whole kernel without some drivers.
+#
+# The variants of an architecture share an O= tree. Each variant compiles our files
+# again, and other files only if an option that they depend on has changed.
 set -eu
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
 cd "$(dirname "$0")/.."
 src=$1 out=$2 pattern=${3:-}
-# What make was called with, M=pattern above all, is not for the kernel's make.
+# Do not pass variables of our make, such as M=pattern, to the kernel's make.
 unset MAKEFLAGS MAKEOVERRIDES
-# The architectures that have a variant for each of these options, which are off
-# one at a time: without NUMA there is still COMPACTION.
+# These architectures have a variant for each of OPTIONS. A variant turns one option
+# off, so without NUMA, for example, COMPACTION stays on.
 WHOLE="x86_64 i386 arm64"
 OPTIONS="NUMA THP HUGETLBFS SWAP MEMCG BLOCK BUFFER_HEAD KSM COMPACTION
 	ZONE_DEVICE MIGRATION"
-# What is off, and what is on, on x86_64 alone; HUGE is THP and HUGETLBFS.
+# Only on x86_64: options to turn off and features to turn on, one at a time. HUGE is
+# THP and HUGETLBFS.
 MORE="HUGE MMU_NOTIFIER SMP"
 FEATURES="RT KCSAN UBSAN DEBUG_VM PREEMPT MEM_ALLOC_PROFILING DEBUG_PAGEALLOC
 	NO_PAGE_MAPCOUNT"
-# With all options that they have; the first two without HUGE as well.
+# Built with all options that they have, riscv64 and s390x also without HUGE.
 OTHERS="riscv64 s390x alpha loongarch64 mips64 parisc parisc64 powerpc powerpc64
 	powerpc64le sparc64"
 INTERNAL='^#include "(../mm/)?internal\.h"'
 HEADERS='^#include (<linux/(migrate|migrate_mode|pagewalk|balloon)|"(migrate|zpdesc))\.h'
 
-# off_with OPTION: the symbols that are off when OPTION is.  Everything else
-# that kconfig/ asks for stays on, or the variant fails.
+# off_with OPTION: print the symbols to turn off together with OPTION. The variant
+# fails if any other symbol that kconfig/ asks for is off.
 off_with()
 {
 	case $1 in
@@ -69,9 +70,9 @@ off_with()
 		TEST_VMA_MIGRATE MIGRATE_VMA_KUNIT_TEST ;;
 	MMU_NOTIFIER) echo MMU_NOTIFIER TEST_HMM ;;
 	SMP) off_with NUMA && echo SMP NR_CPUS CPUSETS CPUSETS_V1 PER_VMA_LOCK ;;
-	# Neither sleeps where it cannot be preempted, nor is there a huge page.
+	# PREEMPT_RT excludes THP and NUMA_BALANCING.
 	RT) off_with THP && echo NUMA_BALANCING ;;
-	# Most of a kernel, and half of its files.
+	# Without these, a kernel has half as many files to compile.
 	linked) echo ACPI ACPI_NUMA X86_64_ACPI_NUMA ACPI_HOTPLUG_MEMORY \
 		ACPI_HMAT PCI PCI_MSI VIRTIO_PCI ;;
 	all | drivers | KCSAN | UBSAN | DEBUG_VM | PREEMPT | MEM_ALLOC_PROFILING | \
@@ -81,7 +82,7 @@ off_with()
 	esac
 }
 
-# off_on ARCH: what is off on an architecture, as it has no such thing.
+# off_on ARCH: print the symbols that ARCH does not have.
 off_on()
 {
 	case $1 in
@@ -108,13 +109,13 @@ off_on()
 		ZONE_DMA ZONE_DMA32 PAGEWALK_KUNIT_TEST MIGRATE_KUNIT_TEST ;;
 	sparc64) off_on small && echo CMA_SIZE_MBYTES DMA_CMA MEMORY_FAILURE \
 		HWPOISON_INJECT NUMA_BALANCING PAGEWALK_KUNIT_TEST ZONE_DMA ZONE_DMA32 ;;
-	# Machines to which no memory is added, nor a device that has its own.
+	# Architectures without memory hotplug and without device memory.
 	small) off_with ZONE_DEVICE && echo MEMORY_HOTPLUG MEMORY_HOTREMOVE \
 		MEM_SOFT_DIRTY PTE_MARKER_UFFD_WP PER_VMA_LOCK SECRETMEM ;;
 	esac
 }
 
-# on_with ARCH OPTION: what is on besides what kconfig/ asks for.
+# on_with ARCH OPTION: print the symbols to turn on in addition to those of kconfig/.
 on_with()
 {
 	echo BUFFER_HEAD
@@ -128,17 +129,17 @@ on_with()
 	powerpc64le) echo PPC64 PPC_BOOK3S_64 CPU_LITTLE_ENDIAN PPC_POWERNV ;;
 	esac
 	case $2 in
-	# Only experts can do without the block layer, and must ask for the rest.
+	# Both need EXPERT. With EXPERT, SHMEM is off unless it is asked for.
 	BLOCK | RT) echo EXPERT SHMEM ;;
 	esac
 	case $1-$2 in
 	*-RT) echo PREEMPT_RT ;;
 	*-KCSAN) echo KCSAN ;;
 	*-PREEMPT | *-MEM_ALLOC_PROFILING | *-DEBUG_PAGEALLOC | *-NO_PAGE_MAPCOUNT) echo "$2" ;;
-	# All that GCC has; objtool does not go together with UBSAN_UNREACHABLE.
+	# All checks of GCC, except UBSAN_UNREACHABLE, which conflicts with objtool.
 	*-UBSAN) echo UBSAN UBSAN_BOUNDS UBSAN_SHIFT UBSAN_DIV_ZERO UBSAN_BOOL \
 		UBSAN_ENUM UBSAN_ALIGNMENT ;;
-	# Not as in the debugging guest, where KASAN keeps code from being inlined.
+	# The debugging guest has these, too, but KASAN limits inlining there.
 	*-DEBUG_VM) echo CC_OPTIMIZE_FOR_PERFORMANCE DEBUG_VM DEBUG_VM_PGFLAGS \
 		DEBUG_VM_PGTABLE DEBUG_VM_RB ;;
 	x86_64-drivers) echo STAGING DRM DRM_NOUVEAU DRM_NOUVEAU_SVM DRM_AMDGPU \
@@ -148,7 +149,7 @@ on_with()
 	esac
 }
 
-# configured: of the lines "SYMBOL TARGET" the targets whose symbol is on.
+# configured: read lines "SYMBOL TARGET", print each TARGET whose SYMBOL is on.
 configured()
 {
 	local symbol target
@@ -158,7 +159,7 @@ configured()
 	done
 }
 
-# linked FOLDER/: the objects that a folder, and those below it, give to the kernel.
+# linked FOLDER/: print the linked objects of FOLDER and its subfolders.
 linked()
 {
 	local file=$src/$1Makefile entry entries
@@ -178,8 +179,8 @@ linked()
 	done
 }
 
-# all_linked: of the folders in which our headers are included, and in which
-# what we refer to is defined. uml has some of it in a folder of x86.
+# all_linked: print the linked objects of all folders with files that include our
+# headers or define symbols that our files refer to. uml has some in arch/x86/um/.
 all_linked()
 {
 	local folder
@@ -190,7 +191,7 @@ all_linked()
 	done | sort -u
 }
 
-# with_line REGEX: the objects that are linked and whose source has such a line.
+# with_line REGEX: print the linked objects whose source has a line that matches.
 with_line()
 {
 	sed -n 's/\.o$//p' "$dir.linked" | while read -r object; do
@@ -198,7 +199,7 @@ with_line()
 	done | (cd "$src" && xargs grep -lsE "$1") | sed 's/\.[cS]$/.o/'
 }
 
-# users: what else includes our headers, and is configured.
+# users: print the other configured objects that include our headers.
 users()
 {
 	configured <<-END
@@ -208,7 +209,7 @@ users()
 	END
 }
 
-# drivers: what moves memory to a device, and is configured.
+# drivers: print the configured objects that move memory to a device.
 drivers()
 {
 	configured <<-END
@@ -227,7 +228,8 @@ kbuild()
 	make -C "$src" O="$dir" ARCH="$karch" CROSS_COMPILE="$cross" CC="$compiler" "$@"
 }
 
-# fragment OPTION: what is asked for; the last line about a symbol decides.
+# fragment OPTION: print the configuration to ask for. The last line about a symbol
+# applies.
 fragment()
 {
 	local symbol
@@ -260,8 +262,8 @@ fragment()
 	} | merge_fragments
 }
 
-# of NAMES FILE...: the lines of FILEs that NAMES, a file, has too; with -v
-# before NAMES those that it lacks.
+# of [-v] NAMES FILE...: print the lines of the FILEs that the file NAMES has, too.
+# With -v, print the lines that NAMES does not have.
 of()
 {
 	local how=-xFf
@@ -270,7 +272,7 @@ of()
 	cat "${@:2}" | grep "$how" "$1" || true
 }
 
-# symbols HOW OBJECT...: the names that nm HOW prints of objects in $dir.
+# symbols HOW OBJECT...: print the names that nm HOW lists for objects in $dir.
 symbols()
 {
 	local how=$1
@@ -280,10 +282,11 @@ symbols()
 		awk 'NF > 1 && $(NF - 1) ~ /^[A-Zu]$/ { print $NF }' | LC_ALL=C sort -u
 }
 
-# definers: the objects that are linked and whose source has a line without
-# indent that names one of the symbols on stdin, as a definition does; or whose
-# source includes one that has, or a header that has a macro of such a name, or
-# creates the trace points of a header that has one of them.
+# definers: read symbols, print the linked objects that may define one of them. The
+# source of such an object does one of these:
+# - It has a line without indentation that names the symbol, as a definition does.
+# - It includes a .c file with such a line, or a .h file with a DEFINE_ macro of it.
+# - It has CREATE_TRACE_POINTS and includes a trace header that names the symbol.
 definers()
 {
 	local names parts
@@ -303,18 +306,19 @@ definers()
 		<(with_line '^#define CREATE_TRACE_POINTS' | sort -u)
 }
 
-# in_script: those of the symbols on stdin that the linker script defines, at the
-# beginning and the end of sections.
+# in_script: read symbols, print those that the linker script defines, such as the
+# start and the end of a section.
 in_script()
 {
 	grep -xF -f <(grep -ohE '\w+' "$src/include/asm-generic/vmlinux.lds.h" \
 		"$src/arch/$srcarch/kernel/vmlinux.lds.S" | sort -u) || true
 }
 
-# missing_symbols: what our objects, and those we edit, refer to and nothing in
-# the configured kernel defines.  What was compiled is looked at first.  Whatever
-# an untouched object of the base refers to exists, since the base links.  For
-# the rest, the files that seem to define it are compiled.
+# missing_symbols: print the symbols that no object of the configured kernel defines,
+# and that our objects, or objects of files that we edit, refer to. Look for
+# definitions in the objects that are compiled already. A symbol that an untouched
+# object of the base refers to exists, since the base links. For the other symbols,
+# compile the files that definers() finds, and look there.
 missing_symbols()
 {
 	local wanted=$dir.wanted known=$dir.known more=()
@@ -328,7 +332,7 @@ missing_symbols()
 	of -v "$known" "$wanted" >"$dir.left"
 	[ -s "$dir.left" ] || return 0
 	definers <"$dir.left" | sort -u >"$dir.definers"
-	# kbuild descends into arch/*/lib twice, and two jobs would compile one object.
+	# kbuild descends into arch/*/lib twice. Two jobs could compile one object.
 	mapfile -t more < <(grep "^arch/$srcarch/lib/" "$dir.definers")
 	[ "${#more[@]}" = 0 ] || kbuild -j1 "${more[@]}" >&2 || return 1
 	mapfile -t more < <(grep -v "^arch/$srcarch/lib/" "$dir.definers")
@@ -339,7 +343,7 @@ missing_symbols()
 	of -v "$known" "$dir.left"
 }
 
-# build OPTION: configure, and make what there is to make.
+# build OPTION: configure a variant and build its objects.
 build()
 {
 	fragment "$1" >"$dir.fragment"
@@ -360,11 +364,11 @@ build()
 		with_line "$HEADERS" && users
 		[ "$1" != MMU ] || with_line "$INTERNAL"
 	} | sort -u >"$dir.objects"
-	# sparse reads our files alone: it takes as long for a file as GCC does.
+	# Run sparse on our files only. It takes as long for a file as GCC does.
 	mapfile -t objects < <(printf '%s\n' "${ours[@]/%.c/.o}" | grep -xFf "$dir.objects")
 	[ "${#objects[@]}" = 0 ] ||
 		kbuild -j"$(nproc)" -k W=1 C=1 CHECK="$sparse" "${objects[@]}" || return 1
-	# One that is a driver as well is built as such.
+	# An object that is also a driver is built with the drivers.
 	mapfile -t objects < <(printf '%s\n' "${others[@]}" "${ours[@]/%.c/.o}" |
 		grep -vxFf - "$dir.objects")
 	[ "${#objects[@]}" = 0 ] ||
@@ -373,7 +377,7 @@ build()
 	undefined=$(missing_symbols) || return 1
 }
 
-# told OPTION: what there is to say of a variant that was built.
+# told OPTION: print the result of a variant that was built.
 told()
 {
 	local read
@@ -389,7 +393,7 @@ told()
 		"$(wc -l <"$dir.wanted") symbols found, $((SECONDS - start)) s"
 }
 
-# variant ARCH OPTION: build it and read the log.
+# variant ARCH OPTION: build a variant and look for findings in its log.
 variant()
 {
 	local arch=$1 name=$1-no-$2 dir=$out/$1 log start=$SECONDS
@@ -440,7 +444,7 @@ variant()
 	built=$((built + 1))
 }
 
-# bad WORDS...: what is wrong with the variant; the next one is built all the same.
+# bad WORDS...: report an error of the variant. The other variants are still built.
 bad()
 {
 	printf '%s: %s\n' "$name" "$*" >&2

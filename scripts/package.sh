@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# package.sh PACKAGE FOLDER [ARCH [SUITE...]]: unpack a Debian package into
-# FOLDER, whole or not at all, without installing it.  The mirror is the one of
-# this machine's apt configuration, which stays as it is: the package lists
-# are our own.  The first SUITE that has the package gives it; without any,
-# the machine's own release.  apt checks the signatures.
+# package.sh PACKAGE FOLDER [ARCH [SUITE...]]: unpack a Debian package into FOLDER
+# without installing it. FOLDER is created only if this succeeds. The package comes
+# from a mirror in this machine's apt configuration, and from the first SUITE that
+# has it, by default the release of this machine. The package lists are our own, and
+# the apt configuration does not change. apt checks the signatures.
 set -eu
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -18,7 +18,7 @@ shift $(($# < 3 ? $# : 3))
 lists=$CACHE/apt/$arch
 log=$CACHE/apt/$package.log
 
-# mirrors: where this machine takes its Debian packages from.
+# mirrors: print the mirrors that this machine takes Debian packages from.
 mirrors()
 {
 	# shellcheck disable=SC2016 # apt expands these, not the shell
@@ -26,7 +26,7 @@ mirrors()
 		sed -n 's/ Debian$//p' | sort -u | grep -v -- -security
 }
 
-# apt_at MIRROR SUITE COMMAND...: apt-get or apt-cache with lists of its own.
+# apt_at MIRROR SUITE COMMAND...: run apt-get or apt-cache with our package lists.
 apt_at()
 {
 	local mirror=$1 suite=$2 tool=$3
@@ -41,7 +41,7 @@ apt_at()
 		-oAcquire::Languages=none "$@"
 }
 
-# find_package SUITE...: print "MIRROR SUITE" of the first place that has it.
+# find_package SUITE...: print the first "MIRROR SUITE" that has $package.
 find_package()
 {
 	local mirror suite

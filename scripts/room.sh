@@ -1,14 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# room.sh GOAL...: nothing if this machine has the memory and the disk that these
-# goals of the Makefile need, or a sentence about what is short.  A part of the disk
-# that is in use by an earlier build is not asked for again.  ROOM=0: do not ask.
+# room.sh GOAL...: print a sentence if this machine lacks the free memory or the disk
+# space for these goals of the Makefile. Space that earlier builds occupy counts as
+# available. With ROOM=0, do not check.
 set -eu
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-# For each goal the memory and the disk in GiB; the README has the same table.
+# needs GOAL: print the memory and the disk space that a goal needs, in GiB.
+# README.md has the same table.
 needs()
 {
 	case $1 in
@@ -24,15 +25,16 @@ needs()
 	esac
 }
 
-# of_group FILE: a file of this control group, or of the one that a container sees as
-# its root.
+# of_group FILE: print FILE of this control group. In a container, where there may be
+# no such file, print that of the group at /sys/fs/cgroup.
 of_group()
 {
 	cat "$group/$1" 2>/dev/null || cat "/sys/fs/cgroup/$1" 2>/dev/null || true
 }
 
-# free_memory: what programs can have, in MiB, here or in this control group. The page
-# cache of a group counts as its memory, and is given up when somebody asks for more.
+# free_memory: print the free memory of the machine and, if it has a limit, of this
+# control group, in MiB. A group's page cache is charged to it, but can be reclaimed,
+# so it counts as free.
 free_memory()
 {
 	local group limit used cache
@@ -50,7 +52,8 @@ free_memory()
 	esac
 }
 
-# free_disk FOLDER: what is left where it is, or will be, in MiB; nothing if df fails.
+# free_disk FOLDER: print the free space of the file system of FOLDER, which need not
+# exist yet, in MiB. Print nothing if df fails.
 free_disk()
 {
 	local folder=$1
@@ -61,7 +64,7 @@ free_disk()
 	df -Pm "$folder" 2>/dev/null | awk 'NR == 2 { print $4 }'
 }
 
-# there: what is on disk of an earlier build, in MiB, roughly.
+# there: print the approximate size of earlier builds on disk, in MiB.
 there()
 {
 	local mib=0 kernel

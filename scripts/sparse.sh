@@ -1,23 +1,24 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# sparse.sh SRC OURS: print the path of a command that is sparse for the files
-# named in OURS, a path from the root of SRC a line, and nothing for others.
-# What the base has to answer for is not our concern, and costs as much again.
+# sparse.sh SRC OURS: print the path of a command that runs sparse on the files named
+# in OURS, and does nothing for other files. OURS has one path per line, relative to
+# SRC. Findings in the base's files are not ours to fix, and to check these files as
+# well would take twice as long.
 #
-# A kernel refuses a sparse that does not know the C it is written in, as that
-# of older releases of Debian.  A newer one is unpacked in the cache then, and
-# run by the C library that it came with.
+# The kernel refuses a sparse that does not know its dialect of C, such as the one of
+# older Debian releases. In this case, unpack a newer one in the cache. It runs with
+# the C library of its own release.
 set -eu
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-# Where to look for a newer one, in this order.
+# The Debian suites to take a newer sparse from, in this order.
 SUITES="forky sid"
 src=$1 ours=$2
 tools=$CACHE/tools
 
-# accepted COMMAND: does the kernel take it, and does it find what is wrong?
+# accepted COMMAND: succeed if the kernel accepts COMMAND, and it finds an error.
 accepted()
 {
 	[ "$(sh "$src/scripts/checker-valid.sh" "$1" 2>/dev/null)" = 1 ] || return 1
@@ -25,7 +26,7 @@ accepted()
 		"$1" - 2>&1 | grep -q noderef
 }
 
-# unpack_newer: into $tools, with the command $tools/newer-sparse to run it.
+# unpack_newer: unpack a newer sparse in $tools. $tools/newer-sparse runs it.
 unpack_newer()
 {
 	local arch package loader libc
@@ -53,7 +54,7 @@ if [ -z "$sparse" ] || ! accepted "$sparse"; then
 		die "this kernel does not take the sparse in $tools; remove that folder to fetch another"
 fi
 
-# The file comes last.  What is not of the tree is the kernel's check of its checker.
+# The last argument is the file. A file outside the tree is that of checker-valid.sh.
 cat >"$ours.sparse.new" <<END
 #!/bin/bash
 file=\${!#}
