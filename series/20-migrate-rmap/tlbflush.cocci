@@ -12,9 +12,10 @@ identifier mm;
 +#define arch_tlbbatch_may_defer_local arch_tlbbatch_may_defer_local
 +
 +/*
-+ * May the flush for @mm be deferred to the end of a batch although no other CPU
-+ * needs it? With INVLPGB a batched flush reaches all CPUs. With MMU notifiers it
-+ * invalidates secondary TLBs for the whole mm. An immediate flush costs less then.
++ * Returns true if the flush for @mm may be deferred to the end of a batch although
++ * no other CPU needs it. With INVLPGB a batched flush reaches all CPUs. With MMU
++ * notifiers it invalidates secondary TLBs for the whole mm. In both cases an
++ * immediate flush costs less.
 + */
 +static inline bool arch_tlbbatch_may_defer_local(struct mm_struct *mm)
 +{
