@@ -176,6 +176,8 @@ static int write_folio(struct folio *folio, struct writeback_control *wbc)
 	struct address_space *mapping = folio->mapping;
 	int err = -(int)READ_ONCE(migrate_fs_state.error);
 
+	while (READ_ONCE(migrate_fs_state.hold))
+		schedule_timeout_uninterruptible(STALL_DELAY);
 	atomic_inc(&migrate_fs_state.writes);
 	if (!err)
 		err = put_on_disk(folio);
@@ -385,6 +387,7 @@ static int __init migrate_fs_init(void)
 	debugfs_create_u32("error", 0600, dir, &state->error);
 	debugfs_create_bool("keep_dirty", 0600, dir, &state->keep_dirty);
 	debugfs_create_bool("stall", 0600, dir, &state->stall);
+	debugfs_create_bool("hold", 0600, dir, &state->hold);
 	debugfs_create_bool("private", 0600, dir, &state->private);
 	debugfs_create_bool("keep_private", 0600, dir, &state->keep_private);
 	debugfs_create_bool("method", 0600, dir, &state->method);

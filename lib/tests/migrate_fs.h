@@ -15,6 +15,7 @@ struct page;
  * @error: if not 0, writing a folio fails with this errno
  * @keep_dirty: a folio whose write has failed becomes dirty again
  * @stall: no write ends while this is set
+ * @hold: no write begins while this is set, as if the disk had no free request
  * @private: folios get private data when they are read or written to
  * @keep_private: the file system refuses to release private data
  * @method: new files have a migrate_folio() that fails for private data
@@ -27,6 +28,7 @@ struct migrate_fs_state {
 	u32 error;
 	bool keep_dirty;
 	bool stall;
+	bool hold;
 	bool private;
 	bool keep_private;
 	bool method;

@@ -52,6 +52,7 @@
 #include <linux/buffer_head.h>
 #include <linux/cpu.h>
 #include <linux/cpuset.h>
+#include <linux/delay.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/huge_mm.h>
@@ -68,6 +69,7 @@
 #include <linux/rmap.h>
 #include <linux/sched/clock.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/task.h>
 #include <linux/shmem_fs.h>
 #include <linux/smp.h>
 #include <linux/swap.h>
@@ -100,6 +102,9 @@
 
 /* Duration of a lock, or of writeback, that migration waits for. */
 #define A_WHILE		(HZ / 20)
+
+/* Longer than a thread takes to exit. */
+#define A_LONG_TIME	(10 * HZ)
 
 /* State of a page table entry, without the page. */
 enum entry_bit {
@@ -2996,7 +3001,7 @@ static struct anon_vma *get_anon_vma_of(struct folio *folio)
 }
 
 /**
- * struct place - one of two folios with different anon_vmas
+ * struct place - one of two folios with different anon_vma structures
  * @name: its name
  * @nr: its index. The batch holds the anon_vma of folio 0.
  */
@@ -4970,7 +4975,7 @@ static int migrate_test_init(struct kunit *test)
 		return err ?: -ENOMEM;
 	test->priv = m;
 	m->test = test;
-	m->task = current;
+	m->task = get_task_struct(current);
 	INIT_LIST_HEAD(&m->list);
 	m->mtc.nid = away();
 	m->mtc.gfp_mask = GFP_HIGHUSER_MOVABLE | __GFP_THISNODE;
@@ -4986,9 +4991,21 @@ static int migrate_test_init(struct kunit *test)
 	return 0;
 }
 
+/*
+ * KUnit calls this from another thread when the thread of the test exits. Its memory
+ * is freed after that. The next test must not begin before, as it counts pages.
+ */
 static void migrate_test_exit(struct kunit *test)
 {
+	unsigned long end = jiffies + A_LONG_TIME;
+	struct mover *m = test->priv;
+
 	watched = NULL;
+	if (!m)
+		return;
+	while (!READ_ONCE(m->task->exit_state) && time_before(jiffies, end))
+		usleep_range(50, 200);
+	put_task_struct(m->task);
 }
 
 static int migrate_test_suite_init(struct kunit_suite *suite)

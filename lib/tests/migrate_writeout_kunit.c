@@ -56,6 +56,8 @@ enum {
  * @moved: number of base pages that were migrated
  * @kill: kills @task
  * @resorts: vm.migrate_resort before the test
+ * @is_locked: folio[0] is locked by the test
+ * @rescue: ends the waits of the test
  */
 struct writer {
 	struct kunit *test;
@@ -70,6 +72,8 @@ struct writer {
 	unsigned int moved;
 	struct delayed_work kill;
 	unsigned int resorts;
+	bool is_locked;
+	struct delayed_work rescue;
 };
 
 /* The file. */
@@ -455,83 +459,72 @@ static void disk_stalls(struct kunit *test)
 	expect_all_move(w);
 }
 
+/* Ends the waits of a test that would otherwise never end. The test then fails. */
+static void rescue_task(struct work_struct *work)
+{
+	struct writer *w = container_of(work, struct writer, rescue.work);
+
+	WRITE_ONCE(migrate_fs_state.hold, false);
+	WRITE_ONCE(migrate_fs_state.stall, false);
+	if (w->is_locked)
+		folio_unlock(w->folio[0]);
+}
+
 /* A fatal signal ends the wait for a folio lock. */
 static void locked(struct kunit *test)
 {
 	struct writer *w = test->priv;
-	unsigned long start = jiffies;
 
 	make_file(w);
 	isolate(w);
 	folio_lock(w->folio[0]);
+	w->is_locked = true;
+	schedule_delayed_work(&w->rescue, A_LONG_TIME);
 	allow_signal(SIGKILL);
 	schedule_delayed_work(&w->kill, KILL_DELAY);
 	KUNIT_EXPECT_GE(test, migrate_isolated(w, MIGRATE_SYNC, MR_SYSCALL), 1);
 	KUNIT_EXPECT_TRUE(test, fatal_signal_pending(current));
-	KUNIT_EXPECT_TRUE(test, time_before(jiffies, start + A_LONG_TIME));
 	cancel_delayed_work_sync(&w->kill);
 	flush_signals(current);
 	disallow_signal(SIGKILL);
-	folio_unlock(w->folio[0]);
+	if (cancel_delayed_work_sync(&w->rescue))
+		folio_unlock(w->folio[0]);
+	else
+		KUNIT_FAIL(test, "the signal did not end the wait");
 	expect_all_move(w);
 }
 
-/* Migration by a work item, as for cpusets. A kworker cannot be killed. */
+/* Migration with a time limit, as for cpusets. */
 
-/**
- * struct item - a work item that migrates the folios of a file
- * @work: the work
- * @w: the test
- * @patience: &migrate_control.patience
- * @left: number of folios that were not migrated
- */
-struct item {
-	struct work_struct work;
-	struct writer *w;
-	unsigned long patience;
-	int left;
-};
-
-static void migrate_by_work(struct work_struct *work)
+/* Returns the number of folios that were not migrated. */
+static int migrate_limited(struct writer *w, unsigned long patience)
 {
-	struct item *item = container_of(work, struct item, work);
-	struct writer *w = item->w;
 	const struct migrate_control mc = {
 		.get_new_folio = alloc_migration_target,
 		.private = (unsigned long)&w->mtc,
 		.mode = MIGRATE_SYNC,
 		.reason = MR_SYSCALL,
 		.resorts = migrate_resorts(MIGRATE_SYNC, MR_SYSCALL),
-		.patience = item->patience,
+		.patience = patience,
 	};
+	int left;
 
-	item->left = migrate_folios(&mc, &w->list, &w->moved);
-}
-
-/* Returns the number of folios that were not migrated. */
-static int migrate_in_work(struct writer *w, unsigned long patience)
-{
-	struct item item = { .w = w, .patience = patience };
-
+	isolate(w);
 	read_counters(w->counted);
-	INIT_WORK_ONSTACK(&item.work, migrate_by_work);
-	queue_work(system_dfl_wq, &item.work);
-	flush_work(&item.work);
-	destroy_work_on_stack(&item.work);
-	KUNIT_EXPECT_EQ(w->test, NR, w->moved + item.left);
+	left = migrate_folios(&mc, &w->list, &w->moved);
+	KUNIT_EXPECT_EQ(w->test, NR, w->moved + left);
 	putback_movable_pages(&w->list);
 	lru_add_drain_all();
-	return item.left;
+	return left;
 }
 
 /* The flusher threads write each folio once. */
-static void work_writes(struct kunit *test)
+static void limited(struct kunit *test)
 {
 	struct writer *w = test->priv;
 
 	make_file(w);
-	isolate(w);
-	KUNIT_EXPECT_EQ(test, 0, migrate_in_work(w, A_LONG_TIME));
+	KUNIT_EXPECT_EQ(test, 0, migrate_limited(w, 6 * A_LONG_TIME));
 	expect_counted(w, NR, 0);
 	expect_writes(w, NR);
 	expect_folios(w, 0, NR);
@@ -539,74 +532,130 @@ static void work_writes(struct kunit *test)
 	expect_file(w);
 }
 
-/* Expect that the work ends although the folios stay locked or under writeback. */
-static void expect_work_ends(struct writer *w)
+/* Expect that no folio moves, and that the call waits, but only until its limit. */
+static void expect_limit(struct writer *w)
 {
 	unsigned long start = jiffies;
 
-	KUNIT_EXPECT_EQ(w->test, NR, migrate_in_work(w, KILL_DELAY));
-	KUNIT_EXPECT_TRUE(w->test, time_after_eq(jiffies, start + KILL_DELAY));
-	KUNIT_EXPECT_TRUE(w->test, time_before(jiffies, start + A_LONG_TIME));
+	schedule_delayed_work(&w->rescue, A_LONG_TIME);
+	KUNIT_EXPECT_EQ(w->test, NR, migrate_limited(w, KILL_DELAY));
+	KUNIT_EXPECT_TRUE(w->test, time_after(jiffies, start + KILL_DELAY / 2));
+	KUNIT_EXPECT_TRUE(w->test, cancel_delayed_work_sync(&w->rescue));
 	expect_folios(w, NR, 0);
 }
 
-/* The disk stalls after the writes were started, by the work or before it. */
-static void work_stalls(struct kunit *test)
+/**
+ * struct stall - how the disk stalls
+ * @name: its name
+ * @hold: &migrate_fs_state.hold instead of &migrate_fs_state.stall
+ * @begun: the writes have been submitted before the migration
+ */
+struct stall {
+	const char *name;
+	bool hold;
+	bool begun;
+};
+
+static const struct stall stalls[] = {
+	{ "writes do not end" },
+	{ "writes do not end, begun before", .begun = true },
+	{ "writes do not begin", .hold = true },
+};
+
+KUNIT_ARRAY_PARAM_DESC(stall, stalls, name);
+
+/* Wait until the flusher threads have put their references. */
+static void wait_unused(struct writer *w)
 {
-	const bool *begun = test->param_value;
+	unsigned long end = jiffies + A_LONG_TIME;
+	int i;
+
+	get_folios(w);
+	for (i = 0; i < NR; i++) {
+		while (folio_ref_count(w->folio[i]) >
+		       folio_expected_ref_count(w->folio[i]) + 1 &&
+		       time_before(jiffies, end))
+			msleep(20);
+		folio_put(w->folio[i]);
+	}
+}
+
+static void limited_stall(struct kunit *test)
+{
+	const struct stall *stall = test->param_value;
 	struct writer *w = test->priv;
 
 	make_file(w);
-	migrate_fs_state.stall = true;
-	if (*begun)
+	migrate_fs_state.hold = stall->hold;
+	migrate_fs_state.stall = !stall->hold;
+	if (stall->begun)
 		KUNIT_ASSERT_EQ(test, 0, filemap_flush(w->mapping));
-	isolate(w);
-	expect_work_ends(w);
-	isolate(w);
-	expect_work_ends(w);
+	expect_limit(w);
+	expect_limit(w);
 
+	migrate_fs_state.hold = false;
 	migrate_fs_state.stall = false;
+	KUNIT_EXPECT_EQ(test, 0, vfs_fsync(w->file, 0));
+	wait_unused(w);
 	expect_all_move(w);
 	expect_writes(w, NR);
 }
 
-static void begun_desc(const bool *begun, char *desc)
-{
-	strscpy(desc, *begun ? "begun before" : "begun by the work",
-		KUNIT_PARAM_DESC_SIZE);
-}
-
-KUNIT_ARRAY_PARAM(begun, both, begun_desc);
-
-static void work_finds_locked(struct kunit *test)
+static void limited_lock(struct kunit *test)
 {
 	struct writer *w = test->priv;
 	int i;
 
 	make_file(w);
-	isolate(w);
-	for (i = 0; i < NR; i++)
+	get_folios(w);
+	for (i = 0; i < NR; i++) {
 		folio_lock(w->folio[i]);
-	expect_work_ends(w);
+		folio_put(w->folio[i]);
+	}
+	expect_limit(w);
 	for (i = 0; i < NR; i++)
 		folio_unlock(w->folio[i]);
 	expect_all_move(w);
 }
 
-/* The work does not wake the flusher threads, which would wait for the thaw. */
-static void work_finds_frozen(struct kunit *test)
+/* Expect that no folio moves, long before the limit. */
+static void expect_early_end(struct writer *w)
+{
+	unsigned long start = jiffies;
+
+	KUNIT_EXPECT_EQ(w->test, NR, migrate_limited(w, A_LONG_TIME));
+	KUNIT_EXPECT_TRUE(w->test, time_before(jiffies, start + A_LONG_TIME / 2));
+	expect_folios(w, NR, 0);
+}
+
+/* Folios that are dirty after each write look as if they had not been written. */
+static void limited_error(struct kunit *test)
+{
+	struct writer *w = test->priv;
+
+	make_file(w);
+	migrate_fs_state.error = EIO;
+	migrate_fs_state.keep_dirty = true;
+	expect_early_end(w);
+	KUNIT_EXPECT_EQ(test, NR, nr_dirty(w));
+
+	migrate_fs_state.error = 0;
+	KUNIT_EXPECT_EQ(test, -EIO, vfs_fsync(w->file, 0));
+	wait_unused(w);
+	expect_all_move(w);
+}
+
+/* The flusher threads are not woken, as they would wait for the thaw. */
+static void limited_frozen(struct kunit *test)
 {
 	struct writer *w = test->priv;
 	struct super_block *sb = w->mnt->mnt_sb;
-	unsigned long start = jiffies;
 
 	make_file(w);
 	KUNIT_ASSERT_EQ(test, 0, freeze_super(sb, FREEZE_HOLDER_KERNEL, NULL));
 	dirty_again(w);
 	atomic_set(&migrate_fs_state.writes, 0);
-	isolate(w);
-	KUNIT_EXPECT_EQ(test, NR, migrate_in_work(w, 2 * A_LONG_TIME));
-	KUNIT_EXPECT_TRUE(test, time_before(jiffies, start + A_LONG_TIME));
+	expect_early_end(w);
 	expect_nothing(w);
 	KUNIT_EXPECT_EQ(test, 0, thaw_super(sb, FREEZE_HOLDER_KERNEL, NULL));
 	expect_all_move(w);
@@ -844,6 +893,7 @@ static int writeout_test_init(struct kunit *test)
 	w->mtc.gfp_mask = GFP_HIGHUSER_MOVABLE | __GFP_THISNODE;
 	INIT_LIST_HEAD(&w->list);
 	INIT_DELAYED_WORK(&w->kill, kill_task);
+	INIT_DELAYED_WORK(&w->rescue, rescue_task);
 	sysctl_migrate_resort = MIGRATE_WRITE_OUT | MIGRATE_DROP;
 	memset(&migrate_fs_state, 0, sizeof(migrate_fs_state));
 	w->mnt = kern_mount(&migrate_fs_type);
@@ -857,6 +907,7 @@ static void writeout_test_exit(struct kunit *test)
 	if (!w)
 		return;
 	cancel_delayed_work_sync(&w->kill);
+	cancel_delayed_work_sync(&w->rescue);
 	flush_signals(current);
 	memset(&migrate_fs_state, 0, sizeof(migrate_fs_state));
 	sysctl_migrate_resort = w->resorts;
@@ -873,10 +924,11 @@ static struct kunit_case writeout_test_cases[] = {
 	KUNIT_CASE_PARAM(disk_fails, both_gen_params),
 	KUNIT_CASE(disk_stalls),
 	KUNIT_CASE(locked),
-	KUNIT_CASE(work_writes),
-	KUNIT_CASE_PARAM(work_stalls, begun_gen_params),
-	KUNIT_CASE(work_finds_locked),
-	KUNIT_CASE(work_finds_frozen),
+	KUNIT_CASE(limited),
+	KUNIT_CASE_PARAM(limited_stall, stall_gen_params),
+	KUNIT_CASE(limited_lock),
+	KUNIT_CASE(limited_error),
+	KUNIT_CASE(limited_frozen),
 	KUNIT_CASE(frozen),
 	KUNIT_CASE(unmounted),
 	KUNIT_CASE(server_may_wait),
