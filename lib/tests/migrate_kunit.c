@@ -101,7 +101,7 @@
 #define MTHP_ORDER	4
 
 /* Duration of a lock, or of writeback, that migration waits for. */
-#define A_WHILE		(HZ / 20)
+#define WAIT_TIME	(HZ / 20)
 
 /* Longer than a thread takes to exit. */
 #define A_LONG_TIME	(10 * HZ)
@@ -129,7 +129,7 @@ struct entry {
 };
 
 /**
- * struct was - recorded state of a page
+ * struct page_record - recorded state of a page
  * @addr: the address that maps it
  * @page: the page
  * @bits: bits of &enum entry_bit
@@ -139,7 +139,7 @@ struct entry {
  * @private: private data of its folio
  * @partial: its folio is marked as partially mapped
  */
-struct was {
+struct page_record {
 	unsigned long addr;
 	struct page *page;
 	unsigned int bits;
@@ -176,7 +176,7 @@ struct outcome {
 };
 
 /**
- * struct mover - state of a test
+ * struct migrate_test - state of a test
  * @test: the test
  * @task: the task that runs the test
  * @mtc: node and flags for the allocation of targets
@@ -199,7 +199,7 @@ struct outcome {
  * @asked: number of calls of give_target()
  * @given: number of targets that give_target() returned
  * @returned: number of targets that were put back
- * @soiled: number of targets that had changed when they were put back
+ * @changed_targets: number of targets that had changed when they were put back
  * @unlocked: number of sources that were not locked when give_target() was called
  * @starved: number of targets that could not be allocated
  * @victim: the folio that the test acts on
@@ -225,11 +225,11 @@ struct outcome {
  * @idle: number of unused @spares when @later ran
  * @poisoned: the target of @spares that the test has poisoned
  */
-struct mover {
+struct migrate_test {
 	struct kunit *test;
 	struct task_struct *task;
 	struct migration_target_control mtc;
-	struct was *was;
+	struct page_record *was;
 	int nr;
 	unsigned int mask;
 	unsigned long *buf;
@@ -243,13 +243,13 @@ struct mover {
 	unsigned int refuse_nr;
 	bool refuse_large;
 	bool lock_target;
-	void (*before)(struct mover *m, struct folio *src);
-	void (*with)(struct mover *m, struct folio *src);
-	void (*after)(struct mover *m, struct folio *dst);
+	void (*before)(struct migrate_test *m, struct folio *src);
+	void (*with)(struct migrate_test *m, struct folio *src);
+	void (*after)(struct migrate_test *m, struct folio *dst);
 	unsigned int asked;
 	unsigned int given;
 	unsigned int returned;
-	unsigned int soiled;
+	unsigned int changed_targets;
 	unsigned int unlocked;
 	unsigned int starved;
 	struct folio *victim;
@@ -267,7 +267,7 @@ struct mover {
 	unsigned int calls;
 	int err;
 	unsigned int err_nr;
-	void (*refused)(struct mover *m, struct folio *src);
+	void (*refused)(struct migrate_test *m, struct folio *src);
 	enum migrate_mode modes[2 * MIGRATE_TRIES];
 	bool keep_private;
 	struct balloon_dev_info balloon;
@@ -456,7 +456,7 @@ static unsigned long word_for(unsigned long addr)
 	return addr * 2654435761UL + 1;
 }
 
-static void fill(struct mover *m, unsigned long addr, int nr)
+static void fill(struct migrate_test *m, unsigned long addr, int nr)
 {
 	unsigned long end = addr + nr * PAGE_SIZE;
 	int i;
@@ -470,7 +470,8 @@ static void fill(struct mover *m, unsigned long addr, int nr)
 }
 
 /* Count the words of page @addr that differ from what fill() writes at @first. */
-static int wrong_words(struct mover *m, unsigned long addr, unsigned long first)
+static int wrong_words(struct migrate_test *m, unsigned long addr,
+		       unsigned long first)
 {
 	int i, wrong = 0;
 
@@ -481,7 +482,7 @@ static int wrong_words(struct mover *m, unsigned long addr, unsigned long first)
 	return wrong;
 }
 
-static void expect_contents(struct mover *m, int from, int to)
+static void expect_contents(struct migrate_test *m, int from, int to)
 {
 	int i, wrong = 0;
 
@@ -499,7 +500,7 @@ static void expect_contents(struct mover *m, int from, int to)
  * counter while they are summed up. Then the sum contains this part twice or not at
  * all. So add up again until two sums agree.
  */
-#define TWICE_ALIKE(add_up) ({						\
+#define STABLE_SUM(add_up) ({						\
 	long sum_ = LONG_MIN, before_;					\
 									\
 	do {								\
@@ -525,7 +526,7 @@ static long add_up_node(int nid, enum node_stat_item item)
 
 static long node_count(int nid, enum node_stat_item item)
 {
-	return TWICE_ALIKE(add_up_node(nid, item));
+	return STABLE_SUM(add_up_node(nid, item));
 }
 
 static long count_isolated(void)
@@ -551,10 +552,10 @@ static long add_up_mlocked(void)
 
 static long count_mlocked(void)
 {
-	return TWICE_ALIKE(add_up_mlocked());
+	return STABLE_SUM(add_up_mlocked());
 }
 
-static void note_counts(struct mover *m)
+static void note_counts(struct migrate_test *m)
 {
 	int nid;
 
@@ -567,7 +568,7 @@ static void note_counts(struct mover *m)
 	m->mlocked = count_mlocked();
 }
 
-static void expect_counts(struct mover *m)
+static void expect_counts(struct migrate_test *m)
 {
 	int nid;
 
@@ -589,7 +590,8 @@ static bool is_partial(struct folio *folio)
 	       folio_test_partially_mapped(folio);
 }
 
-static void remember_one(struct mover *m, struct was *w, unsigned long addr)
+static void remember_one(struct migrate_test *m, struct page_record *w,
+			 unsigned long addr)
 {
 	struct entry e = entry_at(addr);
 	struct folio *folio;
@@ -607,7 +609,7 @@ static void remember_one(struct mover *m, struct was *w, unsigned long addr)
 }
 
 /* Record the state of the @nr pages at @addr, behind the pages recorded before. */
-static void remember(struct mover *m, unsigned long addr, int nr)
+static void remember(struct migrate_test *m, unsigned long addr, int nr)
 {
 	KUNIT_ASSERT_LE(m->test, m->nr + nr, MAX_PAGES);
 	lru_add_drain_all();
@@ -617,7 +619,7 @@ static void remember(struct mover *m, unsigned long addr, int nr)
 }
 
 /* Record the state of the same pages again, after an intended change. */
-static void remember_again(struct mover *m)
+static void remember_again(struct migrate_test *m)
 {
 	int i;
 
@@ -627,13 +629,13 @@ static void remember_again(struct mover *m)
 	note_counts(m);
 }
 
-static struct folio *folio_was(struct mover *m, int i)
+static struct folio *folio_was(struct migrate_test *m, int i)
 {
 	return page_folio(m->was[i].page);
 }
 
 /* Returns how the entry differs from @w, or NULL. @moved: the page has moved. */
-static const char *entry_differs(struct mover *m, const struct was *w,
+static const char *entry_differs(struct migrate_test *m, const struct page_record *w,
 				 const struct entry *e, bool moved)
 {
 	if (e->bits & ENTRY_MIGRATION)
@@ -651,7 +653,7 @@ static const char *entry_differs(struct mover *m, const struct was *w,
 	return NULL;
 }
 
-static const char *folio_differs(const struct was *w, struct folio *folio)
+static const char *folio_differs(const struct page_record *w, struct folio *folio)
 {
 	unsigned long flags = READ_ONCE(folio->flags.f);
 	unsigned long kept = FLAGS_KEPT;
@@ -678,7 +680,8 @@ static const char *folio_differs(const struct was *w, struct folio *folio)
 	return NULL;
 }
 
-static const char *page_differs(struct mover *m, const struct was *w, bool moved)
+static const char *page_differs(struct migrate_test *m, const struct page_record *w,
+				bool moved)
 {
 	struct entry e = entry_at(w->addr);
 	const char *what = entry_differs(m, w, &e, moved);
@@ -686,9 +689,9 @@ static const char *page_differs(struct mover *m, const struct was *w, bool moved
 	return what ?: folio_differs(w, page_folio(e.page));
 }
 
-static void report_page(struct mover *m, int i, const char *what)
+static void report_page(struct migrate_test *m, int i, const char *what)
 {
-	const struct was *w = &m->was[i];
+	const struct page_record *w = &m->was[i];
 	struct entry e = entry_at(w->addr);
 	struct folio *folio = e.page ? page_folio(e.page) : NULL;
 
@@ -702,7 +705,7 @@ static void report_page(struct mover *m, int i, const char *what)
 }
 
 /* Report only the first page that is wrong. */
-static void expect_pages(struct mover *m, int from, int to, bool moved)
+static void expect_pages(struct migrate_test *m, int from, int to, bool moved)
 {
 	const char *what = NULL;
 	int i;
@@ -724,7 +727,7 @@ static bool leaked(struct page *page)
 	       !PageLRU(page) && !folio_mapped(page_folio(page));
 }
 
-static void expect_no_leak(struct mover *m, int from, int to)
+static void expect_no_leak(struct migrate_test *m, int from, int to)
 {
 	int i, nr = 0;
 
@@ -734,7 +737,7 @@ static void expect_no_leak(struct mover *m, int from, int to)
 }
 
 /* Expect that @nr of the pages have moved, and that all are in the right state. */
-static void expect_some_moved(struct mover *m, int from, int to, int nr)
+static void expect_some_moved(struct migrate_test *m, int from, int to, int nr)
 {
 	int i, moved = 0;
 
@@ -749,14 +752,14 @@ static void expect_some_moved(struct mover *m, int from, int to, int nr)
 }
 
 /* Expect that the pages @from up to @to have not moved or changed. */
-static void expect_same(struct mover *m, int from, int to)
+static void expect_same(struct migrate_test *m, int from, int to)
 {
 	expect_pages(m, from, to, /* moved = */ false);
 	expect_contents(m, from, to);
 }
 
 /* Expect that the pages have moved, and that nothing else has changed. */
-static void expect_moved(struct mover *m, int from, int to)
+static void expect_moved(struct migrate_test *m, int from, int to)
 {
 	expect_no_leak(m, from, to);
 	expect_pages(m, from, to, /* moved = */ true);
@@ -765,7 +768,7 @@ static void expect_moved(struct mover *m, int from, int to)
 
 /* Targets. */
 
-static bool refuses(struct mover *m, struct folio *src)
+static bool refuses(struct migrate_test *m, struct folio *src)
 {
 	unsigned int nth = m->asked++;
 
@@ -776,7 +779,7 @@ static bool refuses(struct mover *m, struct folio *src)
 
 static struct folio *give_target(struct folio *src, unsigned long private)
 {
-	struct mover *m = (struct mover *)private;
+	struct migrate_test *m = (struct migrate_test *)private;
 	struct folio *dst;
 
 	m->unlocked += !folio_test_locked(src);
@@ -810,10 +813,11 @@ static bool as_given(struct folio *dst)
 
 static void take_back(struct folio *dst, unsigned long private)
 {
-	struct mover *m = (struct mover *)private;
+	struct migrate_test *m = (struct migrate_test *)private;
 
 	m->returned++;
-	m->soiled += !as_given(dst) || folio_test_locked(dst) != m->lock_target;
+	m->changed_targets += !as_given(dst) ||
+			      folio_test_locked(dst) != m->lock_target;
 	if (m->lock_target)
 		folio_unlock(dst);
 	if (m->after)
@@ -824,7 +828,7 @@ static void take_back(struct folio *dst, unsigned long private)
 /* Migration. */
 
 /* The running test, for tracepoints and kprobes. Only one test runs at a time. */
-static struct mover *watched;
+static struct migrate_test *watched;
 
 static void note_result(void *data, unsigned long succeeded,
 			unsigned long failed, unsigned long thp_succeeded,
@@ -832,7 +836,7 @@ static void note_result(void *data, unsigned long succeeded,
 			unsigned long large_folio_split, enum migrate_mode mode,
 			enum migrate_reason reason)
 {
-	struct mover *m = READ_ONCE(watched);
+	struct migrate_test *m = READ_ONCE(watched);
 
 	if (!m)
 		return;
@@ -850,7 +854,7 @@ static void note_result(void *data, unsigned long succeeded,
 }
 
 /* Isolate each recorded folio once, and keep their order on the list. */
-static void isolate(struct mover *m)
+static void isolate(struct migrate_test *m)
 {
 	int i;
 
@@ -864,12 +868,12 @@ static void isolate(struct mover *m)
 	}
 }
 
-static void begin_to_watch(struct mover *m, enum migrate_reason reason)
+static void begin_to_watch(struct migrate_test *m, enum migrate_reason reason)
 {
 	m->asked = 0;
 	m->given = 0;
 	m->returned = 0;
-	m->soiled = 0;
+	m->changed_targets = 0;
 	m->unlocked = 0;
 	m->starved = 0;
 	m->traced = 0;
@@ -882,8 +886,8 @@ static void begin_to_watch(struct mover *m, enum migrate_reason reason)
 }
 
 /* Migrate with alloc_migration_target(), as callers without special needs do. */
-static void migrate_as_others_do(struct mover *m, enum migrate_mode mode,
-				 enum migrate_reason reason)
+static void migrate_default_targets(struct migrate_test *m, enum migrate_mode mode,
+				    enum migrate_reason reason)
 {
 	begin_to_watch(m, reason);
 	m->seen.ret = migrate_pages(&m->list, alloc_migration_target, NULL,
@@ -892,7 +896,7 @@ static void migrate_as_others_do(struct mover *m, enum migrate_mode mode,
 	m->seen.left = list_count_nodes(&m->list);
 }
 
-static void migrate(struct mover *m, enum migrate_mode mode,
+static void migrate(struct migrate_test *m, enum migrate_mode mode,
 		    enum migrate_reason reason)
 {
 	begin_to_watch(m, reason);
@@ -906,7 +910,7 @@ static void migrate(struct mover *m, enum migrate_mode mode,
 }
 
 /* Put back the folios that remain on the list, and check the counters. */
-static void put_back(struct mover *m)
+static void put_back(struct migrate_test *m)
 {
 	putback_movable_pages(&m->list);
 	KUNIT_EXPECT_TRUE(m->test, list_empty(&m->list));
@@ -915,7 +919,7 @@ static void put_back(struct mover *m)
 }
 
 /* Check the VM events, unless another task has migrated folios meanwhile. */
-static void expect_events(struct mover *m, const struct outcome *want)
+static void expect_events(struct migrate_test *m, const struct outcome *want)
 {
 	struct kunit *test = m->test;
 	unsigned long *now = m->now;
@@ -936,7 +940,7 @@ static void expect_events(struct mover *m, const struct outcome *want)
 	KUNIT_EXPECT_EQ(test, now[THP_MIGRATION_SPLIT], want->thp_split);
 }
 
-static void expect_result(struct mover *m, const struct outcome *want)
+static void expect_result(struct migrate_test *m, const struct outcome *want)
 {
 	struct kunit *test = m->test;
 
@@ -944,7 +948,7 @@ static void expect_result(struct mover *m, const struct outcome *want)
 	KUNIT_EXPECT_EQ(test, m->seen.left, want->left);
 	KUNIT_EXPECT_EQ(test, m->seen.used, want->used);
 	KUNIT_EXPECT_EQ(test, m->succeeded, want->ok);
-	KUNIT_EXPECT_EQ(test, m->soiled, 0);
+	KUNIT_EXPECT_EQ(test, m->changed_targets, 0);
 	if (!IS_ENABLED(CONFIG_TRACEPOINTS))
 		return;
 	KUNIT_EXPECT_EQ(test, m->traced, 1);
@@ -961,14 +965,14 @@ static void expect_result(struct mover *m, const struct outcome *want)
 #define expect_outcome(m, ...) \
 	expect_result(m, &(const struct outcome) { __VA_ARGS__ })
 
-static bool is_thp(struct mover *m, int i)
+static bool is_thp(struct migrate_test *m, int i)
 {
 	return folio_test_pmd_mappable(folio_was(m, i)) &&
 	       !folio_test_hugetlb(folio_was(m, i));
 }
 
 /* Count the pages of the sources. Pages mapped twice are recorded twice. */
-static unsigned int source_pages(struct mover *m)
+static unsigned int source_pages(struct migrate_test *m)
 {
 	unsigned int i, nr = 0;
 
@@ -978,7 +982,7 @@ static unsigned int source_pages(struct mover *m)
 }
 
 /* Expect that no folio moved, for a reason other than a lack of memory. */
-static void expect_all_failed(struct mover *m)
+static void expect_all_failed(struct migrate_test *m)
 {
 	const unsigned int thps = is_thp(m, 0) ? m->nr_src : 0;
 
@@ -989,7 +993,7 @@ static void expect_all_failed(struct mover *m)
 }
 
 /* Remove the obstacles, migrate again, and expect that all folios move. */
-static void expect_all_move(struct mover *m, enum migrate_mode mode)
+static void expect_all_move(struct migrate_test *m, enum migrate_mode mode)
 {
 	const unsigned int nr = source_pages(m);
 	unsigned int thps;
@@ -1013,7 +1017,7 @@ static void expect_all_move(struct mover *m, enum migrate_mode mode)
 
 /* Kinds of memory. */
 
-static void map(struct mover *m, struct file *file, unsigned long addr,
+static void map(struct migrate_test *m, struct file *file, unsigned long addr,
 		unsigned long len, unsigned long flags)
 {
 	unsigned long ret;
@@ -1023,14 +1027,14 @@ static void map(struct mover *m, struct file *file, unsigned long addr,
 	KUNIT_ASSERT_EQ(m->test, ret, addr);
 }
 
-static void advise(struct mover *m, unsigned long addr, unsigned long len,
+static void advise(struct migrate_test *m, unsigned long addr, unsigned long len,
 		   int behavior)
 {
 	KUNIT_ASSERT_EQ(m->test, 0,
 			do_madvise(current->mm, addr, len, behavior));
 }
 
-static void map_small(struct mover *m, int nr, unsigned long flags)
+static void map_small(struct migrate_test *m, int nr, unsigned long flags)
 {
 	map(m, NULL, AREA, nr * PAGE_SIZE, MAP_PRIVATE | MAP_ANONYMOUS | flags);
 	if (IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE))
@@ -1038,13 +1042,13 @@ static void map_small(struct mover *m, int nr, unsigned long flags)
 	fill(m, AREA, nr);
 }
 
-static void map_anon(struct mover *m)
+static void map_anon(struct migrate_test *m)
 {
 	map_small(m, NR_SMALL, 0);
 	vary(m->test, AREA, NR_SMALL);
 }
 
-static void map_mlocked(struct mover *m)
+static void map_mlocked(struct migrate_test *m)
 {
 	map_small(m, NR_SMALL, MAP_LOCKED);
 	vary(m->test, AREA, NR_SMALL);
@@ -1055,7 +1059,7 @@ static void put_file(void *file)
 	fput(file);
 }
 
-static void keep_file(struct mover *m, struct file *file)
+static void keep_file(struct migrate_test *m, struct file *file)
 {
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(m->test, file);
 	KUNIT_ASSERT_EQ(m->test, 0,
@@ -1065,7 +1069,7 @@ static void keep_file(struct mover *m, struct file *file)
 }
 
 /* Map the pages twice. The entries of the second mapping are all alike. */
-static void map_shmem(struct mover *m)
+static void map_shmem(struct migrate_test *m)
 {
 	struct file *file;
 	unsigned long off;
@@ -1095,7 +1099,7 @@ static int toy_read_folio(struct file *file, struct folio *folio)
 static int toy_migrate_folio(struct address_space *mapping, struct folio *dst,
 			     struct folio *src, enum migrate_mode mode)
 {
-	struct mover *m = mapping->host->i_private;
+	struct migrate_test *m = mapping->host->i_private;
 	int err;
 
 	if (m->calls < ARRAY_SIZE(m->modes))
@@ -1110,7 +1114,7 @@ static int toy_migrate_folio(struct address_space *mapping, struct folio *dst,
 
 static bool toy_release_folio(struct folio *folio, gfp_t gfp)
 {
-	struct mover *m = folio->mapping->host->i_private;
+	struct migrate_test *m = folio->mapping->host->i_private;
 
 	m->calls++;
 	if (m->keep_private)
@@ -1132,7 +1136,7 @@ static const struct address_space_operations toy_aops = {
 };
 
 /* Operations without migrate_folio. */
-static const struct address_space_operations dull_aops = {
+static const struct address_space_operations no_migrate_aops = {
 	.read_folio = toy_read_folio,
 	.dirty_folio = filemap_dirty_folio,
 	.invalidate_folio = toy_invalidate_folio,
@@ -1164,7 +1168,7 @@ static const struct file_operations toy_fops = {
 	.mmap = toy_mmap,
 };
 
-static struct file *toy_open(struct mover *m,
+static struct file *toy_open(struct migrate_test *m,
 			     const struct address_space_operations *aops)
 {
 	struct file *file = anon_inode_create_getfile("[migrate]", &toy_fops,
@@ -1179,7 +1183,7 @@ static struct file *toy_open(struct mover *m,
 	return file;
 }
 
-static struct file *map_toy(struct mover *m,
+static struct file *map_toy(struct migrate_test *m,
 			    const struct address_space_operations *aops, int nr)
 {
 	struct file *file = toy_open(m, aops);
@@ -1195,7 +1199,7 @@ static struct folio *folio_at(unsigned long addr)
 }
 
 /* Half of the folios have private data, which does not refer to the folio. */
-static void map_file(struct mover *m)
+static void map_file(struct migrate_test *m)
 {
 	unsigned long addr;
 
@@ -1205,7 +1209,7 @@ static void map_file(struct mover *m)
 	vary_shared(m->test, AREA, NR_SMALL);
 }
 
-static void need_buffers(struct mover *m)
+static void need_buffers(struct migrate_test *m)
 {
 	if (!IS_ENABLED(CONFIG_BUFFER_HEAD))
 		kunit_skip(m->test, "no buffer heads in this kernel");
@@ -1224,7 +1228,7 @@ static void add_buffers(struct folio *folio)
 }
 #endif
 
-static void map_buffers(struct mover *m)
+static void map_buffers(struct migrate_test *m)
 {
 	int i;
 
@@ -1235,7 +1239,7 @@ static void map_buffers(struct mover *m)
 	vary_shared(m->test, AREA, NR_SMALL);
 }
 
-static void need_thp(struct mover *m)
+static void need_thp(struct migrate_test *m)
 {
 	if (!IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE))
 		kunit_skip(m->test, "no transparent huge pages in this kernel");
@@ -1252,7 +1256,7 @@ static bool is_huge(unsigned long addr)
  * Make a huge page at @addr in an existing mapping. MADV_NOHUGEPAGE prevents that a
  * split page is collapsed again.
  */
-static void make_thp(struct mover *m, unsigned long addr)
+static void make_thp(struct migrate_test *m, unsigned long addr)
 {
 	advise(m, addr, PMD_SIZE, MADV_HUGEPAGE);
 	fill(m, addr, PTRS_PER_PTE);
@@ -1263,7 +1267,7 @@ static void make_thp(struct mover *m, unsigned long addr)
 	advise(m, addr, PMD_SIZE, MADV_NOHUGEPAGE);
 }
 
-static void map_thp(struct mover *m)
+static void map_thp(struct migrate_test *m)
 {
 	need_thp(m);
 	map(m, NULL, AREA, PMD_SIZE,
@@ -1273,7 +1277,7 @@ static void map_thp(struct mover *m)
 
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE
 /* Split the PMD that maps the folio, but not the folio. */
-static void split_pmd(struct mover *m)
+static void split_pmd(struct migrate_test *m)
 {
 	struct vm_area_struct *vma = vma_at(AREA);
 
@@ -1288,7 +1292,7 @@ static void split_pmd(struct mover *m)
  * Change each bit that migration must preserve, compared with a PMD that was just
  * written to.
  */
-static void vary_pmd(struct mover *m)
+static void vary_pmd(struct migrate_test *m)
 {
 	struct mm_struct *mm = current->mm;
 	spinlock_t *ptl; /* lock of the page table */
@@ -1308,7 +1312,7 @@ static void allow_no_more(void *orders)
 	huge_anon_orders_madvise = (unsigned long)orders;
 }
 
-static void allow_mthp(struct mover *m)
+static void allow_mthp(struct migrate_test *m)
 {
 	unsigned long orders = huge_anon_orders_madvise;
 
@@ -1317,26 +1321,26 @@ static void allow_mthp(struct mover *m)
 	huge_anon_orders_madvise = orders | BIT(MTHP_ORDER);
 }
 #else
-static void split_pmd(struct mover *m)
+static void split_pmd(struct migrate_test *m)
 {
 }
 
-static void vary_pmd(struct mover *m)
+static void vary_pmd(struct migrate_test *m)
 {
 }
 
-static void allow_mthp(struct mover *m)
+static void allow_mthp(struct migrate_test *m)
 {
 }
 #endif
 
-static void map_thp_varied(struct mover *m)
+static void map_thp_varied(struct migrate_test *m)
 {
 	map_thp(m);
 	vary_pmd(m);
 }
 
-static void map_thp_ptes(struct mover *m)
+static void map_thp_ptes(struct migrate_test *m)
 {
 	map_thp(m);
 	split_pmd(m);
@@ -1347,7 +1351,7 @@ static void map_thp_ptes(struct mover *m)
  * Map four folios. The entries of the first two folios vary from the first page on,
  * those of the third from the seventh page on. The entries of the last are alike.
  */
-static void map_mthp(struct mover *m)
+static void map_mthp(struct migrate_test *m)
 {
 	const unsigned long len = 4 * PAGE_SIZE << MTHP_ORDER;
 	const unsigned int late = (2 << MTHP_ORDER) + 5;
@@ -1370,7 +1374,7 @@ static void restore_overcommit(void *nr)
 	default_hstate.nr_overcommit_huge_pages = (unsigned long)nr;
 }
 
-static void allow_surplus(struct mover *m)
+static void allow_surplus(struct migrate_test *m)
 {
 	unsigned long nr = default_hstate.nr_overcommit_huge_pages;
 
@@ -1382,13 +1386,13 @@ static void allow_surplus(struct mover *m)
 	default_hstate.nr_overcommit_huge_pages = nr + 64;
 }
 #else
-static void allow_surplus(struct mover *m)
+static void allow_surplus(struct migrate_test *m)
 {
 	kunit_skip(m->test, "no hugetlb in this kernel");
 }
 #endif
 
-static struct file *map_hugetlb(struct mover *m, unsigned long addr, int nr,
+static struct file *map_hugetlb(struct migrate_test *m, unsigned long addr, int nr,
 				unsigned long flags)
 {
 	struct file *file;
@@ -1409,12 +1413,12 @@ static struct file *map_hugetlb(struct mover *m, unsigned long addr, int nr,
 	return file;
 }
 
-static void map_hugetlb_private(struct mover *m)
+static void map_hugetlb_private(struct migrate_test *m)
 {
 	map_hugetlb(m, AREA, 1, MAP_PRIVATE);
 }
 
-static void map_hugetlb_shared(struct mover *m)
+static void map_hugetlb_shared(struct migrate_test *m)
 {
 	map_hugetlb(m, AREA, 1, MAP_SHARED);
 }
@@ -1431,7 +1435,7 @@ static void map_hugetlb_shared(struct mover *m)
  */
 struct kind {
 	const char *name;
-	void (*map)(struct mover *m);
+	void (*map)(struct migrate_test *m);
 	int nr;
 	bool twice;
 	int folios;
@@ -1457,12 +1461,12 @@ static const struct kind kinds[] = {
 	  .folios = 1, .hugetlb = true, .special = true },
 };
 
-static void map_kind(struct mover *m, const struct kind *kind)
+static void map_kind(struct migrate_test *m, const struct kind *kind)
 {
 	kind->map(m);
 }
 
-static void remember_kind(struct mover *m, const struct kind *kind)
+static void remember_kind(struct migrate_test *m, const struct kind *kind)
 {
 	m->nr = 0;
 	remember(m, AREA, kind->nr);
@@ -1472,7 +1476,7 @@ static void remember_kind(struct mover *m, const struct kind *kind)
 
 /* Obstacles that exist during the whole migration, for all folios. */
 
-static void each_source(struct mover *m, void (*act)(struct folio *folio))
+static void each_source(struct migrate_test *m, void (*act)(struct folio *folio))
 {
 	int i;
 
@@ -1577,7 +1581,7 @@ static const void *try_gen_params(struct kunit *test, const void *prev,
 	return NULL;
 }
 
-static void migrate_without_waiting(struct mover *m, enum migrate_mode mode)
+static void migrate_without_waiting(struct migrate_test *m, enum migrate_mode mode)
 {
 	unsigned int flags = memalloc_noreclaim_save();
 
@@ -1585,7 +1589,7 @@ static void migrate_without_waiting(struct mover *m, enum migrate_mode mode)
 	memalloc_noreclaim_restore(flags);
 }
 
-static void try_once(struct mover *m, const struct try *try,
+static void try_once(struct migrate_test *m, const struct try *try,
 		     enum migrate_mode mode)
 {
 	const struct obstacle *o = try->obstacle;
@@ -1607,7 +1611,7 @@ static void try_once(struct mover *m, const struct try *try,
 static void stopped(struct kunit *test)
 {
 	const struct try *try = test->param_value;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	int i;
 
 	map_kind(m, try->kind);
@@ -1636,7 +1640,7 @@ KUNIT_ARRAY_PARAM(kind, kinds, kind_desc);
 static void moved(struct kunit *test)
 {
 	const struct kind *kind = test->param_value;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	int i;
 
 	map_kind(m, kind);
@@ -1654,7 +1658,7 @@ static void no_target(struct kunit *test)
 {
 	const struct kind *kind = test->param_value;
 	const unsigned int pages = kind->nr / kind->folios;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	int i;
 
 	map_kind(m, kind);
@@ -1677,7 +1681,7 @@ static void no_target(struct kunit *test)
 static void target_locked(struct kunit *test)
 {
 	const struct kind *kind = test->param_value;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	int i;
 
 	map_kind(m, kind);
@@ -1699,7 +1703,7 @@ static void target_locked(struct kunit *test)
  */
 static struct folio *keep_target(struct folio *src, unsigned long private)
 {
-	struct mover *m = (struct mover *)private;
+	struct migrate_test *m = (struct migrate_test *)private;
 	struct folio *dst;
 
 	if (m->victim)
@@ -1714,7 +1718,7 @@ static struct folio *keep_target(struct folio *src, unsigned long private)
 static void target_put(struct kunit *test)
 {
 	const struct kind *kind = test->param_value;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	unsigned int succeeded;
 
 	map_kind(m, kind);
@@ -1743,7 +1747,7 @@ static void target_put(struct kunit *test)
 static void refused_nth(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	unsigned int nth;
 
 	map_anon(m);
@@ -1764,7 +1768,7 @@ static void refused_nth(struct kunit *test)
 }
 
 /* Get or put a reference to every second folio. */
-static void hold_odd(struct mover *m, bool get)
+static void hold_odd(struct migrate_test *m, bool get)
 {
 	int i;
 
@@ -1779,7 +1783,7 @@ static void hold_odd(struct mover *m, bool get)
 static void every_other(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	int i;
 
 	map_anon(m);
@@ -1805,7 +1809,7 @@ static void every_other(struct kunit *test)
 static void empty_list(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 
 	note_counts(m);
 	migrate(m, *mode, MR_SYSCALL);
@@ -1821,7 +1825,7 @@ static void empty_list(struct kunit *test)
 static void freed_under_us(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 
 	map_anon(m);
 	remember(m, AREA, NR_SMALL);
@@ -1843,7 +1847,7 @@ static void freed_under_us(struct kunit *test)
 static void freed_but_held(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	struct folio *folio;
 
 	map_anon(m);
@@ -1868,7 +1872,7 @@ static void freed_but_held(struct kunit *test)
  * Isolate two folios of a file, then unmap and truncate them. Returns the second
  * folio, with a reference.
  */
-static struct folio *truncate_held(struct mover *m)
+static struct folio *truncate_held(struct migrate_test *m)
 {
 	struct folio *folio;
 
@@ -1886,7 +1890,7 @@ static struct folio *truncate_held(struct mover *m)
 static void truncated(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	struct folio *folio;
 
 	folio = truncate_held(m);
@@ -1899,7 +1903,8 @@ static void truncated(struct kunit *test)
 }
 
 /* Map @folio as drivers and TCP do. The rmap does not find this mapping. */
-static void insert_page(struct mover *m, unsigned long addr, struct folio *folio)
+static void insert_page(struct migrate_test *m, unsigned long addr,
+			struct folio *folio)
 {
 	struct mm_struct *mm = current->mm;
 	int err;
@@ -1918,7 +1923,7 @@ static void insert_page(struct mover *m, unsigned long addr, struct folio *folio
 static void truncated_and_mapped(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	struct folio *folio;
 
 	folio = truncate_held(m);
@@ -1937,13 +1942,13 @@ static void truncated_and_mapped(struct kunit *test)
 
 static void later_unlock(struct work_struct *work)
 {
-	struct mover *m = container_of(work, struct mover, later.work);
+	struct migrate_test *m = container_of(work, struct migrate_test, later.work);
 
 	folio_unlock(m->victim);
 }
 
 /* Lock the first source between the test of its lock and the try to lock it. */
-static void lock_for_a_while(struct mover *m, struct folio *src)
+static void lock_for_a_while(struct migrate_test *m, struct folio *src)
 {
 	if (m->victim)
 		return;
@@ -1954,7 +1959,7 @@ static void lock_for_a_while(struct mover *m, struct folio *src)
 		schedule_delayed_work(&m->later, m->delay);
 }
 
-static void finish_lock(struct mover *m)
+static void finish_lock(struct migrate_test *m)
 {
 	if (m->delay)
 		flush_delayed_work(&m->later);
@@ -1970,12 +1975,12 @@ static void lock_waited_for(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
 	const bool waits = *mode != MIGRATE_ASYNC;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 
 	map_anon(m);
 	remember(m, AREA, NR_SMALL);
 	m->before = lock_for_a_while;
-	m->delay = waits ? A_WHILE : 0;
+	m->delay = waits ? WAIT_TIME : 0;
 	isolate(m);
 	migrate(m, *mode, MR_SYSCALL);
 	finish_lock(m);
@@ -1992,7 +1997,7 @@ static void lock_waited_for(struct kunit *test)
 /* MIGRATE_SYNC_LIGHT does not wait for a read. If it did, the test would hang. */
 static void lock_of_a_read(struct kunit *test)
 {
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	struct folio *folio;
 
 	map_file(m);
@@ -2016,7 +2021,7 @@ static void lock_of_a_read(struct kunit *test)
 
 static void later_end_writeback(struct work_struct *work)
 {
-	struct mover *m = container_of(work, struct mover, later.work);
+	struct migrate_test *m = container_of(work, struct migrate_test, later.work);
 
 	folio_end_writeback(m->victim);
 }
@@ -2024,14 +2029,14 @@ static void later_end_writeback(struct work_struct *work)
 /* MIGRATE_SYNC waits, without the lock of another folio, and the folio moves. */
 static void writeback_waited_for(struct kunit *test)
 {
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 
 	map_file(m);
 	remember(m, AREA, NR_SMALL);
 	m->victim = folio_was(m, 3);
 	start_writeback(m->victim);
 	INIT_DELAYED_WORK(&m->later, later_end_writeback);
-	schedule_delayed_work(&m->later, A_WHILE);
+	schedule_delayed_work(&m->later, WAIT_TIME);
 	isolate(m);
 	migrate(m, MIGRATE_SYNC, MR_SYSCALL);
 	expect_outcome(m, .ret = 0, .used = NR_SMALL, .ok = NR_SMALL);
@@ -2040,7 +2045,7 @@ static void writeback_waited_for(struct kunit *test)
 	expect_moved(m, 0, NR_SMALL);
 }
 
-static void hold_first(struct mover *m, struct folio *src)
+static void hold_first(struct migrate_test *m, struct folio *src)
 {
 	if (m->victim)
 		return;
@@ -2049,7 +2054,7 @@ static void hold_first(struct mover *m, struct folio *src)
 }
 
 /* Drop the reference when the target is put back. The next batch then succeeds. */
-static void unhold_first(struct mover *m, struct folio *dst)
+static void unhold_first(struct migrate_test *m, struct folio *dst)
 {
 	if (m->victim)
 		folio_put(m->victim);
@@ -2060,7 +2065,7 @@ static void reference_passes(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
 	const bool again = *mode != MIGRATE_ASYNC;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 
 	map_anon(m);
 	remember(m, AREA, NR_SMALL);
@@ -2079,7 +2084,8 @@ static void reference_passes(struct kunit *test)
 }
 
 /* Expect @nr_async migrate_folio calls with MIGRATE_ASYNC, the rest with @mode. */
-static void expect_modes(struct mover *m, int nr_async, enum migrate_mode mode)
+static void expect_modes(struct migrate_test *m, int nr_async,
+			 enum migrate_mode mode)
 {
 	int i, wrong = 0;
 
@@ -2089,25 +2095,25 @@ static void expect_modes(struct mover *m, int nr_async, enum migrate_mode mode)
 }
 
 /* Drop the pin before the second try to unmap, or before the second try to move. */
-static void unpin_second(struct mover *m, struct folio *src)
+static void unpin_second(struct migrate_test *m, struct folio *src)
 {
 	if (m->asked == 1)
 		unpin_folio(src);
 }
 
-static void unpin_refused(struct mover *m, struct folio *src)
+static void unpin_refused(struct migrate_test *m, struct folio *src)
 {
 	unpin_folio(src);
 	m->refused = NULL;
 }
 
 /* A pin makes unmapping anonymous memory fail, and moving file memory. */
-static void map_one_anon(struct mover *m)
+static void map_one_anon(struct migrate_test *m)
 {
 	map_small(m, 1, 0);
 }
 
-static void map_one_file(struct mover *m)
+static void map_one_file(struct migrate_test *m)
 {
 	map_toy(m, &toy_aops, 1);
 	m->refused = unpin_refused;
@@ -2155,7 +2161,7 @@ static void pin_passes(struct kunit *test)
 {
 	const struct pinned *pinned = test->param_value;
 	const struct kind *kind = pinned->kind;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	unsigned int thps;
 
 	map_kind(m, kind);
@@ -2179,7 +2185,7 @@ static void pin_passes(struct kunit *test)
 static void pin_lasts(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 
 	map_file(m);
 	remember(m, AREA, 1);
@@ -2199,7 +2205,7 @@ static void long_list(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
 	const int nr = PTRS_PER_PTE + NR_SMALL, bad = 5;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 
 	map_small(m, nr, 0);
 	remember(m, AREA, nr);
@@ -2222,7 +2228,7 @@ static void refused_in_second_slice(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
 	const int nr = PTRS_PER_PTE + NR_SMALL, bad = PTRS_PER_PTE + 3;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 
 	map_small(m, nr, 0);
 	remember(m, AREA, nr);
@@ -2241,7 +2247,7 @@ static void refused_in_second_slice(struct kunit *test)
 /* With MR_MEMORY_FAILURE each source keeps a reference, which the caller puts. */
 static void poisoned_kept(struct kunit *test)
 {
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	int i;
 
 	map_anon(m);
@@ -2261,7 +2267,7 @@ static void poisoned_kept(struct kunit *test)
 static void demotion_counts(struct kunit *test)
 {
 	const int moved = NR_SMALL / 2;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	long before = count_isolated();
 	int i;
 
@@ -2284,18 +2290,18 @@ static void demotion_counts(struct kunit *test)
 /* Results of the migrate_folio method. */
 
 /**
- * struct answer - a result of a file's migrate_folio()
+ * struct method_error - a result of a file's migrate_folio()
  * @name: its name
  * @err: the result
  * @again: migration tries again after it
  */
-struct answer {
+struct method_error {
 	const char *name;
 	int err;
 	bool again;
 };
 
-static const struct answer answers[] = {
+static const struct method_error method_errors[] = {
 	{ "again", -EAGAIN, .again = true },
 	{ "nomem", -ENOMEM },
 	{ "io", -EIO },
@@ -2304,20 +2310,20 @@ static const struct answer answers[] = {
 	{ "not supported", -EOPNOTSUPP },
 };
 
-KUNIT_ARRAY_PARAM_DESC(answer, answers, name);
+KUNIT_ARRAY_PARAM_DESC(method_error, method_errors, name);
 
 /* migrate_pages() does not return an error of the file, not even -ENOMEM. */
 static void file_says_no(struct kunit *test)
 {
-	const struct answer *answer = test->param_value;
-	const int tries_async = answer->again ? MIGRATE_TRIES_ASYNC : 1;
-	const int tries_sync = answer->again ? MIGRATE_TRIES_SYNC : 1;
-	struct mover *m = test->priv;
+	const struct method_error *error = test->param_value;
+	const int tries_async = error->again ? MIGRATE_TRIES_ASYNC : 1;
+	const int tries_sync = error->again ? MIGRATE_TRIES_SYNC : 1;
+	struct migrate_test *m = test->priv;
 	int i;
 
 	map_file(m);
 	remember(m, AREA, 1);
-	m->err = answer->err;
+	m->err = error->err;
 	m->err_nr = UINT_MAX;
 	for (i = 0; i < ARRAY_SIZE(all_modes); i++) {
 		isolate(m);
@@ -2326,7 +2332,7 @@ static void file_says_no(struct kunit *test)
 			KUNIT_EXPECT_EQ(test, m->calls, tries_async + tries_sync);
 		else
 			KUNIT_EXPECT_EQ(test, m->calls,
-					answer->again ? MIGRATE_TRIES : 1);
+					error->again ? MIGRATE_TRIES : 1);
 		expect_modes(m, tries_async, all_modes[i]);
 		expect_all_failed(m);
 		remember_again(m);
@@ -2338,7 +2344,7 @@ static void file_says_no(struct kunit *test)
 /* The last try to move succeeds. The folio is unmapped once and gets one target. */
 static void file_says_later(struct kunit *test)
 {
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 
 	map_file(m);
 	remember(m, AREA, 1);
@@ -2357,7 +2363,7 @@ static void file_says_later(struct kunit *test)
 static void file_says_no_to_some(struct kunit *test)
 {
 	const int bad = 3;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 
 	map_file(m);
 	remember(m, AREA, NR_SMALL);
@@ -2375,7 +2381,7 @@ static void file_says_no_to_some(struct kunit *test)
 
 /* A file without migrate_folio: only clean folios that it releases can move. */
 
-static void clean(struct mover *m)
+static void clean(struct migrate_test *m)
 {
 	int i;
 
@@ -2389,17 +2395,17 @@ static void clean(struct mover *m)
 	remember_again(m);
 }
 
-static void map_dull(struct mover *m)
+static void map_no_migrate(struct migrate_test *m)
 {
-	map_toy(m, &dull_aops, 2);
+	map_toy(m, &no_migrate_aops, 2);
 	folio_attach_private(folio_at(AREA), m);
 	folio_attach_private(folio_at(AREA + PAGE_SIZE), m);
 	remember(m, AREA, 2);
 }
 
 /* Migrate. Expect @calls calls of release_folio(), and that no folio moves. */
-static void expect_dull(struct mover *m, enum migrate_mode mode,
-			unsigned int calls)
+static void expect_release_calls(struct migrate_test *m, enum migrate_mode mode,
+				 unsigned int calls)
 {
 	isolate(m);
 	migrate(m, mode, MR_SYSCALL);
@@ -2410,28 +2416,28 @@ static void expect_dull(struct mover *m, enum migrate_mode mode,
 
 static void no_method(struct kunit *test)
 {
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	int i;
 
-	map_dull(m);
+	map_no_migrate(m);
 	/* Dirty folios: release_folio() is not called. */
 	for (i = 0; i < ARRAY_SIZE(all_modes); i++)
-		expect_dull(m, all_modes[i], 0);
+		expect_release_calls(m, all_modes[i], 0);
 
 	/* Clean folios, not released. Only MIGRATE_SYNC retries in a batch. */
 	clean(m);
 	m->keep_private = true;
-	expect_dull(m, MIGRATE_ASYNC, 2);
-	expect_dull(m, MIGRATE_SYNC_LIGHT, 2 * 2);
-	expect_dull(m, MIGRATE_SYNC, 2 * (1 + MIGRATE_TRIES_SYNC));
+	expect_release_calls(m, MIGRATE_ASYNC, 2);
+	expect_release_calls(m, MIGRATE_SYNC_LIGHT, 2 * 2);
+	expect_release_calls(m, MIGRATE_SYNC, 2 * (1 + MIGRATE_TRIES_SYNC));
 }
 
 static void no_method_released(struct kunit *test)
 {
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	int i;
 
-	map_dull(m);
+	map_no_migrate(m);
 	clean(m);
 	isolate(m);
 	migrate(m, MIGRATE_SYNC, MR_SYSCALL);
@@ -2451,7 +2457,7 @@ static void inaccessible(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
 	struct address_space *mapping;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 
 	map_file(m);
 	remember(m, AREA, NR_SMALL);
@@ -2469,7 +2475,7 @@ static void inaccessible(struct kunit *test)
 /* Large folios. */
 
 /* Expect that the folios were split, and that a PTE maps each piece. */
-static void now_small(struct mover *m)
+static void now_small(struct migrate_test *m)
 {
 	int i;
 
@@ -2485,7 +2491,7 @@ static void split_for_targets(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
 	const int nr = PTRS_PER_PTE;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 
 	map_thp(m);
 	remember(m, AREA, nr);
@@ -2505,7 +2511,7 @@ static void split_mthp_for_targets(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
 	const int nr = 4 << MTHP_ORDER;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 
 	map_mthp(m);
 	remember(m, AREA, nr);
@@ -2523,7 +2529,7 @@ static void split_then_refused(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
 	const int nr = PTRS_PER_PTE, good = 100;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 
 	map_thp(m);
 	remember(m, AREA, nr);
@@ -2549,7 +2555,7 @@ static void split_fails(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
 	const int nr = PTRS_PER_PTE;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 
 	map_thp(m);
 	remember(m, AREA, nr);
@@ -2574,7 +2580,7 @@ static void split_fails(struct kunit *test)
 	expect_all_move(m, *mode);
 }
 
-static void unhold_third(struct mover *m, struct folio *src)
+static void unhold_third(struct migrate_test *m, struct folio *src)
 {
 	if (m->asked == 2)
 		folio_put(src);
@@ -2584,7 +2590,7 @@ static void split_succeeds_later(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
 	const int nr = PTRS_PER_PTE;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 
 	map_thp(m);
 	remember(m, AREA, nr);
@@ -2602,7 +2608,7 @@ static void split_succeeds_later(struct kunit *test)
 }
 
 /* Unmap the last page of a huge page. Migration splits the huge page first. */
-static void map_partial(struct mover *m)
+static void map_partial(struct migrate_test *m)
 {
 	map_thp_ptes(m);
 	vm_munmap(AREA + PMD_SIZE - PAGE_SIZE, PAGE_SIZE);
@@ -2614,7 +2620,7 @@ static void partial_split(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
 	const int nr = PTRS_PER_PTE - 1;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 
 	map_partial(m);
 	isolate(m);
@@ -2633,7 +2639,7 @@ static void partial_not_split(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
 	const int nr = PTRS_PER_PTE - 1;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 
 	map_partial(m);
 	each_source(m, hold);
@@ -2656,7 +2662,7 @@ static void partial_not_split(struct kunit *test)
 static void pinned_half_way(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	int i;
 
 	map_thp(m);
@@ -2699,7 +2705,7 @@ static void rmap_unlock(struct folio *folio)
 }
 
 /* Install migration entries. All mappings, and their references, must be gone. */
-static struct anon_vma *replace_entries(struct mover *m, struct folio *folio,
+static struct anon_vma *replace_entries(struct migrate_test *m, struct folio *folio,
 					enum ttu_flags flags)
 {
 	const int refs = folio_ref_count(folio) - folio_mapcount(folio);
@@ -2732,7 +2738,7 @@ static void restore_entries(struct folio *folio, struct anon_vma *anon_vma,
 	folio_put(folio);
 }
 
-static void replace_and_restore(struct mover *m, struct folio *folio,
+static void replace_and_restore(struct migrate_test *m, struct folio *folio,
 				enum ttu_flags flags)
 {
 	restore_entries(folio, replace_entries(m, folio, flags), flags);
@@ -2741,7 +2747,7 @@ static void replace_and_restore(struct mover *m, struct folio *folio,
 static void entries_restored(struct kunit *test)
 {
 	const struct kind *kind = test->param_value;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	int i, j;
 
 	map_kind(m, kind);
@@ -2764,7 +2770,7 @@ static void entries_restored(struct kunit *test)
 /* TTU_SPLIT_HUGE_PMD splits the PMD. PTEs map the folio afterwards. */
 static void pmd_split_on_the_way(struct kunit *test)
 {
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	int i;
 
 	map_thp(m);
@@ -2778,7 +2784,7 @@ static void pmd_split_on_the_way(struct kunit *test)
 	expect_same(m, 0, m->nr);
 }
 
-static bool says_poison(unsigned long addr)
+static bool hwpoison_entry_at(unsigned long addr)
 {
 	pte_t *ptep = pte_offset_map(pmd_at(addr), addr), pte;
 
@@ -2797,7 +2803,7 @@ static void need_poison(struct kunit *test)
 }
 
 /* Unmap and restore the folio at page @first while its page @bad is poisoned. */
-static void poison_one(struct mover *m, int first, int bad)
+static void poison_one(struct migrate_test *m, int first, int bad)
 {
 	struct folio *folio = folio_was(m, first);
 	const int end = first + folio_nr_pages(folio);
@@ -2817,7 +2823,7 @@ static void poison_one(struct mover *m, int first, int bad)
 		m->was[i].mapcount--;
 	}
 	expect_same(m, first, bad);
-	KUNIT_EXPECT_TRUE(m->test, says_poison(m->was[bad].addr));
+	KUNIT_EXPECT_TRUE(m->test, hwpoison_entry_at(m->was[bad].addr));
 	expect_same(m, bad + 1, end);
 	KUNIT_EXPECT_EQ(m->test, get_mm_counter_sum(mm, MM_ANONPAGES), mapped - 1);
 }
@@ -2825,7 +2831,7 @@ static void poison_one(struct mover *m, int first, int bad)
 /* A poisoned page gets a hwpoison entry. The entries next to it are restored. */
 static void poisoned_neighbour(struct kunit *test)
 {
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	int first;
 
 	need_poison(test);
@@ -2838,7 +2844,7 @@ static void poisoned_neighbour(struct kunit *test)
 /* The poisoned page is the only page of its folio, so no other entry is restored. */
 static void poisoned_alone(struct kunit *test)
 {
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 
 	need_poison(test);
 	map_anon(m);
@@ -2850,7 +2856,7 @@ static void poisoned_alone(struct kunit *test)
 /* try_to_migrate() warns of flags that are not allowed, and changes nothing. */
 static void wrong_flags(struct kunit *test)
 {
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	struct folio *folio;
 
 	map_anon(m);
@@ -2881,7 +2887,7 @@ static void wrong_flags(struct kunit *test)
  */
 struct probe {
 	struct kprobe kp;
-	struct mover *m;
+	struct migrate_test *m;
 	const struct folio *folio;
 	unsigned int nr;
 	bool (*at)(struct probe *probe, struct pt_regs *regs);
@@ -2914,7 +2920,7 @@ static void probe_end(void *kp)
 	unregister_kprobe(kp);
 }
 
-static struct probe *probe_at(struct mover *m, const char *function,
+static struct probe *probe_at(struct migrate_test *m, const char *function,
 			      const struct folio *folio,
 			      bool (*at)(struct probe *probe, struct pt_regs *regs))
 {
@@ -2948,11 +2954,11 @@ static void probe_lead_to(struct pt_regs *regs, void *function)
 }
 #else
 struct probe {
-	struct mover *m;
+	struct migrate_test *m;
 	unsigned int nr;
 };
 
-static struct probe *probe_at(struct mover *m, const char *function,
+static struct probe *probe_at(struct migrate_test *m, const char *function,
 			      const struct folio *folio,
 			      bool (*at)(struct probe *probe, struct pt_regs *regs))
 {
@@ -2973,7 +2979,7 @@ static void probe_lead_to(struct pt_regs *regs, void *function)
 /* Replaces the first folio_get_anon_vma(), and unmaps the folio before the call. */
 static struct anon_vma *unmap_and_get_anon_vma(const struct folio *folio)
 {
-	struct mover *m = watched;
+	struct migrate_test *m = watched;
 	int i;
 
 	for (i = 0; i < m->nr; i++)
@@ -3029,7 +3035,7 @@ static void unmapped_before_hold(struct kunit *test)
 	const struct place *place = test->param_value;
 	const int gone = place->nr, stays = !place->nr;
 	struct probe *hold, *restore;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	struct anon_vma *anon_vma;
 	int i;
 
@@ -3072,7 +3078,7 @@ static bool has_page_owner(void)
 }
 #endif
 
-static void need_bulk(struct mover *m)
+static void need_bulk(struct migrate_test *m)
 {
 	if (has_page_owner())
 		kunit_skip(m->test, "page_owner has each page allocated alone");
@@ -3089,7 +3095,7 @@ static bool note_spares(struct probe *probe, struct pt_regs *regs)
 /* Wait until migration waits for the lock, at most 10 seconds. Count the spares. */
 static void later_count_spares(struct work_struct *work)
 {
-	struct mover *m = container_of(work, struct mover, later.work);
+	struct migrate_test *m = container_of(work, struct migrate_test, later.work);
 	unsigned long end = jiffies + 10 * HZ;
 
 	while (!folio_test_waiters(m->victim) && time_before(jiffies, end))
@@ -3105,7 +3111,7 @@ static void later_count_spares(struct work_struct *work)
  */
 static void no_spares_while_waiting(struct kunit *test)
 {
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	struct probe *bulk;
 
 	need_bulk(m);
@@ -3118,7 +3124,7 @@ static void no_spares_while_waiting(struct kunit *test)
 	INIT_DELAYED_WORK(&m->later, later_count_spares);
 	schedule_delayed_work(&m->later, 0);
 	isolate(m);
-	migrate_as_others_do(m, MIGRATE_SYNC, MR_SYSCALL);
+	migrate_default_targets(m, MIGRATE_SYNC, MR_SYSCALL);
 	flush_delayed_work(&m->later);
 	KUNIT_EXPECT_GT(test, bulk->nr, 0);
 	KUNIT_EXPECT_EQ(test, m->idle, 0);
@@ -3129,7 +3135,7 @@ static void no_spares_while_waiting(struct kunit *test)
 
 static bool poison_spare(struct probe *probe, struct pt_regs *regs)
 {
-	struct mover *m = probe->m;
+	struct migrate_test *m = probe->m;
 
 	if (m->poisoned || !m->spares || m->spares->next == m->spares->nr)
 		return false;
@@ -3141,7 +3147,7 @@ static bool poison_spare(struct probe *probe, struct pt_regs *regs)
 /* A target that is poisoned after its allocation must not be used. */
 static void poisoned_spare(struct kunit *test)
 {
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	int i, used = 0;
 
 	need_poison(test);
@@ -3151,7 +3157,7 @@ static void poisoned_spare(struct kunit *test)
 	probe_at(m, "alloc_pages_bulk_noprof", NULL, note_spares);
 	probe_at(m, "try_to_migrate", folio_was(m, 0), poison_spare);
 	isolate(m);
-	migrate_as_others_do(m, MIGRATE_ASYNC, MR_SYSCALL);
+	migrate_default_targets(m, MIGRATE_ASYNC, MR_SYSCALL);
 	KUNIT_ASSERT_NOT_NULL(test, m->poisoned);
 	expect_outcome(m, .ret = 0, .ok = NR_SMALL);
 	put_back(m);
@@ -3171,7 +3177,7 @@ static void poisoned_spare(struct kunit *test)
 static void note_alloc(void *data, struct page *page, unsigned int order,
 		       gfp_t gfp, int migratetype)
 {
-	struct mover *m = READ_ONCE(watched);
+	struct migrate_test *m = READ_ONCE(watched);
 
 	if (m && current == m->task && page && page_to_nid(page) == m->mtc.nid)
 		m->calls++;
@@ -3183,7 +3189,7 @@ static void no_trace(void *unused)
 	tracepoint_synchronize_unregister();
 }
 
-static void trace_alloc(struct mover *m)
+static void trace_alloc(struct migrate_test *m)
 {
 	if (!IS_ENABLED(CONFIG_TRACEPOINTS))
 		kunit_skip(m->test, "no trace events in this kernel");
@@ -3193,7 +3199,7 @@ static void trace_alloc(struct mover *m)
 			kunit_add_action_or_reset(m->test, no_trace, NULL));
 }
 
-static void ask_for_unmovable(struct mover *m)
+static void ask_for_unmovable(struct migrate_test *m)
 {
 	m->mtc.gfp_mask = GFP_USER | __GFP_THISNODE;
 }
@@ -3203,7 +3209,7 @@ static void no_defrag_mode(void *old)
 	defrag_mode = (long)old;
 }
 
-static void set_defrag_mode(struct mover *m)
+static void set_defrag_mode(struct migrate_test *m)
 {
 	KUNIT_ASSERT_EQ(m->test, 0,
 			kunit_add_action(m->test, no_defrag_mode,
@@ -3223,7 +3229,7 @@ static void leave_cpuset(void *unused)
 }
 
 /* Enable cpusets, and allow this task only the node that the memory is on. */
-static void enter_cpuset(struct mover *m)
+static void enter_cpuset(struct migrate_test *m)
 {
 	nodemask_t home = nodemask_of_node(folio_nid(folio_at(AREA)));
 
@@ -3238,14 +3244,14 @@ static void enter_cpuset(struct mover *m)
 	set_mems_allowed(home);
 }
 #else
-static void enter_cpuset(struct mover *m)
+static void enter_cpuset(struct migrate_test *m)
 {
 	kunit_skip(m->test, "no cpusets in this kernel");
 }
 #endif
 
 /* Use the flags of memory offlining and of allocations of contiguous ranges. */
-static void need_cpuset_not(struct mover *m)
+static void set_up_cpuset(struct migrate_test *m)
 {
 	m->mtc.gfp_mask = GFP_KERNEL | __GFP_MOVABLE | __GFP_RETRY_MAYFAIL;
 	enter_cpuset(m);
@@ -3260,7 +3266,7 @@ static void need_cpuset_not(struct mover *m)
  */
 struct request {
 	const char *name;
-	void (*begin)(struct mover *m);
+	void (*begin)(struct migrate_test *m);
 	int nr;
 	bool bulk;
 };
@@ -3271,13 +3277,13 @@ static const struct request requests[] = {
 	{ "unmovable", ask_for_unmovable, .nr = NR_SMALL },
 	{ "defrag mode", set_defrag_mode, .nr = NR_SMALL },
 	{ "traced", trace_alloc, .nr = NR_SMALL },
-	{ "outside the cpuset", need_cpuset_not, .nr = NR_SMALL },
+	{ "outside the cpuset", set_up_cpuset, .nr = NR_SMALL },
 };
 
 KUNIT_ARRAY_PARAM_DESC(request, requests, name);
 
 /* Allow targets on the target node only. */
-static void migrate_for(struct mover *m, const struct request *request)
+static void migrate_for(struct migrate_test *m, const struct request *request)
 {
 	nodemask_t nmask;
 
@@ -3285,7 +3291,7 @@ static void migrate_for(struct mover *m, const struct request *request)
 	node_set(m->mtc.nid, nmask);
 	m->mtc.nmask = &nmask;
 	isolate(m);
-	migrate_as_others_do(m, MIGRATE_ASYNC, MR_MEMORY_HOTPLUG);
+	migrate_default_targets(m, MIGRATE_ASYNC, MR_MEMORY_HOTPLUG);
 	if (request->begin == trace_alloc)
 		KUNIT_EXPECT_GE(m->test, m->calls, request->nr);
 	expect_outcome(m, .ret = 0, .ok = request->nr);
@@ -3294,13 +3300,13 @@ static void migrate_for(struct mover *m, const struct request *request)
 }
 
 /*
- * All targets can be allocated. The cpuset of need_cpuset_not() is not a hardwall:
+ * All targets can be allocated. The cpuset of set_up_cpuset() is not a hardwall:
  * its tasks may get memory of other nodes if its own nodes have none.
  */
 static void targets_to_be_had(struct kunit *test)
 {
 	const struct request *request = test->param_value;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 
 	map_small(m, request->nr, 0);
 	remember(m, AREA, request->nr);
@@ -3313,7 +3319,7 @@ static void targets_to_be_had(struct kunit *test)
 static void bulk_if_alike(struct kunit *test)
 {
 	const struct request *request = test->param_value;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	struct probe *bulk;
 
 	map_small(m, request->nr, 0);
@@ -3341,7 +3347,7 @@ static void no_boost(void *data)
  */
 static void boost_wakes_kswapd(struct kunit *test)
 {
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	struct probe *bulk, *wake;
 	struct zone *zone;
 
@@ -3356,7 +3362,7 @@ static void boost_wakes_kswapd(struct kunit *test)
 	bulk = probe_at(m, "alloc_pages_bulk_noprof", NULL, NULL);
 	wake = probe_at(m, "wakeup_kswapd", NULL, NULL);
 	isolate(m);
-	migrate_as_others_do(m, MIGRATE_ASYNC, MR_SYSCALL);
+	migrate_default_targets(m, MIGRATE_ASYNC, MR_SYSCALL);
 	KUNIT_EXPECT_GT(test, bulk->nr, 0);
 	KUNIT_EXPECT_GT(test, wake->nr, 0);
 	expect_outcome(m, .ret = 0, .ok = NR_SMALL);
@@ -3370,7 +3376,7 @@ static void boost_wakes_kswapd(struct kunit *test)
  */
 static void pause_for_lock(struct kunit *test)
 {
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	struct probe *pause;
 
 	map_small(m, 1, 0);
@@ -3387,7 +3393,7 @@ static void pause_for_lock(struct kunit *test)
 }
 
 /* Read all pages, so that the TLB of this CPU caches their translations. */
-static void read_all(struct mover *m)
+static void read_all(struct migrate_test *m)
 {
 	unsigned long word;
 	int i, failed = 0;
@@ -3399,7 +3405,7 @@ static void read_all(struct mover *m)
 }
 
 /* Count the pages of @folio that can be read without a fault. */
-static int count_readable(struct mover *m, struct folio *folio)
+static int count_readable(struct migrate_test *m, struct folio *folio)
 {
 	unsigned long word;
 	int i, nr = 0;
@@ -3415,7 +3421,8 @@ static int count_readable(struct mover *m, struct folio *folio)
  * This CPU has just read the folio. After the entries are replaced and the TLB is
  * flushed, every access must fault. If one does not, the TLB has an old translation.
  */
-static void no_access(struct mover *m, struct folio *folio, enum ttu_flags flags)
+static void no_access(struct migrate_test *m, struct folio *folio,
+		      enum ttu_flags flags)
 {
 	struct anon_vma *anon_vma;
 
@@ -3447,7 +3454,7 @@ static void hint_among_others(struct kunit *test)
 	const enum ttu_flags flags = TTU_BATCH_FLUSH | TTU_BATCH_LOCAL;
 	const int nr = 1 << MTHP_ORDER, first = 3 * nr;
 	struct mm_struct *mm = current->mm;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	struct anon_vma *anon_vma;
 	struct folio *folio;
 
@@ -3476,7 +3483,7 @@ static void hint_among_others(struct kunit *test)
 static void tlb_forgets(struct kunit *test)
 {
 	const struct kind *kind = test->param_value;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	int i, j;
 
 	map_kind(m, kind);
@@ -3524,7 +3531,7 @@ static const struct mmu_notifier_ops listener_ops = {
 static void secondary_tlb_told_range(struct kunit *test)
 {
 	struct listener l = { .notifier.ops = &listener_ops };
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	int i;
 
 	map_mthp(m);
@@ -3548,7 +3555,7 @@ static void secondary_tlb_told_range(struct kunit *test)
 #endif
 
 /* Count the entries that the architecture has folded with the next one. */
-static int count_folded(struct mover *m)
+static int count_folded(struct migrate_test *m)
 {
 	pte_t *ptep;
 	int i, nr = 0;
@@ -3563,7 +3570,7 @@ static int count_folded(struct mover *m)
 }
 
 /* Map a huge page by PTEs in folded blocks. Returns the number of folded entries. */
-static int map_folded(struct mover *m)
+static int map_folded(struct migrate_test *m)
 {
 	int nr;
 
@@ -3581,7 +3588,7 @@ static int map_folded(struct mover *m)
 static void folded_again(struct kunit *test)
 {
 	static const int cuts[] = { 0, 8, 21, 128, 300 };
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	int i, nr = map_folded(m);
 
 	for (i = 0; i < ARRAY_SIZE(cuts); i++) {
@@ -3597,7 +3604,7 @@ static void folded_again(struct kunit *test)
 /* Blocks are folded again even if their entries differ in the young or dirty bit. */
 static void folded_though_varied(struct kunit *test)
 {
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	int i, nr = map_folded(m);
 
 	for (i = 0; i < PTRS_PER_PTE; i += 11)
@@ -3613,7 +3620,7 @@ static void folded_though_varied(struct kunit *test)
 static void peak_of_rss_kept(struct kunit *test)
 {
 	struct mm_struct *mm = current->mm;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	unsigned long before;
 	int i;
 
@@ -3631,7 +3638,7 @@ static void peak_of_rss_kept(struct kunit *test)
 /* A large folio is mlocked again when its last page is mapped, also by PTEs. */
 static void mlocked_again(struct kunit *test)
 {
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 
 	need_thp(m);
 	map(m, NULL, AREA, PMD_SIZE,
@@ -3696,7 +3703,7 @@ static void note_removed(void *data, unsigned long addr, unsigned long value, in
 static void entries_reported(struct kunit *test)
 {
 	struct events events = { .task = current };
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	int i;
 
 	if (!IS_ENABLED(CONFIG_TRACEPOINTS))
@@ -3719,12 +3726,12 @@ static void entries_reported(struct kunit *test)
 /* The methods of mappings, without page tables. */
 
 /**
- * struct two - a folio of a file and its target
+ * struct folio_pair - a folio of a file and its target
  * @mapping: the mapping of the file
  * @src: the folio, which is in the page cache, dirty and locked
  * @dst: the target, which is locked
  */
-struct two {
+struct folio_pair {
 	struct address_space *mapping;
 	struct folio *src;
 	struct folio *dst;
@@ -3823,147 +3830,147 @@ static void *private_of(struct folio *folio)
 	return folio_test_private(folio) ? folio->private : NULL;
 }
 
-static void make_two(struct mover *m, const struct method *method,
-		     struct two *two)
+static void make_pair(struct migrate_test *m, const struct method *method,
+		      struct folio_pair *pair)
 {
 	unsigned long *word;
 	int i;
 
-	two->mapping = toy_open(m, method->aops)->f_mapping;
-	two->src = folio_alloc(GFP_KERNEL, 0);
-	two->dst = folio_alloc(GFP_KERNEL | __GFP_ZERO, 0);
-	KUNIT_ASSERT_NOT_NULL(m->test, two->src);
-	KUNIT_ASSERT_NOT_NULL(m->test, two->dst);
-	KUNIT_ASSERT_EQ(m->test, 0, filemap_add_folio(two->mapping, two->src, 7,
+	pair->mapping = toy_open(m, method->aops)->f_mapping;
+	pair->src = folio_alloc(GFP_KERNEL, 0);
+	pair->dst = folio_alloc(GFP_KERNEL | __GFP_ZERO, 0);
+	KUNIT_ASSERT_NOT_NULL(m->test, pair->src);
+	KUNIT_ASSERT_NOT_NULL(m->test, pair->dst);
+	KUNIT_ASSERT_EQ(m->test, 0, filemap_add_folio(pair->mapping, pair->src, 7,
 						      GFP_KERNEL));
-	word = folio_address(two->src);
+	word = folio_address(pair->src);
 	for (i = 0; i < PAGE_SIZE / sizeof(long); i++)
 		word[i] = word_for(AREA + i * sizeof(long));
-	folio_mark_uptodate(two->src);
-	folio_mark_dirty(two->src);
+	folio_mark_uptodate(pair->src);
+	folio_mark_dirty(pair->src);
 	if (method->private)
-		folio_attach_private(two->src, m);
-	folio_lock(two->dst);
-	folio_unlock(two->src);
+		folio_attach_private(pair->src, m);
+	folio_lock(pair->dst);
+	folio_unlock(pair->src);
 	if (method->buffers)
-		add_buffers(two->src);
+		add_buffers(pair->src);
 	lru_add_drain_all();
 	/* The isolation holds a reference, so drop that of the allocation. */
-	KUNIT_ASSERT_TRUE(m->test, folio_isolate_lru(two->src));
-	folio_put(two->src);
-	folio_lock(two->src);
+	KUNIT_ASSERT_TRUE(m->test, folio_isolate_lru(pair->src));
+	folio_put(pair->src);
+	folio_lock(pair->src);
 }
 
-static bool slot_holds(struct two *two, struct folio *folio)
+static bool slot_holds(struct folio_pair *pair, struct folio *folio)
 {
-	return xa_load(&two->mapping->i_pages, 7) == folio &&
-	       two->mapping->nrpages == 1;
+	return xa_load(&pair->mapping->i_pages, 7) == folio &&
+	       pair->mapping->nrpages == 1;
 }
 
 /* @extra: number of references that the test holds. */
-static void expect_not_replaced(struct mover *m, struct two *two,
+static void expect_not_replaced(struct migrate_test *m, struct folio_pair *pair,
 				void *private, int extra)
 {
 	const int refs = 2 + !!private + extra;
 	struct kunit *test = m->test;
 
 	KUNIT_EXPECT_FALSE(test, irqs_disabled());
-	KUNIT_EXPECT_TRUE(test, slot_holds(two, two->src));
-	KUNIT_EXPECT_PTR_EQ(test, two->src->mapping, two->mapping);
-	KUNIT_EXPECT_EQ(test, two->src->index, 7);
-	KUNIT_EXPECT_EQ(test, folio_ref_count(two->src), refs);
-	KUNIT_EXPECT_PTR_EQ(test, private_of(two->src), private);
-	KUNIT_EXPECT_TRUE(test, folio_test_dirty(two->src));
-	KUNIT_EXPECT_TRUE(test, folio_test_uptodate(two->src));
-	KUNIT_EXPECT_TRUE(test, folio_test_locked(two->src));
-	KUNIT_EXPECT_EQ(test, folio_ref_count(two->dst), 1);
-	KUNIT_EXPECT_NULL(test, two->dst->mapping);
-	KUNIT_EXPECT_NULL(test, two->dst->private);
-	KUNIT_EXPECT_FALSE(test, folio_test_dirty(two->dst));
-	KUNIT_EXPECT_FALSE(test, folio_test_uptodate(two->dst));
-	KUNIT_EXPECT_TRUE(test, folio_test_locked(two->dst));
+	KUNIT_EXPECT_TRUE(test, slot_holds(pair, pair->src));
+	KUNIT_EXPECT_PTR_EQ(test, pair->src->mapping, pair->mapping);
+	KUNIT_EXPECT_EQ(test, pair->src->index, 7);
+	KUNIT_EXPECT_EQ(test, folio_ref_count(pair->src), refs);
+	KUNIT_EXPECT_PTR_EQ(test, private_of(pair->src), private);
+	KUNIT_EXPECT_TRUE(test, folio_test_dirty(pair->src));
+	KUNIT_EXPECT_TRUE(test, folio_test_uptodate(pair->src));
+	KUNIT_EXPECT_TRUE(test, folio_test_locked(pair->src));
+	KUNIT_EXPECT_EQ(test, folio_ref_count(pair->dst), 1);
+	KUNIT_EXPECT_NULL(test, pair->dst->mapping);
+	KUNIT_EXPECT_NULL(test, pair->dst->private);
+	KUNIT_EXPECT_FALSE(test, folio_test_dirty(pair->dst));
+	KUNIT_EXPECT_FALSE(test, folio_test_uptodate(pair->dst));
+	KUNIT_EXPECT_TRUE(test, folio_test_locked(pair->dst));
 }
 
-static bool contents_follow(struct two *two)
+static bool contents_follow(struct folio_pair *pair)
 {
-	return !memcmp(folio_address(two->src), folio_address(two->dst),
+	return !memcmp(folio_address(pair->src), folio_address(pair->dst),
 		       PAGE_SIZE);
 }
 
-static void expect_replaced(struct mover *m, const struct method *method,
-			    struct two *two, void *private)
+static void expect_replaced(struct migrate_test *m, const struct method *method,
+			    struct folio_pair *pair, void *private)
 {
 	struct kunit *test = m->test;
 
 	if (method->no_flags)
-		folio_migrate_flags(two->dst, two->src);
+		folio_migrate_flags(pair->dst, pair->src);
 	KUNIT_EXPECT_FALSE(test, irqs_disabled());
-	KUNIT_EXPECT_TRUE(test, slot_holds(two, two->dst));
-	KUNIT_EXPECT_PTR_EQ(test, two->dst->mapping, two->mapping);
-	KUNIT_EXPECT_EQ(test, two->dst->index, 7);
-	KUNIT_EXPECT_EQ(test, folio_ref_count(two->dst), 2 + !!private);
-	KUNIT_EXPECT_EQ(test, folio_ref_count(two->src), 1);
-	KUNIT_EXPECT_PTR_EQ(test, private_of(two->dst), private);
-	KUNIT_EXPECT_NULL(test, private_of(two->src));
-	KUNIT_EXPECT_TRUE(test, folio_test_dirty(two->dst));
-	KUNIT_EXPECT_TRUE(test, folio_test_uptodate(two->dst));
-	KUNIT_EXPECT_TRUE(test, contents_follow(two) != method->no_copy);
+	KUNIT_EXPECT_TRUE(test, slot_holds(pair, pair->dst));
+	KUNIT_EXPECT_PTR_EQ(test, pair->dst->mapping, pair->mapping);
+	KUNIT_EXPECT_EQ(test, pair->dst->index, 7);
+	KUNIT_EXPECT_EQ(test, folio_ref_count(pair->dst), 2 + !!private);
+	KUNIT_EXPECT_EQ(test, folio_ref_count(pair->src), 1);
+	KUNIT_EXPECT_PTR_EQ(test, private_of(pair->dst), private);
+	KUNIT_EXPECT_NULL(test, private_of(pair->src));
+	KUNIT_EXPECT_TRUE(test, folio_test_dirty(pair->dst));
+	KUNIT_EXPECT_TRUE(test, folio_test_uptodate(pair->dst));
+	KUNIT_EXPECT_TRUE(test, contents_follow(pair) != method->no_copy);
 	/* migrate_folio_switch() does this after a successful move. */
-	two->src->mapping = NULL;
+	pair->src->mapping = NULL;
 }
 
-static void end_two(struct two *two)
+static void end_pair(struct folio_pair *pair)
 {
-	folio_unlock(two->src);
-	folio_unlock(two->dst);
-	folio_put(two->src);
-	folio_put(two->dst);
+	folio_unlock(pair->src);
+	folio_unlock(pair->dst);
+	folio_put(pair->src);
+	folio_put(pair->dst);
 }
 
-static int call(const struct method *method, struct two *two,
+static int call(const struct method *method, struct folio_pair *pair,
 		enum migrate_mode mode)
 {
-	return method->call(two->mapping, two->dst, two->src, mode);
+	return method->call(pair->mapping, pair->dst, pair->src, mode);
 }
 
 /* The method fails while the test holds a reference, and succeeds afterwards. */
 static void method_counts_references(struct kunit *test)
 {
 	const struct method *method = test->param_value;
-	struct mover *m = test->priv;
-	struct two two;
+	struct migrate_test *m = test->priv;
+	struct folio_pair pair;
 	void *private;
 	int i;
 
-	make_two(m, method, &two);
-	private = private_of(two.src);
-	folio_get(two.src);
+	make_pair(m, method, &pair);
+	private = private_of(pair.src);
+	folio_get(pair.src);
 	for (i = 0; i < ARRAY_SIZE(all_modes); i++) {
-		KUNIT_EXPECT_EQ(test, -EAGAIN, call(method, &two, all_modes[i]));
-		expect_not_replaced(m, &two, private, 1);
+		KUNIT_EXPECT_EQ(test, -EAGAIN, call(method, &pair, all_modes[i]));
+		expect_not_replaced(m, &pair, private, 1);
 	}
-	folio_put(two.src);
-	KUNIT_EXPECT_EQ(test, 0, call(method, &two, MIGRATE_ASYNC));
-	expect_replaced(m, method, &two, private);
-	end_two(&two);
+	folio_put(pair.src);
+	KUNIT_EXPECT_EQ(test, 0, call(method, &pair, MIGRATE_ASYNC));
+	expect_replaced(m, method, &pair, private);
+	end_pair(&pair);
 }
 
 static void extra_references(struct kunit *test)
 {
-	struct mover *m = test->priv;
-	struct two two;
+	struct migrate_test *m = test->priv;
+	struct folio_pair pair;
 
-	make_two(m, &methods[0], &two);
-	KUNIT_EXPECT_EQ(test, -EAGAIN, folio_migrate_mapping(two.mapping, two.dst,
-							     two.src, 1));
-	expect_not_replaced(m, &two, NULL, 0);
-	folio_get(two.src);
-	KUNIT_EXPECT_EQ(test, 0, folio_migrate_mapping(two.mapping, two.dst,
-						       two.src, 1));
-	folio_put(two.src);
-	memcpy(folio_address(two.dst), folio_address(two.src), PAGE_SIZE);
-	expect_replaced(m, &(struct method) { .no_flags = true }, &two, NULL);
-	end_two(&two);
+	make_pair(m, &methods[0], &pair);
+	KUNIT_EXPECT_EQ(test, -EAGAIN, folio_migrate_mapping(pair.mapping, pair.dst,
+							     pair.src, 1));
+	expect_not_replaced(m, &pair, NULL, 0);
+	folio_get(pair.src);
+	KUNIT_EXPECT_EQ(test, 0, folio_migrate_mapping(pair.mapping, pair.dst,
+						       pair.src, 1));
+	folio_put(pair.src);
+	memcpy(folio_address(pair.dst), folio_address(pair.src), PAGE_SIZE);
+	expect_replaced(m, &(struct method) { .no_flags = true }, &pair, NULL);
+	end_pair(&pair);
 }
 
 /*
@@ -3976,23 +3983,23 @@ static void flags_follow(struct kunit *test)
 		PG_referenced, PG_workingset, PG_checked, PG_mappedtodisk,
 		PG_active, PG_unevictable,
 	};
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	unsigned long all = 0;
-	struct two two;
+	struct folio_pair pair;
 	int i;
 
 	for (i = 0; i < ARRAY_SIZE(each); i++)
 		all |= BIT(each[i]);
 	for (i = 0; i < ARRAY_SIZE(each); i++) {
-		make_two(m, &methods[2], &two);
-		set_mask_bits(&two.src->flags.f, all, BIT(each[i]));
-		KUNIT_EXPECT_EQ(test, 0, call(&methods[2], &two, MIGRATE_ASYNC));
-		KUNIT_EXPECT_EQ(test, two.dst->flags.f & all, BIT(each[i]));
-		KUNIT_EXPECT_FALSE(test, folio_test_active(two.src));
-		KUNIT_EXPECT_FALSE(test, folio_test_unevictable(two.src));
-		expect_replaced(m, &methods[2], &two, NULL);
-		set_mask_bits(&two.dst->flags.f, all, 0);
-		end_two(&two);
+		make_pair(m, &methods[2], &pair);
+		set_mask_bits(&pair.src->flags.f, all, BIT(each[i]));
+		KUNIT_EXPECT_EQ(test, 0, call(&methods[2], &pair, MIGRATE_ASYNC));
+		KUNIT_EXPECT_EQ(test, pair.dst->flags.f & all, BIT(each[i]));
+		KUNIT_EXPECT_FALSE(test, folio_test_active(pair.src));
+		KUNIT_EXPECT_FALSE(test, folio_test_unevictable(pair.src));
+		expect_replaced(m, &methods[2], &pair, NULL);
+		set_mask_bits(&pair.dst->flags.f, all, 0);
+		end_pair(&pair);
 	}
 }
 
@@ -4021,7 +4028,7 @@ static void expect_file_counts(struct kunit *test, int nid, const long *was,
 }
 
 /* Add a huge folio to the page cache of a file that only the kernel uses. */
-static struct folio *add_huge_folio(struct mover *m,
+static struct folio *add_huge_folio(struct migrate_test *m,
 				    struct address_space *mapping, int nid)
 {
 	struct folio *folio = __folio_alloc_node(GFP_HIGHUSER_MOVABLE | __GFP_ZERO,
@@ -4041,7 +4048,7 @@ static struct folio *add_huge_folio(struct mover *m,
 /* Migration to another node moves these counters with the folio. */
 static void file_counts_follow(struct kunit *test)
 {
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	const int from = numa_mem_id(), to = m->mtc.nid;
 	long was_from[ARRAY_SIZE(file_items)], was_to[ARRAY_SIZE(file_items)];
 	struct address_space *mapping;
@@ -4075,19 +4082,19 @@ static void file_counts_follow(struct kunit *test)
 /* A folio under writeback must not be moved, because the device still reads it. */
 static void method_sees_writeback(struct kunit *test)
 {
-	struct mover *m = test->priv;
-	struct two two;
+	struct migrate_test *m = test->priv;
+	struct folio_pair pair;
 
-	make_two(m, &methods[2], &two);
-	folio_start_writeback(two.src);
+	make_pair(m, &methods[2], &pair);
+	folio_start_writeback(pair.src);
 	kunit_warning_suppress(test) {
-		KUNIT_EXPECT_EQ(test, -EBUSY, call(&methods[2], &two,
+		KUNIT_EXPECT_EQ(test, -EBUSY, call(&methods[2], &pair,
 						   MIGRATE_SYNC));
 		KUNIT_EXPECT_EQ(test, KUNIT_SUPPRESSED_WARNING_COUNT(), 1);
 	}
-	folio_end_writeback(two.src);
-	expect_not_replaced(m, &two, NULL, 0);
-	end_two(&two);
+	folio_end_writeback(pair.src);
+	expect_not_replaced(m, &pair, NULL, 0);
+	end_pair(&pair);
 }
 
 /*
@@ -4097,23 +4104,23 @@ static void method_sees_writeback(struct kunit *test)
  */
 
 /**
- * struct late - state of the other CPU
- * @two: the folios
+ * struct late_reference - state of the other CPU
+ * @pair: the folios
  * @work: the work item that takes the reference
  * @held: completed when the slot is locked
- * @hit: the reference was taken in time
+ * @taken: the reference was taken in time
  */
-struct late {
-	struct two *two;
+struct late_reference {
+	struct folio_pair *pair;
 	struct work_struct work;
 	struct completion held;
-	bool hit;
+	bool taken;
 };
 
-static bool contents_arrived(struct two *two)
+static bool contents_arrived(struct folio_pair *pair)
 {
-	const unsigned long *src = folio_address(two->src);
-	const unsigned long *dst = folio_address(two->dst);
+	const unsigned long *src = folio_address(pair->src);
+	const unsigned long *dst = folio_address(pair->dst);
 	const unsigned int last = PAGE_SIZE / sizeof(long) - 1;
 
 	return READ_ONCE(dst[last]) == src[last];
@@ -4121,22 +4128,23 @@ static bool contents_arrived(struct two *two)
 
 static void reference_too_late(struct work_struct *work)
 {
-	struct late *late = container_of(work, struct late, work);
+	struct late_reference *late =
+		container_of(work, struct late_reference, work);
 	u64 end = local_clock() + NSEC_PER_SEC;
 
-	xa_lock_irq(&late->two->mapping->i_pages);
+	xa_lock_irq(&late->pair->mapping->i_pages);
 	complete(&late->held);
-	while (!contents_arrived(late->two) && local_clock() < end)
+	while (!contents_arrived(late->pair) && local_clock() < end)
 		cpu_relax();
-	if (contents_arrived(late->two)) {
-		folio_get(late->two->src);
-		late->hit = true;
+	if (contents_arrived(late->pair)) {
+		folio_get(late->pair->src);
+		late->taken = true;
 	}
-	xa_unlock_irq(&late->two->mapping->i_pages);
+	xa_unlock_irq(&late->pair->mapping->i_pages);
 }
 
 static int call_with_late_reference(const struct method *method,
-				    struct late *late)
+				    struct late_reference *late)
 {
 	unsigned int cpu;
 	int err;
@@ -4148,7 +4156,7 @@ static int call_with_late_reference(const struct method *method,
 	cpu = cpumask_any_but(cpu_online_mask, smp_processor_id());
 	schedule_work_on(cpu, &late->work);
 	wait_for_completion(&late->held);
-	err = call(method, late->two, MIGRATE_ASYNC);
+	err = call(method, late->pair, MIGRATE_ASYNC);
 	flush_work(&late->work);
 	migrate_enable();
 	destroy_work_on_stack(&late->work);
@@ -4159,25 +4167,25 @@ static int call_with_late_reference(const struct method *method,
 static bool late_reference_counts(struct kunit *test)
 {
 	const struct method *method = test->param_value;
-	struct mover *m = test->priv;
-	struct two two;
-	struct late late = { .two = &two };
+	struct migrate_test *m = test->priv;
+	struct folio_pair pair;
+	struct late_reference late = { .pair = &pair };
 	void *private;
 	int err;
 
-	make_two(m, method, &two);
-	private = private_of(two.src);
+	make_pair(m, method, &pair);
+	private = private_of(pair.src);
 	err = call_with_late_reference(method, &late);
-	if (late.hit) {
+	if (late.taken) {
 		KUNIT_EXPECT_EQ(test, err, -EAGAIN);
-		expect_not_replaced(m, &two, private, 1);
-		folio_put(two.src);
-		err = call(method, &two, MIGRATE_ASYNC);
+		expect_not_replaced(m, &pair, private, 1);
+		folio_put(pair.src);
+		err = call(method, &pair, MIGRATE_ASYNC);
 	}
 	KUNIT_EXPECT_EQ(test, err, 0);
-	expect_replaced(m, method, &two, private);
-	end_two(&two);
-	return late.hit;
+	expect_replaced(m, method, &pair, private);
+	end_pair(&pair);
+	return late.taken;
 }
 
 #define LATE_TRIES	5
@@ -4235,48 +4243,49 @@ static struct buffer_head *nth_buffer(struct folio *folio, int nth)
 }
 
 /* A buffer is locked. The method must unlock the buffers that it locked before. */
-static void try_locked_buffer(struct mover *m, const struct method *method,
-			      struct two *two, enum migrate_mode mode, int nth)
+static void try_locked_buffer(struct migrate_test *m, const struct method *method,
+			      struct folio_pair *pair, enum migrate_mode mode,
+			      int nth)
 {
-	struct buffer_head *head = folio_buffers(two->src);
-	struct buffer_head *bh = nth_buffer(two->src, nth);
+	struct buffer_head *head = folio_buffers(pair->src);
+	struct buffer_head *bh = nth_buffer(pair->src, nth);
 
 	lock_buffer(bh);
-	KUNIT_EXPECT_EQ(m->test, -EAGAIN, call(method, two, mode));
+	KUNIT_EXPECT_EQ(m->test, -EAGAIN, call(method, pair, mode));
 	KUNIT_EXPECT_TRUE(m->test, buffer_locked(bh));
 	unlock_buffer(bh);
-	KUNIT_EXPECT_EQ(m->test, wrong_buffers(head, two->src), 0);
+	KUNIT_EXPECT_EQ(m->test, wrong_buffers(head, pair->src), 0);
 	unlock_all_buffers(head);
-	expect_not_replaced(m, two, head, 0);
+	expect_not_replaced(m, pair, head, 0);
 }
 
 static void buffer_locked_by_io(struct kunit *test)
 {
 	const struct method *method = test->param_value;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	struct buffer_head *bh;
-	struct two two;
+	struct folio_pair pair;
 	int nth;
 
-	make_two(m, method, &two);
+	make_pair(m, method, &pair);
 	for (nth = 0; nth < 4; nth++) {
-		bh = nth_buffer(two.src, nth);
-		try_locked_buffer(m, method, &two, MIGRATE_ASYNC, nth);
+		bh = nth_buffer(pair.src, nth);
+		try_locked_buffer(m, method, &pair, MIGRATE_ASYNC, nth);
 		/* Pretend a read. Only MIGRATE_SYNC waits for it. */
 		clear_buffer_uptodate(bh);
-		try_locked_buffer(m, method, &two, MIGRATE_SYNC_LIGHT, nth);
+		try_locked_buffer(m, method, &pair, MIGRATE_SYNC_LIGHT, nth);
 		set_buffer_uptodate(bh);
 	}
-	bh = folio_buffers(two.src);
-	KUNIT_EXPECT_EQ(test, 0, call(method, &two, MIGRATE_SYNC_LIGHT));
-	KUNIT_EXPECT_EQ(test, wrong_buffers(bh, two.dst), 0);
-	expect_replaced(m, method, &two, bh);
-	end_two(&two);
+	bh = folio_buffers(pair.src);
+	KUNIT_EXPECT_EQ(test, 0, call(method, &pair, MIGRATE_SYNC_LIGHT));
+	KUNIT_EXPECT_EQ(test, wrong_buffers(bh, pair.dst), 0);
+	expect_replaced(m, method, &pair, bh);
+	end_pair(&pair);
 }
 
 static void later_unlock_buffer(struct work_struct *work)
 {
-	struct mover *m = container_of(work, struct mover, later.work);
+	struct migrate_test *m = container_of(work, struct migrate_test, later.work);
 
 	unlock_buffer(nth_buffer(m->victim, 2));
 }
@@ -4285,25 +4294,25 @@ static void later_unlock_buffer(struct work_struct *work)
 static void buffer_waited_for(struct kunit *test)
 {
 	const struct method *method = test->param_value;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	enum migrate_mode mode;
 	struct buffer_head *bh;
-	struct two two;
+	struct folio_pair pair;
 
 	for (mode = MIGRATE_SYNC_LIGHT; mode <= MIGRATE_SYNC; mode++) {
-		make_two(m, method, &two);
-		bh = folio_buffers(two.src);
-		m->victim = two.src;
-		lock_buffer(nth_buffer(two.src, 2));
+		make_pair(m, method, &pair);
+		bh = folio_buffers(pair.src);
+		m->victim = pair.src;
+		lock_buffer(nth_buffer(pair.src, 2));
 		if (mode == MIGRATE_SYNC)
-			clear_buffer_uptodate(nth_buffer(two.src, 2));
+			clear_buffer_uptodate(nth_buffer(pair.src, 2));
 		INIT_DELAYED_WORK(&m->later, later_unlock_buffer);
-		schedule_delayed_work(&m->later, A_WHILE);
-		KUNIT_EXPECT_EQ(test, 0, call(method, &two, mode));
+		schedule_delayed_work(&m->later, WAIT_TIME);
+		KUNIT_EXPECT_EQ(test, 0, call(method, &pair, mode));
 		flush_delayed_work(&m->later);
-		KUNIT_EXPECT_EQ(test, wrong_buffers(bh, two.dst), 0);
-		expect_replaced(m, method, &two, bh);
-		end_two(&two);
+		KUNIT_EXPECT_EQ(test, wrong_buffers(bh, pair.dst), 0);
+		expect_replaced(m, method, &pair, bh);
+		end_pair(&pair);
 	}
 }
 
@@ -4315,27 +4324,27 @@ static void buffer_referenced(struct kunit *test)
 {
 	const struct method *method = test->param_value;
 	const bool norefs = method->call == buffer_migrate_folio_norefs;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	struct buffer_head *head, *bh;
-	struct two two;
+	struct folio_pair pair;
 
-	make_two(m, method, &two);
-	head = folio_buffers(two.src);
-	bh = nth_buffer(two.src, 3);
+	make_pair(m, method, &pair);
+	head = folio_buffers(pair.src);
+	bh = nth_buffer(pair.src, 3);
 	get_bh(bh);
 	if (norefs) {
-		KUNIT_EXPECT_EQ(test, -EAGAIN, call(method, &two, MIGRATE_SYNC));
+		KUNIT_EXPECT_EQ(test, -EAGAIN, call(method, &pair, MIGRATE_SYNC));
 		/* The buffer with the reference. */
-		KUNIT_EXPECT_EQ(test, wrong_buffers(head, two.src), 1);
-		expect_not_replaced(m, &two, head, 0);
+		KUNIT_EXPECT_EQ(test, wrong_buffers(head, pair.src), 1);
+		expect_not_replaced(m, &pair, head, 0);
 		put_bh(bh);
 	}
-	KUNIT_EXPECT_EQ(test, 0, call(method, &two, MIGRATE_SYNC));
+	KUNIT_EXPECT_EQ(test, 0, call(method, &pair, MIGRATE_SYNC));
 	if (!norefs)
 		put_bh(bh);
-	KUNIT_EXPECT_EQ(test, wrong_buffers(head, two.dst), 0);
-	expect_replaced(m, method, &two, head);
-	end_two(&two);
+	KUNIT_EXPECT_EQ(test, wrong_buffers(head, pair.dst), 0);
+	expect_replaced(m, method, &pair, head);
+	end_pair(&pair);
 }
 
 /*
@@ -4345,7 +4354,7 @@ static void buffer_referenced(struct kunit *test)
 static void buffers_keep_folio(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	struct buffer_head *bh;
 	struct folio *folio;
 
@@ -4396,34 +4405,36 @@ static void buffers_keep_folio(struct kunit *test)
 /* hugetlb. */
 
 #ifdef CONFIG_HUGETLB_PAGE
-static void lock_mapping(struct mover *m, struct folio *src)
+static void lock_mapping(struct migrate_test *m, struct folio *src)
 {
 	m->victim = src;
 	i_mmap_lock_write(folio_mapping(src));
 }
 
-static void unlock_mapping(struct mover *m, struct folio *dst)
+static void unlock_mapping(struct migrate_test *m, struct folio *dst)
 {
 	i_mmap_unlock_write(folio_mapping(m->victim));
 }
 
-static void lock_vma(struct mover *m, struct folio *src)
+static void lock_vma(struct migrate_test *m, struct folio *src)
 {
 	m->locked = vma_at(AREA);
 	hugetlb_vma_lock_read(m->locked);
 }
 
-static void unlock_vma(struct mover *m, struct folio *dst)
+static void unlock_vma(struct migrate_test *m, struct folio *dst)
 {
 	hugetlb_vma_unlock_read(m->locked);
 }
 
 /* Locks that come before the folio lock are only tried, and are retried. */
 static void hugetlb_lock_taken(struct kunit *test,
-			       void (*take)(struct mover *m, struct folio *src),
-			       void (*drop)(struct mover *m, struct folio *dst))
+			       void (*take)(struct migrate_test *m,
+					    struct folio *src),
+			       void (*drop)(struct migrate_test *m,
+					    struct folio *dst))
 {
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	int i;
 
 	map_hugetlb_shared(m);
@@ -4453,7 +4464,7 @@ static void hugetlb_vma_locked(struct kunit *test)
 /* Only MIGRATE_SYNC waits for the folio lock. */
 static void hugetlb_folio_locked(struct kunit *test)
 {
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	int i;
 
 	map_hugetlb_private(m);
@@ -4472,7 +4483,7 @@ static void hugetlb_folio_locked(struct kunit *test)
 	remember_again(m);
 	isolate(m);
 	m->before = lock_for_a_while;
-	m->delay = A_WHILE;
+	m->delay = WAIT_TIME;
 	migrate(m, MIGRATE_SYNC, MR_SYSCALL);
 	finish_lock(m);
 	expect_outcome(m, .ret = 0, .used = 1, .ok = PTRS_PER_PTE);
@@ -4483,7 +4494,7 @@ static void hugetlb_folio_locked(struct kunit *test)
 /* A folio with a subpool but no mapping is taken for one being freed: one try. */
 static void hugetlb_subpool(struct kunit *test)
 {
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 
 	map_hugetlb_private(m);
 	remember(m, AREA, PTRS_PER_PTE);
@@ -4504,7 +4515,7 @@ static void hugetlb_refused(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
 	const int nr = PTRS_PER_PTE;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 
 	map_hugetlb(m, AREA, 2, MAP_SHARED);
 	map(m, NULL, AREA + 2 * PMD_SIZE, NR_SMALL * PAGE_SIZE,
@@ -4528,7 +4539,7 @@ static void hugetlb_refused(struct kunit *test)
 static void hugetlb_freed(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 
 	map_hugetlb_private(m);
 	remember(m, AREA, PTRS_PER_PTE);
@@ -4580,7 +4591,7 @@ static void mixed(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
 	const int nr = PTRS_PER_PTE, bad = 2 * nr + 2;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 
 	need_thp(m);
 	map_hugetlb(m, AREA, 1, MAP_PRIVATE);
@@ -4616,7 +4627,7 @@ static void mixed(struct kunit *test)
 static void isolate_once(struct kunit *test)
 {
 	const struct kind *kind = test->param_value;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	LIST_HEAD(list);
 	long isolated;
 	int i, refs;
@@ -4641,22 +4652,22 @@ static void isolate_once(struct kunit *test)
 
 /* Pages with movable_operations. */
 
-static int balloon_says(struct balloon_dev_info *balloon, struct page *dst,
-			struct page *src, enum migrate_mode mode)
+static int balloon_migratepage(struct balloon_dev_info *balloon, struct page *dst,
+			       struct page *src, enum migrate_mode mode)
 {
-	struct mover *m = container_of(balloon, struct mover, balloon);
+	struct migrate_test *m = container_of(balloon, struct migrate_test, balloon);
 
 	return m->calls++ < m->err_nr ? m->err : 0;
 }
 
-static struct page *inflate(struct mover *m)
+static struct page *inflate(struct migrate_test *m)
 {
 	struct page *page;
 
 	if (!IS_ENABLED(CONFIG_BALLOON_MIGRATION))
 		kunit_skip(m->test, "no balloon in this kernel");
 	balloon_devinfo_init(&m->balloon);
-	m->balloon.migratepage = balloon_says;
+	m->balloon.migratepage = balloon_migratepage;
 	page = balloon_page_alloc();
 	KUNIT_ASSERT_NOT_NULL(m->test, page);
 	balloon_page_enqueue(&m->balloon, page);
@@ -4664,7 +4675,7 @@ static struct page *inflate(struct mover *m)
 	return page;
 }
 
-static void deflate(struct mover *m)
+static void deflate(struct migrate_test *m)
 {
 	struct page *page = balloon_page_dequeue(&m->balloon);
 
@@ -4677,7 +4688,7 @@ static void deflate(struct mover *m)
 	put_page(page);
 }
 
-static void expect_inflated(struct mover *m, struct page *page, bool isolated)
+static void expect_inflated(struct migrate_test *m, struct page *page, bool isolated)
 {
 	struct kunit *test = m->test;
 
@@ -4690,7 +4701,7 @@ static void expect_inflated(struct mover *m, struct page *page, bool isolated)
 
 static void movable_isolate(struct kunit *test)
 {
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	struct page *page = inflate(m);
 	struct folio *folio = page_folio(page);
 
@@ -4732,18 +4743,18 @@ static void movable_isolate_other(struct kunit *test)
 
 static void movable_says_no(struct kunit *test)
 {
-	const struct answer *answer = test->param_value;
-	struct mover *m = test->priv;
+	const struct method_error *error = test->param_value;
+	struct migrate_test *m = test->priv;
 	struct page *page = inflate(m);
 	int i;
 
-	m->err = answer->err;
+	m->err = error->err;
 	for (i = 0; i < ARRAY_SIZE(all_modes); i++) {
 		m->err_nr = UINT_MAX;
 		KUNIT_EXPECT_TRUE(test, isolate_folio_to_list(page_folio(page),
 							      &m->list));
 		migrate(m, all_modes[i], MR_COMPACTION);
-		if (answer->again)
+		if (error->again)
 			KUNIT_EXPECT_EQ(test, m->calls, MIGRATE_TRIES);
 		else
 			KUNIT_EXPECT_EQ(test, m->calls,
@@ -4766,7 +4777,7 @@ static void movable_says_no(struct kunit *test)
 static void movable_not_asked(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	struct page *page = inflate(m);
 	struct folio *folio = page_folio(page);
 
@@ -4797,7 +4808,7 @@ static void movable_not_asked(struct kunit *test)
 /* A page of a balloon is counted for its node, also after it has moved there. */
 static void movable_counted(struct kunit *test)
 {
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	struct page *page = inflate(m);
 	const int from = page_to_nid(page), to = m->mtc.nid;
 	const long was_from = node_count(from, NR_BALLOON_PAGES);
@@ -4821,7 +4832,7 @@ static void movable_counted(struct kunit *test)
 /* The driver has freed the page: a success, although it does not use the target. */
 static void movable_deflated(struct kunit *test)
 {
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	struct page *page = inflate(m);
 	const int nid = page_to_nid(page);
 	const long counted = node_count(nid, NR_BALLOON_PAGES);
@@ -4853,7 +4864,7 @@ static void movable_register(struct kunit *test)
 
 /* NUMA balancing. */
 
-static void need_two_nodes(struct mover *m)
+static void need_two_nodes(struct migrate_test *m)
 {
 	if (!IS_ENABLED(CONFIG_NUMA_BALANCING))
 		kunit_skip(m->test, "no NUMA balancing in this kernel");
@@ -4861,7 +4872,7 @@ static void need_two_nodes(struct mover *m)
 		kunit_skip(m->test, "takes two nodes");
 }
 
-static int prepare(struct mover *m, int i)
+static int prepare(struct migrate_test *m, int i)
 {
 	unsigned long addr = m->was[i].addr;
 
@@ -4869,7 +4880,7 @@ static int prepare(struct mover *m, int i)
 					       m->mtc.nid);
 }
 
-static int migrate_one(struct mover *m, int i)
+static int migrate_one(struct migrate_test *m, int i)
 {
 	int err = migrate_misplaced_folio(folio_was(m, i), m->mtc.nid);
 
@@ -4896,7 +4907,7 @@ static const void *anon_gen_params(struct kunit *test, const void *prev,
 static void misplaced(struct kunit *test)
 {
 	const struct kind *kind = test->param_value;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	long isolated;
 
 	need_two_nodes(m);
@@ -4933,7 +4944,7 @@ static void make_executable(unsigned long addr)
 /* Dirty file memory, and executable memory with several mappings, does not move. */
 static void misplaced_file(struct kunit *test)
 {
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 	struct file *file;
 
 	need_two_nodes(m);
@@ -4968,7 +4979,7 @@ static int away(void)
 
 static int migrate_test_init(struct kunit *test)
 {
-	struct mover *m = kunit_kzalloc(test, sizeof(*m), GFP_KERNEL);
+	struct migrate_test *m = kunit_kzalloc(test, sizeof(*m), GFP_KERNEL);
 	int err = kunit_attach_mm();
 
 	if (!m || err)
@@ -4998,7 +5009,7 @@ static int migrate_test_init(struct kunit *test)
 static void migrate_test_exit(struct kunit *test)
 {
 	unsigned long end = jiffies + A_LONG_TIME;
-	struct mover *m = test->priv;
+	struct migrate_test *m = test->priv;
 
 	watched = NULL;
 	if (!m)
@@ -5066,7 +5077,7 @@ static struct kunit_case migrate_test_cases[] = {
 	KUNIT_CASE_PARAM(pin_lasts, mode_gen_params),
 	KUNIT_CASE(poisoned_kept),
 	KUNIT_CASE(demotion_counts),
-	KUNIT_CASE_PARAM(file_says_no, answer_gen_params),
+	KUNIT_CASE_PARAM(file_says_no, method_error_gen_params),
 	KUNIT_CASE(file_says_later),
 	KUNIT_CASE(file_says_no_to_some),
 	KUNIT_CASE(no_method),
@@ -5099,7 +5110,7 @@ static struct kunit_case migrate_test_cases[] = {
 	KUNIT_CASE(movable_isolate),
 	KUNIT_CASE(movable_isolate_other),
 	KUNIT_CASE(movable_counted),
-	KUNIT_CASE_PARAM(movable_says_no, answer_gen_params),
+	KUNIT_CASE_PARAM(movable_says_no, method_error_gen_params),
 	KUNIT_CASE_PARAM(movable_not_asked, mode_gen_params),
 	KUNIT_CASE(movable_deflated),
 	KUNIT_CASE(movable_register),
