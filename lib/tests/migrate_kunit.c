@@ -1608,7 +1608,7 @@ static void try_once(struct migrate_test *m, const struct try *try,
 }
 
 /* No folio moves or changes. When the obstacle is removed, all folios move. */
-static void stopped(struct kunit *test)
+static void obstacle_for_all(struct kunit *test)
 {
 	const struct try *try = test->param_value;
 	struct migrate_test *m = test->priv;
@@ -1822,7 +1822,7 @@ static void empty_list(struct kunit *test)
 }
 
 /* Two folios are unmapped after their isolation. They count as migrated. */
-static void freed_under_us(struct kunit *test)
+static void unmapped_after_isolation(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
 	struct migrate_test *m = test->priv;
@@ -2313,7 +2313,7 @@ static const struct method_error method_errors[] = {
 KUNIT_ARRAY_PARAM_DESC(method_error, method_errors, name);
 
 /* migrate_pages() does not return an error of the file, not even -ENOMEM. */
-static void file_says_no(struct kunit *test)
+static void method_fails(struct kunit *test)
 {
 	const struct method_error *error = test->param_value;
 	const int tries_async = error->again ? MIGRATE_TRIES_ASYNC : 1;
@@ -2342,7 +2342,7 @@ static void file_says_no(struct kunit *test)
 }
 
 /* The last try to move succeeds. The folio is unmapped once and gets one target. */
-static void file_says_later(struct kunit *test)
+static void method_succeeds_later(struct kunit *test)
 {
 	struct migrate_test *m = test->priv;
 
@@ -2360,7 +2360,7 @@ static void file_says_later(struct kunit *test)
 }
 
 /* The move of some folios of a batch fails. The other folios move. */
-static void file_says_no_to_some(struct kunit *test)
+static void method_fails_for_some(struct kunit *test)
 {
 	const int bad = 3;
 	struct migrate_test *m = test->priv;
@@ -2659,7 +2659,7 @@ static void partial_not_split(struct kunit *test)
  * pin makes the unmap fail. Migration must restore the first half, and must not mark
  * the folio as partially mapped.
  */
-static void pinned_half_way(struct kunit *test)
+static void pinned_second_half(struct kunit *test)
 {
 	const enum migrate_mode *mode = test->param_value;
 	struct migrate_test *m = test->priv;
@@ -2768,7 +2768,7 @@ static void entries_restored(struct kunit *test)
 }
 
 /* TTU_SPLIT_HUGE_PMD splits the PMD. PTEs map the folio afterwards. */
-static void pmd_split_on_the_way(struct kunit *test)
+static void pmd_split_by_unmap(struct kunit *test)
 {
 	struct migrate_test *m = test->priv;
 	int i;
@@ -3030,7 +3030,7 @@ KUNIT_ARRAY_PARAM_DESC(place, places, name);
  * holds a reference to the anon_vma, so that such a walk does not access freed
  * memory.
  */
-static void unmapped_before_hold(struct kunit *test)
+static void unmapped_before_get_anon_vma(struct kunit *test)
 {
 	const struct place *place = test->param_value;
 	const int gone = place->nr, stays = !place->nr;
@@ -3303,7 +3303,7 @@ static void migrate_for(struct migrate_test *m, const struct request *request)
  * All targets can be allocated. The cpuset of set_up_cpuset() is not a hardwall:
  * its tasks may get memory of other nodes if its own nodes have none.
  */
-static void targets_to_be_had(struct kunit *test)
+static void targets_allocated(struct kunit *test)
 {
 	const struct request *request = test->param_value;
 	struct migrate_test *m = test->priv;
@@ -3316,7 +3316,7 @@ static void targets_to_be_had(struct kunit *test)
 }
 
 /* The targets are allocated in bulk only if that makes no other difference. */
-static void bulk_if_alike(struct kunit *test)
+static void bulk_if_allowed(struct kunit *test)
 {
 	const struct request *request = test->param_value;
 	struct migrate_test *m = test->priv;
@@ -3449,7 +3449,7 @@ static void end_other_flush(void *data, unsigned long addr, unsigned long value,
  * A NUMA hint counts as cached by the TLB only while a flush of the mm is pending.
  * If that flush completes, the entries next to the hint must still be flushed.
  */
-static void hint_among_others(struct kunit *test)
+static void numa_hint_in_run(struct kunit *test)
 {
 	const enum ttu_flags flags = TTU_BATCH_FLUSH | TTU_BATCH_LOCAL;
 	const int nr = 1 << MTHP_ORDER, first = 3 * nr;
@@ -3480,7 +3480,7 @@ static void hint_among_others(struct kunit *test)
 	expect_contents(m, 0, m->nr);
 }
 
-static void tlb_forgets(struct kunit *test)
+static void tlb_flushed(struct kunit *test)
 {
 	const struct kind *kind = test->param_value;
 	struct migrate_test *m = test->priv;
@@ -3528,7 +3528,7 @@ static const struct mmu_notifier_ops listener_ops = {
  * If only this CPU needs a flush, a secondary TLB must flush no more than the
  * memory of the test.
  */
-static void secondary_tlb_told_range(struct kunit *test)
+static void secondary_tlb_range(struct kunit *test)
 {
 	struct listener l = { .notifier.ops = &listener_ops };
 	struct migrate_test *m = test->priv;
@@ -3548,7 +3548,7 @@ static void secondary_tlb_told_range(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, l.beyond, 0);
 }
 #else
-static void secondary_tlb_told_range(struct kunit *test)
+static void secondary_tlb_range(struct kunit *test)
 {
 	kunit_skip(test, "no MMU notifiers in this kernel");
 }
@@ -4741,7 +4741,7 @@ static void movable_isolate_other(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, isolate_movable_ops_page(page, 0));
 }
 
-static void movable_says_no(struct kunit *test)
+static void movable_fails(struct kunit *test)
 {
 	const struct method_error *error = test->param_value;
 	struct migrate_test *m = test->priv;
@@ -5034,26 +5034,26 @@ static void migrate_test_suite_exit(struct kunit_suite *suite)
 
 static struct kunit_case migrate_test_cases[] = {
 	KUNIT_CASE_PARAM(moved, kind_gen_params),
-	KUNIT_CASE_PARAM(stopped, try_gen_params),
+	KUNIT_CASE_PARAM(obstacle_for_all, try_gen_params),
 	KUNIT_CASE_PARAM(no_target, kind_gen_params),
 	KUNIT_CASE_PARAM(target_locked, kind_gen_params),
 	KUNIT_CASE_PARAM(target_put, kind_gen_params),
 	KUNIT_CASE_PARAM(isolate_once, kind_gen_params),
 	KUNIT_CASE_PARAM(entries_restored, kind_gen_params),
-	KUNIT_CASE(pmd_split_on_the_way),
+	KUNIT_CASE(pmd_split_by_unmap),
 	KUNIT_CASE(poisoned_neighbour),
 	KUNIT_CASE(poisoned_alone),
 	KUNIT_CASE(wrong_flags),
-	KUNIT_CASE_PARAM(unmapped_before_hold, place_gen_params),
+	KUNIT_CASE_PARAM(unmapped_before_get_anon_vma, place_gen_params),
 	KUNIT_CASE(no_spares_while_waiting),
 	KUNIT_CASE(poisoned_spare),
-	KUNIT_CASE_PARAM(targets_to_be_had, request_gen_params),
-	KUNIT_CASE_PARAM(bulk_if_alike, request_gen_params),
+	KUNIT_CASE_PARAM(targets_allocated, request_gen_params),
+	KUNIT_CASE_PARAM(bulk_if_allowed, request_gen_params),
 	KUNIT_CASE(boost_wakes_kswapd),
 	KUNIT_CASE(pause_for_lock),
-	KUNIT_CASE_PARAM(tlb_forgets, kind_gen_params),
-	KUNIT_CASE(hint_among_others),
-	KUNIT_CASE(secondary_tlb_told_range),
+	KUNIT_CASE_PARAM(tlb_flushed, kind_gen_params),
+	KUNIT_CASE(numa_hint_in_run),
+	KUNIT_CASE(secondary_tlb_range),
 	KUNIT_CASE(folded_again),
 	KUNIT_CASE(folded_though_varied),
 	KUNIT_CASE(peak_of_rss_kept),
@@ -5065,7 +5065,7 @@ static struct kunit_case migrate_test_cases[] = {
 	KUNIT_CASE_PARAM(every_other, mode_gen_params),
 	KUNIT_CASE_PARAM(long_list, mode_gen_params),
 	KUNIT_CASE_PARAM(mixed, mode_gen_params),
-	KUNIT_CASE_PARAM(freed_under_us, mode_gen_params),
+	KUNIT_CASE_PARAM(unmapped_after_isolation, mode_gen_params),
 	KUNIT_CASE_PARAM(freed_but_held, mode_gen_params),
 	KUNIT_CASE_PARAM(truncated, mode_gen_params),
 	KUNIT_CASE_PARAM(truncated_and_mapped, mode_gen_params),
@@ -5077,9 +5077,9 @@ static struct kunit_case migrate_test_cases[] = {
 	KUNIT_CASE_PARAM(pin_lasts, mode_gen_params),
 	KUNIT_CASE(poisoned_kept),
 	KUNIT_CASE(demotion_counts),
-	KUNIT_CASE_PARAM(file_says_no, method_error_gen_params),
-	KUNIT_CASE(file_says_later),
-	KUNIT_CASE(file_says_no_to_some),
+	KUNIT_CASE_PARAM(method_fails, method_error_gen_params),
+	KUNIT_CASE(method_succeeds_later),
+	KUNIT_CASE(method_fails_for_some),
 	KUNIT_CASE(no_method),
 	KUNIT_CASE(no_method_released),
 	KUNIT_CASE_PARAM(inaccessible, mode_gen_params),
@@ -5090,7 +5090,7 @@ static struct kunit_case migrate_test_cases[] = {
 	KUNIT_CASE_PARAM(split_succeeds_later, mode_gen_params),
 	KUNIT_CASE_PARAM(partial_split, mode_gen_params),
 	KUNIT_CASE_PARAM(partial_not_split, mode_gen_params),
-	KUNIT_CASE_PARAM(pinned_half_way, mode_gen_params),
+	KUNIT_CASE_PARAM(pinned_second_half, mode_gen_params),
 	KUNIT_CASE_PARAM(method_counts_references, method_gen_params),
 	KUNIT_CASE(extra_references),
 	KUNIT_CASE(flags_follow),
@@ -5110,7 +5110,7 @@ static struct kunit_case migrate_test_cases[] = {
 	KUNIT_CASE(movable_isolate),
 	KUNIT_CASE(movable_isolate_other),
 	KUNIT_CASE(movable_counted),
-	KUNIT_CASE_PARAM(movable_says_no, method_error_gen_params),
+	KUNIT_CASE_PARAM(movable_fails, method_error_gen_params),
 	KUNIT_CASE_PARAM(movable_not_asked, mode_gen_params),
 	KUNIT_CASE(movable_deflated),
 	KUNIT_CASE(movable_register),
