@@ -639,17 +639,17 @@ static const char *entry_differs(struct migrate_test *m, const struct page_recor
 				 const struct entry *e, bool moved)
 {
 	if (e->bits & ENTRY_MIGRATION)
-		return "still on the move";
+		return "still a migration entry";
 	if (!e->page)
 		return "not mapped any more";
 	if (moved && e->page == w->page)
 		return "has not moved";
 	if (moved && page_to_nid(e->page) != m->mtc.nid)
-		return "not where it should be";
+		return "on the wrong node";
 	if (!moved && e->page != w->page)
-		return "is another page";
+		return "another page is mapped";
 	if ((e->bits ^ w->bits) & m->mask)
-		return "entry is another one";
+		return "entry bits differ";
 	return NULL;
 }
 
@@ -906,7 +906,7 @@ static void migrate(struct migrate_test *m, enum migrate_mode mode,
 	m->seen.left = list_count_nodes(&m->list);
 	m->seen.used = m->given - m->returned;
 	if (m->starved)
-		kunit_info(m->test, "%u targets could not be had", m->starved);
+		kunit_info(m->test, "%u targets could not be allocated", m->starved);
 }
 
 /* Put back the folios that remain on the list, and check the counters. */
@@ -927,7 +927,7 @@ static void expect_events(struct migrate_test *m, const struct outcome *want)
 
 	all_vm_events(now);
 	if (m->others) {
-		kunit_info(test, "others migrated %u times, events are not compared",
+		kunit_info(test, "%u migrations by other tasks, VM events are not compared",
 			   m->others);
 		return;
 	}
@@ -1263,7 +1263,7 @@ static void make_thp(struct migrate_test *m, unsigned long addr)
 	if (!is_huge(addr))
 		do_madvise(current->mm, addr, PMD_SIZE, MADV_COLLAPSE);
 	if (!is_huge(addr))
-		kunit_skip(m->test, "no huge page to be had");
+		kunit_skip(m->test, "no huge page could be allocated");
 	advise(m, addr, PMD_SIZE, MADV_NOHUGEPAGE);
 }
 
@@ -1363,7 +1363,7 @@ static void map_mthp(struct migrate_test *m)
 	fill(m, AREA, 4 << MTHP_ORDER);
 	advise(m, AREA, len, MADV_NOHUGEPAGE);
 	if (folio_order(folio_at(AREA)) != MTHP_ORDER)
-		kunit_skip(m->test, "no large folio to be had");
+		kunit_skip(m->test, "no large folio could be allocated");
 	vary(m->test, AREA, 2 << MTHP_ORDER);
 	vary(m->test, AREA + late * PAGE_SIZE, (3 << MTHP_ORDER) - late);
 }
@@ -1380,7 +1380,7 @@ static void allow_surplus(struct migrate_test *m)
 
 	if (!hugepages_supported() ||
 	    huge_page_size(&default_hstate) != PMD_SIZE)
-		kunit_skip(m->test, "hugetlb pages are not those of a PMD");
+		kunit_skip(m->test, "no hugetlb pages of size PMD_SIZE");
 	KUNIT_ASSERT_EQ(m->test, 0,
 			kunit_add_action(m->test, restore_overcommit, (void *)nr));
 	default_hstate.nr_overcommit_huge_pages = nr + 64;
@@ -3081,7 +3081,7 @@ static bool has_page_owner(void)
 static void need_bulk(struct migrate_test *m)
 {
 	if (has_page_owner())
-		kunit_skip(m->test, "page_owner has each page allocated alone");
+		kunit_skip(m->test, "page_owner disables bulk allocation");
 }
 
 static bool note_spares(struct probe *probe, struct pt_regs *regs)
@@ -3234,7 +3234,7 @@ static void enter_cpuset(struct migrate_test *m)
 	nodemask_t home = nodemask_of_node(folio_nid(folio_at(AREA)));
 
 	if (node_isset(m->mtc.nid, home))
-		kunit_skip(m->test, "takes two nodes");
+		kunit_skip(m->test, "needs two nodes");
 	mems_before = cpuset_current_mems_allowed;
 	cpus_read_lock();
 	cpuset_inc();
@@ -3277,7 +3277,7 @@ static const struct request requests[] = {
 	{ "unmovable", ask_for_unmovable, .nr = NR_SMALL },
 	{ "defrag mode", set_defrag_mode, .nr = NR_SMALL },
 	{ "traced", trace_alloc, .nr = NR_SMALL },
-	{ "outside the cpuset", set_up_cpuset, .nr = NR_SMALL },
+	{ "node outside the cpuset", set_up_cpuset, .nr = NR_SMALL },
 };
 
 KUNIT_ARRAY_PARAM_DESC(request, requests, name);
@@ -4056,7 +4056,7 @@ static void file_counts_follow(struct kunit *test)
 
 	need_thp(m);
 	if (from == to)
-		kunit_skip(test, "takes two nodes");
+		kunit_skip(test, "needs two nodes");
 	mapping = toy_open(m, &toy_aops)->f_mapping;
 	note_counts(m);
 	note_file_counts(from, was_from);
@@ -4195,7 +4195,7 @@ static void freeze_fails(struct kunit *test)
 	int i;
 
 	if (num_online_cpus() < 2)
-		kunit_skip(test, "takes two CPUs");
+		kunit_skip(test, "needs two CPUs");
 	for (i = 0; i < LATE_TRIES; i++) {
 		if (late_reference_counts(test))
 			return;
@@ -4499,7 +4499,7 @@ static void hugetlb_subpool(struct kunit *test)
 	map_hugetlb_private(m);
 	remember(m, AREA, PTRS_PER_PTE);
 	if (hugetlb_folio_subpool(folio_was(m, 0)))
-		kunit_skip(test, "has a subpool of its own");
+		kunit_skip(test, "folio already has a subpool");
 	isolate(m);
 	hugetlb_set_folio_subpool(folio_was(m, 0), (void *)m);
 	migrate(m, MIGRATE_SYNC, MR_SYSCALL);
@@ -4816,7 +4816,7 @@ static void movable_counted(struct kunit *test)
 
 	if (from == to) {
 		deflate(m);
-		kunit_skip(test, "takes two nodes");
+		kunit_skip(test, "needs two nodes");
 	}
 	KUNIT_EXPECT_TRUE(test, isolate_folio_to_list(page_folio(page), &m->list));
 	migrate(m, MIGRATE_ASYNC, MR_COMPACTION);
@@ -4869,7 +4869,7 @@ static void need_two_nodes(struct migrate_test *m)
 	if (!IS_ENABLED(CONFIG_NUMA_BALANCING))
 		kunit_skip(m->test, "no NUMA balancing in this kernel");
 	if (num_node_state(N_MEMORY) < 2)
-		kunit_skip(m->test, "takes two nodes");
+		kunit_skip(m->test, "needs two nodes");
 }
 
 static int prepare(struct migrate_test *m, int i)

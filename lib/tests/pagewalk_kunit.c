@@ -584,7 +584,7 @@ static void map_thp(struct kunit *test, unsigned long addr, int nr)
 		touch(test, addr);
 		for (tries = 0; pmd_kind_at(addr) != LEAF; tries++) {
 			if (tries == 10)
-				kunit_skip(test, "no huge page to be had");
+				kunit_skip(test, "no huge page could be allocated");
 			if (tries)
 				msleep(20);
 			do_madvise(current->mm, addr, PMD_SIZE, MADV_COLLAPSE);
@@ -604,7 +604,7 @@ static void allow_surplus(struct kunit *test)
 
 	if (!hugepages_supported() ||
 	    huge_page_size(&default_hstate) != PMD_SIZE)
-		kunit_skip(test, "hugetlb pages are not those of a PMD");
+		kunit_skip(test, "no hugetlb pages of size PMD_SIZE");
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action(test, restore_overcommit,
 						  (void *)nr));
 	/* More than a case needs: pages of earlier cases may not be freed yet. */
@@ -2927,7 +2927,7 @@ static void folio_huge_zeropage(struct kunit *test)
 	advise(test, AREA, PMD_SIZE, MADV_HUGEPAGE);
 	peek(test, AREA);
 	if (pmd_kind_at(AREA) != LEAF)
-		kunit_skip(test, "no huge zeropage to be had");
+		kunit_skip(test, "no huge zero page could be allocated");
 	KUNIT_EXPECT_NULL(test, look_up(AREA + PAGE_SIZE, 0).folio);
 	found = look_up(AREA + PAGE_SIZE, FW_ZEROPAGE);
 	expect_found(test, found, FW_LEVEL_PMD, LEAF);
