@@ -59,6 +59,11 @@ static const char * const op_name[NR_OPS] = {
 	"install_pte",
 };
 
+/* Levels of page tables, by the operation for their entries. */
+static const char * const level_name[] = {
+	[PGD] = "PGD", [P4D] = "P4D", [PUD] = "PUD", [PMD] = "PMD",
+};
+
 /* Kind of the entry for which an operation was called. */
 enum kind {
 	NONE,
@@ -787,7 +792,8 @@ static unsigned long edge_of(struct kunit *test, enum op level)
 	unsigned long edge = ALIGN(AREA + 1, entry_size(level));
 
 	if (edge >= TASK_SIZE)
-		kunit_skip(test, "there is one %s for users", op_name[level]);
+		kunit_skip(test, "user space ends before the next %s boundary",
+			   level_name[level]);
 	map_anon(test, edge - 2 * PAGE_SIZE, 4 * PAGE_SIZE);
 	return edge;
 }
@@ -2231,7 +2237,7 @@ static void lock_ptes(struct kunit *test)
 	struct record *rec = new_record(test);
 
 	if (!IS_ENABLED(CONFIG_SMP))
-		kunit_skip(test, "spinlocks cannot be seen to be locked");
+		kunit_skip(test, "spinlocks have no state without SMP");
 	map_anon(test, AREA, PAGE_SIZE);
 	touch(test, AREA);
 	KUNIT_EXPECT_EQ(test, walk(test, AREA, AREA + PAGE_SIZE, &ops), 0);
@@ -3226,10 +3232,10 @@ static const struct absent {
 	{ "hwpoison", hwpoison_entry },
 	{ "device-private", make_readable_device_private_entry, .huge = true },
 	{ "device-exclusive", make_device_exclusive_entry },
-	{ "moving, read", make_readable_migration_entry, true, true },
-	{ "moving, exclusive", make_readable_exclusive_migration_entry,
+	{ "migration, read", make_readable_migration_entry, true, true },
+	{ "migration, exclusive", make_readable_exclusive_migration_entry,
 	  true, true },
-	{ "moving, write", make_writable_migration_entry, true, true },
+	{ "migration, write", make_writable_migration_entry, true, true },
 };
 
 KUNIT_ARRAY_PARAM_DESC(absent, absent, name);
@@ -3285,7 +3291,7 @@ static void folio_absent_pte(struct kunit *test)
 	entry = absent->make(folio_pfn(folio));
 	if (!entry.val) {
 		unlock_area(folio);
-		kunit_skip(test, "not in this kernel");
+		kunit_skip(test, "this kernel has no such entry");
 	}
 
 	rec = new_record(test);
@@ -3333,7 +3339,7 @@ static void folio_absent_pmd(struct kunit *test)
 	}
 	unlock_area(folio);
 	if (!entry.val)
-		kunit_skip(test, "not in this kernel");
+		kunit_skip(test, "this kernel has no such entry");
 	KUNIT_EXPECT_NULL(test, found[0].folio);
 	expect_absent(test, found[1], folio, 7, FW_LEVEL_PMD);
 }
@@ -3484,7 +3490,7 @@ static void folio_race(struct kunit *test)
 	int cpu;
 
 	if (num_online_cpus() < 2)
-		kunit_skip(test, "a race takes two CPUs");
+		kunit_skip(test, "needs two CPUs");
 	area = map_area(test, race->level, race->change);
 
 	migrate_disable();
@@ -3518,11 +3524,11 @@ static void folio_race(struct kunit *test)
 /* Walks while another thread changes the same page tables. */
 
 /**
- * struct troublemaker - a thread that keeps changing the page tables of AREA
+ * struct table_changer - a thread that keeps changing the page tables of AREA
  * @mm: the mm that it changes
  * @rounds: number of changes
  */
-struct troublemaker {
+struct table_changer {
 	struct mm_struct *mm;
 	unsigned long rounds;
 };
@@ -3531,54 +3537,54 @@ struct troublemaker {
  * Fault a huge page in, split it, and zap all of it.  Most rounds use the huge
  * zeropage, which need not be allocated.
  */
-static int make_some_trouble(struct troublemaker *tm)
+static int change_tables_once(struct table_changer *changer)
 {
 	char __user *addr = (char __user *)AREA;
 	char __maybe_unused c;
 
-	if (tm->rounds % 16 ? get_user(c, addr) : put_user(1, addr))
+	if (changer->rounds % 16 ? get_user(c, addr) : put_user(1, addr))
 		return -EFAULT;
 	usleep_range(10, 100);
-	do_madvise(tm->mm, AREA + PAGE_SIZE, PAGE_SIZE, MADV_DONTNEED);
+	do_madvise(changer->mm, AREA + PAGE_SIZE, PAGE_SIZE, MADV_DONTNEED);
 	usleep_range(10, 100);
 	if (put_user(1, addr + PAGE_SIZE))
 		return -EFAULT;
-	do_madvise(tm->mm, AREA, PMD_SIZE, MADV_DONTNEED);
-	WRITE_ONCE(tm->rounds, tm->rounds + 1);
+	do_madvise(changer->mm, AREA, PMD_SIZE, MADV_DONTNEED);
+	WRITE_ONCE(changer->rounds, changer->rounds + 1);
 	return 0;
 }
 
-static int make_trouble(void *data)
+static int run_changer(void *data)
 {
-	struct troublemaker *tm = data;
+	struct table_changer *changer = data;
 
-	kthread_use_mm(tm->mm);
-	while (!kthread_should_stop() && !make_some_trouble(tm))
+	kthread_use_mm(changer->mm);
+	while (!kthread_should_stop() && !change_tables_once(changer))
 		cond_resched();
-	kthread_unuse_mm(tm->mm);
+	kthread_unuse_mm(changer->mm);
 	while (!kthread_should_stop())
 		msleep(20);
 	return 0;
 }
 
-static struct task_struct *start_trouble(struct kunit *test,
-					 struct troublemaker *tm)
+static struct task_struct *start_changer(struct kunit *test,
+					 struct table_changer *changer)
 {
 	struct task_struct *task;
 
 	map_anon(test, AREA, PMD_SIZE);
 	if (IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE))
 		advise(test, AREA, PMD_SIZE, MADV_HUGEPAGE);
-	tm->mm = current->mm;
-	task = kthread_run(make_trouble, tm, "pagewalk-kunit");
+	changer->mm = current->mm;
+	task = kthread_run(run_changer, changer, "pagewalk-kunit");
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, task);
 	return task;
 }
 
 /* Go on for at least a second and 8 rounds, but at most for a minute. */
-static bool more_trouble(struct troublemaker *tm, unsigned long start)
+static bool keep_changing(struct table_changer *changer, unsigned long start)
 {
-	if (READ_ONCE(tm->rounds) >= 8)
+	if (READ_ONCE(changer->rounds) >= 8)
 		return time_before(jiffies, start + HZ);
 	return time_before(jiffies, start + 60 * HZ);
 }
@@ -3586,12 +3592,12 @@ static bool more_trouble(struct troublemaker *tm, unsigned long start)
 static void folio_concurrent(struct kunit *test)
 {
 	unsigned long start = jiffies, addr = AREA;
-	struct troublemaker tm = {};
-	struct task_struct *task = start_trouble(test, &tm);
+	struct table_changer changer = {};
+	struct task_struct *task = start_changer(test, &changer);
 	int wrong = 0, found[3] = {};
 
 	/* The entry must stay unchanged and locked until folio_walk_end(). */
-	while (more_trouble(&tm, start)) {
+	while (keep_changing(&changer, start)) {
 		struct found f = look_up(addr, FW_ZEROPAGE);
 
 		addr = AREA + (addr + PAGE_SIZE) % (4 * PAGE_SIZE);
@@ -3603,9 +3609,9 @@ static void folio_concurrent(struct kunit *test)
 	}
 	kthread_stop(task);
 	KUNIT_EXPECT_EQ(test, wrong, 0);
-	KUNIT_EXPECT_GE(test, tm.rounds, 8);
+	KUNIT_EXPECT_GE(test, changer.rounds, 8);
 	KUNIT_EXPECT_GT(test, found[FW_LEVEL_PTE] + found[FW_LEVEL_PMD], 0);
-	kunit_info(test, "%lu rounds, %d PTEs and %d PMDs found", tm.rounds,
+	kunit_info(test, "%lu rounds, %d PTEs and %d PMDs found", changer.rounds,
 		   found[FW_LEVEL_PTE], found[FW_LEVEL_PMD]);
 }
 
@@ -3613,11 +3619,11 @@ static void folio_concurrent(struct kunit *test)
 static void walk_concurrent(struct kunit *test)
 {
 	unsigned long start = jiffies;
-	struct troublemaker tm = {};
-	struct task_struct *task = start_trouble(test, &tm);
+	struct table_changer changer = {};
+	struct task_struct *task = start_changer(test, &changer);
 	int wrong = 0, walks = 0;
 
-	while (more_trouble(&tm, start)) {
+	while (keep_changing(&changer, start)) {
 		struct record *rec = new_record(test);
 		bool hole;
 
@@ -3630,8 +3636,8 @@ static void walk_concurrent(struct kunit *test)
 	}
 	kthread_stop(task);
 	KUNIT_EXPECT_EQ(test, wrong, 0);
-	KUNIT_EXPECT_GE(test, tm.rounds, 8);
-	kunit_info(test, "%lu rounds, %d walks", tm.rounds, walks);
+	KUNIT_EXPECT_GE(test, changer.rounds, 8);
+	kunit_info(test, "%lu rounds, %d walks", changer.rounds, walks);
 }
 
 static int pagewalk_test_init(struct kunit *test)
