@@ -182,8 +182,8 @@ static void toy_folio_free(struct folio *folio)
 
 /* example: to the device */
 /* Provide @nr pages of the device for one entry, or for part of one. */
-static bool toy_bring_device(struct toy_device *toy, struct page *src,
-			     unsigned long *dst, unsigned long nr)
+static bool toy_provide_device(struct toy_device *toy, struct page *src,
+			       unsigned long *dst, unsigned long nr)
 {
 	struct folio *folio = toy_alloc(toy, nr);
 	unsigned long i;
@@ -205,7 +205,7 @@ static bool toy_bring_device(struct toy_device *toy, struct page *src,
 	return true;
 }
 
-static void toy_answer_device(struct toy_device *toy, struct migrate_vma *args)
+static void toy_fill_dst_device(struct toy_device *toy, struct migrate_vma *args)
 {
 	unsigned long i, j, nr;
 
@@ -215,13 +215,13 @@ static void toy_answer_device(struct toy_device *toy, struct migrate_vma *args)
 		nr = args->src[i] & MIGRATE_PFN_COMPOUND ? HPAGE_PMD_NR : 1;
 		if (!(args->src[i] & MIGRATE_PFN_MIGRATE))
 			continue;
-		if (toy_bring_device(toy, src, args->dst + i, nr))
+		if (toy_provide_device(toy, src, args->dst + i, nr))
 			continue;
 
 		/* No huge page is free: provide as many small pages as possible. */
 		for (j = 0; nr > 1 && j < nr; j++)
-			toy_bring_device(toy, src ? src + j : NULL,
-					 args->dst + i + j, 1);
+			toy_provide_device(toy, src ? src + j : NULL,
+					   args->dst + i + j, 1);
 	}
 }
 
@@ -245,7 +245,7 @@ static int toy_pull(struct toy_device *toy, struct mm_struct *mm,
 	args.vma = vma_lookup(mm, start);
 	ret = migrate_vma_setup(&args);
 	if (!ret && args.cpages) {
-		toy_answer_device(toy, &args);
+		toy_fill_dst_device(toy, &args);
 		migrate_vma_pages(&args);
 		/* Here a real driver maps the moved pages on its device. */
 		migrate_vma_finalize(&args);
@@ -261,8 +261,8 @@ out_free:
 
 /* example: to the system */
 /* Provide @nr pages of the system for one entry, or for part of one. */
-static bool toy_bring_system(struct page *src, unsigned long *dst,
-			     unsigned long nr)
+static bool toy_provide_system(struct page *src, unsigned long *dst,
+			       unsigned long nr)
 {
 	struct toy_device *toy = page_pgmap(src)->owner;
 	struct folio *folio = NULL;
@@ -282,8 +282,8 @@ static bool toy_bring_system(struct page *src, unsigned long *dst,
 	return true;
 }
 
-static void toy_answer_system(const unsigned long *src, unsigned long *dst,
-			      unsigned long npages)
+static void toy_fill_dst_system(const unsigned long *src, unsigned long *dst,
+				unsigned long npages)
 {
 	unsigned long i, j, nr;
 
@@ -295,10 +295,10 @@ static void toy_answer_system(const unsigned long *src, unsigned long *dst,
 			continue;
 
 		nr = folio_nr_pages(page_folio(page));
-		if (toy_bring_system(page, dst + i, nr))
+		if (toy_provide_system(page, dst + i, nr))
 			continue;
 		for (j = 0; nr > 1 && j < nr; j++)
-			toy_bring_system(page + j, dst + i + j, 1);
+			toy_provide_system(page + j, dst + i + j, 1);
 	}
 }
 
@@ -310,7 +310,7 @@ static void toy_answer_system(const unsigned long *src, unsigned long *dst,
  * has no page for it. A hole needs no page: another thread has discarded the page
  * of the device, and the CPU finds the hole when it repeats the access.
  */
-static bool toy_answered(const struct migrate_vma *args, unsigned long i)
+static bool toy_dst_filled(const struct migrate_vma *args, unsigned long i)
 {
 	const unsigned long page = MIGRATE_PFN_VALID | MIGRATE_PFN_MIGRATE;
 	unsigned long entry = args->src[0] & MIGRATE_PFN_COMPOUND ? 0 : i;
@@ -348,8 +348,9 @@ static vm_fault_t toy_migrate_to_ram(struct vm_fault *vmf)
 		ret = VM_FAULT_SIGBUS;
 
 	if (!ret && args.cpages) {
-		toy_answer_system(args.src, args.dst, nr);
-		if (!toy_answered(&args, (vmf->address - args.start) >> PAGE_SHIFT))
+		toy_fill_dst_system(args.src, args.dst, nr);
+		if (!toy_dst_filled(&args,
+				    (vmf->address - args.start) >> PAGE_SHIFT))
 			ret = VM_FAULT_OOM;
 		migrate_vma_pages(&args);
 		migrate_vma_finalize(&args);
@@ -372,7 +373,7 @@ static int toy_evict(struct toy_device *toy, unsigned long first,
 	dst = kvcalloc(npages, sizeof(*dst), GFP_KERNEL);
 	if (src && dst) {
 		migrate_device_range(src, first, npages);
-		toy_answer_system(src, dst, npages);
+		toy_fill_dst_system(src, dst, npages);
 		migrate_device_pages(src, dst, npages);
 		migrate_device_finalize(src, dst, npages);
 		ret = 0;
@@ -390,17 +391,20 @@ static const struct dev_pagemap_ops toy_ops = {
 };
 
 /* Flags that a free page may still have from its last use. */
-#define TOY_WORN	(BIT(PG_referenced) | BIT(PG_uptodate) | BIT(PG_dirty) |    \
+#define TOY_OLD_FLAGS	(BIT(PG_referenced) | BIT(PG_uptodate) | BIT(PG_dirty) |    \
 			 BIT(PG_active) | BIT(PG_workingset) | BIT(PG_reclaim) |    \
 			 BIT(PG_swapbacked) | BIT(PG_unevictable))
 
-/* Set TOY_WORN in all pages, so that no test gets pages that were never in use. */
-static void toy_wear(struct toy_device *toy)
+/*
+ * Set TOY_OLD_FLAGS in all pages, so that no test gets pages that were never in
+ * use.
+ */
+static void toy_set_old_flags(struct toy_device *toy)
 {
 	unsigned long i;
 
 	for (i = 0; i < toy->nr; i++)
-		pfn_to_page(toy->first + i)->flags.f |= TOY_WORN;
+		pfn_to_page(toy->first + i)->flags.f |= TOY_OLD_FLAGS;
 }
 
 static void toy_destroy(struct toy_device *toy)
@@ -436,7 +440,7 @@ static struct toy_device *toy_create(void)
 	toy->pagemap.ops = &toy_ops;
 	toy->pagemap.owner = toy;
 	if (!IS_ERR(memremap_pages(&toy->pagemap, numa_mem_id()))) {
-		toy_wear(toy);
+		toy_set_old_flags(toy);
 		return toy;
 	}
 
@@ -665,7 +669,7 @@ static bool toy_one_begin(struct toy_test *t, struct migrate_vma *args,
 }
 
 /* Move memory to the device. One fault a page, or a huge page, moves it back. */
-static void toy_there_and_back(struct kunit *test, bool huge)
+static void toy_to_device_and_back(struct kunit *test, bool huge)
 {
 	struct toy_test t;
 
@@ -683,12 +687,12 @@ static void toy_there_and_back(struct kunit *test, bool huge)
 
 static void there_and_back_small(struct kunit *test)
 {
-	toy_there_and_back(test, false);
+	toy_to_device_and_back(test, false);
 }
 
 static void there_and_back_huge(struct kunit *test)
 {
-	toy_there_and_back(test, true);
+	toy_to_device_and_back(test, true);
 }
 
 /* The driver provides no page for every third entry. These entries stay. */
@@ -735,7 +739,7 @@ static void toy_skipped(struct kunit *test, bool huge)
 	args.vma = vma_lookup(current->mm, t.addr);
 	KUNIT_EXPECT_EQ(test, migrate_vma_setup(&args), 0);
 	KUNIT_EXPECT_EQ(test, args.cpages, 4);
-	toy_answer_device(t.toy, &args);
+	toy_fill_dst_device(t.toy, &args);
 	KUNIT_EXPECT_EQ(test, toy_held(&t), nr);
 	toy_skip_some(args.src, nr, step);
 	migrate_vma_pages(&args);
@@ -746,7 +750,7 @@ static void toy_skipped(struct kunit *test, bool huge)
 	/* Of four folios of the device, the second and the third are in use. */
 	migrate_device_range(args.src, t.toy->first, nr);
 	memset(args.dst, 0, nr * sizeof(*args.dst));
-	toy_answer_system(args.src, args.dst, nr);
+	toy_fill_dst_system(args.src, args.dst, nr);
 	toy_skip_some(args.src + step, nr - step, step);
 	migrate_device_pages(args.src, args.dst, nr);
 	migrate_device_finalize(args.src, args.dst, nr);
@@ -934,7 +938,7 @@ static void toy_fill_hole(struct toy_test *t, unsigned long nr,
 	args.vma = vma_lookup(current->mm, t->addr);
 	KUNIT_EXPECT_EQ(t->test, migrate_vma_setup(&args), 0);
 	KUNIT_EXPECT_EQ(t->test, args.cpages, 1);
-	toy_answer_device(t->toy, &args);
+	toy_fill_dst_device(t->toy, &args);
 	KUNIT_EXPECT_EQ(t->test, toy_held(t), nr);
 	meanwhile(t);
 	migrate_vma_pages(&args);
@@ -1038,7 +1042,7 @@ static void toy_evict_all(struct toy_test *t)
 	KUNIT_EXPECT_EQ(t->test, toy_evict(t->toy, t->toy->first, t->toy->nr), 0);
 }
 
-static void toy_there_and_evicted(struct kunit *test, bool huge, bool divide)
+static void toy_pull_and_evict(struct kunit *test, bool huge, bool divide)
 {
 	struct toy_test t;
 
@@ -1057,17 +1061,17 @@ static void toy_there_and_evicted(struct kunit *test, bool huge, bool divide)
 
 static void evicted_small(struct kunit *test)
 {
-	toy_there_and_evicted(test, /* huge = */ false, /* divide = */ false);
+	toy_pull_and_evict(test, /* huge = */ false, /* divide = */ false);
 }
 
 static void evicted_huge(struct kunit *test)
 {
-	toy_there_and_evicted(test, /* huge = */ true, /* divide = */ false);
+	toy_pull_and_evict(test, /* huge = */ true, /* divide = */ false);
 }
 
 static void evicted_divided(struct kunit *test)
 {
-	toy_there_and_evicted(test, /* huge = */ true, /* divide = */ true);
+	toy_pull_and_evict(test, /* huge = */ true, /* divide = */ true);
 }
 
 /* The range to evict ends, or begins, in the middle of a huge page. */
@@ -1221,7 +1225,7 @@ static void toy_give_up(struct toy_test *t, unsigned long nr)
 	mmap_read_lock(current->mm);
 	args.vma = vma_lookup(current->mm, t->addr);
 	KUNIT_EXPECT_EQ(t->test, migrate_vma_setup(&args), 0);
-	toy_answer_device(t->toy, &args);
+	toy_fill_dst_device(t->toy, &args);
 	migrate_vma_finalize(&args);
 	mmap_read_unlock(current->mm);
 }
@@ -1426,7 +1430,8 @@ static int toy_protect(struct toy_test *t, unsigned long start, unsigned long le
 	return ret;
 }
 
-static int toy_copy(struct toy_test *t, unsigned long start, unsigned long len)
+static int toy_fork_and_run(struct toy_test *t, unsigned long start,
+			    unsigned long len)
 {
 	int ret = toy_fork(t, len >> PAGE_SHIFT);
 
@@ -1442,7 +1447,7 @@ static const struct toy_act toy_acts[] = {
 	{ "discarded in part", toy_discard, false, 1, 4 },
 	{ "protected", toy_protect, true, 0, 8 },
 	{ "protected in part", toy_protect, true, 1, 4 },
-	{ "copied", toy_copy, true, 0, 8 },
+	{ "copied", toy_fork_and_run, true, 0, 8 },
 };
 
 static int toy_act_run(struct toy_test *t, const struct toy_act *act)
@@ -1619,7 +1624,7 @@ static void evicted_meanwhile(struct kunit *test)
 	t.toy->refuse_huge = phase->size == TOY_DIVIDED;
 	if (src && dst) {
 		migrate_device_range(src, t.toy->first, nr);
-		toy_answer_system(src, dst, nr);
+		toy_fill_dst_system(src, dst, nr);
 		toy_act_unlocked(&t, phase, /* moved = */ false);
 		migrate_device_pages(src, dst, nr);
 		toy_act_unlocked(&t, phase, /* moved = */ true);
@@ -1631,7 +1636,7 @@ static void evicted_meanwhile(struct kunit *test)
 }
 
 /* Migrate pages of the process, and run the operation of the parameter meanwhile. */
-static void toy_migrate_meanwhile(struct toy_test *t, unsigned long flags)
+static void toy_migrate_with_act(struct toy_test *t, unsigned long flags)
 {
 	const struct toy_phase *phase = t->test->param_value;
 	const unsigned long nr = 2 * TOY_NR;
@@ -1651,9 +1656,9 @@ static void toy_migrate_meanwhile(struct toy_test *t, unsigned long flags)
 	KUNIT_EXPECT_EQ(t->test, args.cpages,
 			phase->size == TOY_SMALL ? nr : 2);
 	if (flags & MIGRATE_VMA_SELECT_SYSTEM)
-		toy_answer_device(t->toy, &args);
+		toy_fill_dst_device(t->toy, &args);
 	else
-		toy_answer_system(args.src, args.dst, nr);
+		toy_fill_dst_system(args.src, args.dst, nr);
 	toy_act_locked(&other, t, phase, /* moved = */ false);
 	migrate_vma_pages(&args);
 	toy_act_locked(&other, t, phase, /* moved = */ true);
@@ -1672,7 +1677,7 @@ static void pulled_meanwhile(struct kunit *test)
 		return;
 	toy_fill(&t, 2 * TOY_NR);
 	t.toy->refuse_huge = phase->size == TOY_DIVIDED;
-	toy_migrate_meanwhile(&t, MIGRATE_VMA_SELECT_SYSTEM);
+	toy_migrate_with_act(&t, MIGRATE_VMA_SELECT_SYSTEM);
 	t.toy->refuse_huge = false;
 	/* Evict small pages together: each of them would need a fault otherwise. */
 	if (phase->size != TOY_WHOLE)
@@ -1692,7 +1697,7 @@ static void fetched_meanwhile(struct kunit *test)
 	toy_fill(&t, 2 * TOY_NR);
 	toy_pull_all(&t, 2 * TOY_NR);
 	t.toy->refuse_huge = phase->size == TOY_DIVIDED;
-	toy_migrate_meanwhile(&t, MIGRATE_VMA_SELECT_DEVICE_PRIVATE);
+	toy_migrate_with_act(&t, MIGRATE_VMA_SELECT_DEVICE_PRIVATE);
 	KUNIT_EXPECT_EQ(test, toy_held(&t), 0);
 	toy_check_acted(&t, phase->act);
 	KUNIT_EXPECT_EQ(test, toy_faults(&t), 0);
@@ -1854,7 +1859,7 @@ static bool toy_eviction_begin(struct toy_test *t, struct toy_eviction *eviction
 		toy_eviction_end(t, eviction);
 		return false;
 	}
-	toy_answer_system(eviction->src, eviction->dst, TOY_NR);
+	toy_fill_dst_system(eviction->src, eviction->dst, TOY_NR);
 	return true;
 }
 
@@ -2103,7 +2108,7 @@ static void locked_huge_steps_over(struct kunit *test)
 		folio_lock(folio);
 		migrate_device_pfns(src, nr);
 		KUNIT_EXPECT_NULL(test, memchr_inv(src, 0, TOY_NR * sizeof(*src)));
-		toy_answer_system(src, dst, nr);
+		toy_fill_dst_system(src, dst, nr);
 		migrate_device_pages(src, dst, nr);
 		migrate_device_finalize(src, dst, nr);
 		folio_unlock(folio);
@@ -2332,7 +2337,7 @@ static void faults_sleep_huge(struct kunit *test)
  * Allocate a page for a slot that no call may visit. The page is locked and has
  * an additional reference: a call that visits the slot drops both.
  */
-static struct page *toy_bystander(void)
+static struct page *toy_unvisited_page(void)
 {
 	struct page *page = alloc_page(GFP_KERNEL | __GFP_NOFAIL);
 
@@ -2341,7 +2346,7 @@ static struct page *toy_bystander(void)
 	return page;
 }
 
-static void toy_bystander_end(struct toy_test *t, struct page *page)
+static void toy_unvisited_page_end(struct toy_test *t, struct page *page)
 {
 	KUNIT_EXPECT_TRUE(t->test, PageLocked(page));
 	KUNIT_EXPECT_EQ(t->test, page_ref_count(page), 2);
@@ -2365,20 +2370,20 @@ static void tail_slots_not_visited(struct kunit *test)
 	if (!toy_begin(test, &t, /* huge = */ true))
 		return;
 	toy_fill(&t, TOY_NR);
-	page = toy_bystander();
+	page = toy_unvisited_page();
 	if (toy_one_begin(&t, &args, TOY_NR)) {
 		mmap_read_lock(current->mm);
 		args.vma = vma_lookup(current->mm, t.addr);
 		KUNIT_EXPECT_EQ(test, migrate_vma_setup(&args), 0);
 		KUNIT_EXPECT_EQ(test, args.cpages, 1);
-		toy_answer_device(t.toy, &args);
+		toy_fill_dst_device(t.toy, &args);
 		args.dst[TOY_NR - 1] = migrate_pfn(page_to_pfn(page));
 		migrate_vma_pages(&args);
 		migrate_vma_finalize(&args);
 		mmap_read_unlock(current->mm);
 	}
 	KUNIT_EXPECT_EQ(test, toy_held(&t), TOY_NR);
-	toy_bystander_end(&t, page);
+	toy_unvisited_page_end(&t, page);
 	toy_check_filled(&t, TOY_NR);
 	toy_end(&t);
 }
@@ -2411,17 +2416,17 @@ static void freed_page_reused(struct kunit *test)
 	dst = kunit_kcalloc(test, TOY_NR, sizeof(*dst), GFP_KERNEL);
 	toy_fill(&t, TOY_NR);
 	toy_pull_all(&t, TOY_NR);
-	page = toy_bystander();
+	page = toy_unvisited_page();
 	if (src && dst) {
 		migrate_device_range(src, t.toy->first, TOY_NR);
-		toy_answer_system(src, dst, TOY_NR);
+		toy_fill_dst_system(src, dst, TOY_NR);
 		dst[TOY_NR - 1] = migrate_pfn(page_to_pfn(page));
 		t.toy->pagemap.ops = &toy_reusing_ops;
 		migrate_device_pages(src, dst, TOY_NR);
 		migrate_device_finalize(src, dst, TOY_NR);
 		t.toy->pagemap.ops = &toy_ops;
 	}
-	toy_bystander_end(&t, page);
+	toy_unvisited_page_end(&t, page);
 
 	reused = t.toy->reused;
 	KUNIT_EXPECT_PTR_EQ(test, reused, toy_first_folio(&t));
@@ -2455,7 +2460,7 @@ static void toy_pull_active(struct toy_test *t, unsigned long nr)
 		if (args.src[i] & MIGRATE_PFN_MIGRATE)
 			folio_set_active(page_folio(migrate_pfn_to_page(args.src[i])));
 	}
-	toy_answer_device(t->toy, &args);
+	toy_fill_dst_device(t->toy, &args);
 	migrate_vma_pages(&args);
 	migrate_vma_finalize(&args);
 	mmap_read_unlock(current->mm);
@@ -2622,7 +2627,7 @@ static bool toy_first_on_lru(const struct toy_test *t)
  * disable migration between CPUs. Otherwise the test might run on the other CPU
  * and drain that cache.
  */
-static bool toy_park_first(const struct toy_test *t)
+static bool toy_first_to_lru_cache(const struct toy_test *t)
 {
 	struct toy_touch touch = { current->mm, t->addr };
 	unsigned int cpu, round;
@@ -2641,8 +2646,8 @@ static bool toy_park_first(const struct toy_test *t)
 }
 
 /* Provide pages of the device for pages of the system, and the other way round. */
-static void toy_answer_exchange(struct toy_device *toy,
-				const struct migrate_vma *args)
+static void toy_fill_dst_exchange(struct toy_device *toy,
+				  const struct migrate_vma *args)
 {
 	unsigned long i, nr;
 
@@ -2655,15 +2660,15 @@ static void toy_answer_exchange(struct toy_device *toy,
 		part.dst += i;
 		part.npages = nr;
 		if (page && is_device_private_page(page))
-			toy_answer_system(part.src, part.dst, nr);
+			toy_fill_dst_system(part.src, part.dst, nr);
 		else
-			toy_answer_device(toy, &part);
+			toy_fill_dst_device(toy, &part);
 	}
 }
 
 /* Migrate a range whose first page is in an LRU cache, and observe the drain. */
-static void toy_migrate_parked(struct toy_test *t, struct migrate_vma *args,
-			       struct toy_drain *drain, unsigned long nr)
+static void toy_migrate_in_lru_cache(struct toy_test *t, struct migrate_vma *args,
+				     struct toy_drain *drain, unsigned long nr)
 {
 	args->start = t->addr;
 	args->end = toy_page_addr(t, nr);
@@ -2672,13 +2677,13 @@ static void toy_migrate_parked(struct toy_test *t, struct migrate_vma *args,
 	args->dst = kunit_kcalloc(t->test, nr, sizeof(long), GFP_KERNEL);
 
 	migrate_disable();
-	KUNIT_EXPECT_TRUE(t->test, toy_park_first(t));
+	KUNIT_EXPECT_TRUE(t->test, toy_first_to_lru_cache(t));
 	toy_drain_begin(t, drain);
 	mmap_read_lock(current->mm);
 	args->vma = vma_lookup(current->mm, t->addr);
 	KUNIT_EXPECT_EQ(t->test, migrate_vma_setup(args), 0);
 	toy_drain_end(drain);
-	toy_answer_exchange(t->toy, args);
+	toy_fill_dst_exchange(t->toy, args);
 	migrate_vma_pages(args);
 	migrate_vma_finalize(args);
 	mmap_read_unlock(current->mm);
@@ -2711,7 +2716,7 @@ static void drained_when_unmapped(struct kunit *test)
 				       toy_page_addr(&t, nr / 2), nr / 2), 0);
 	KUNIT_EXPECT_EQ(test, toy_held(&t), nr / 2);
 	KUNIT_EXPECT_EQ(test, toy_fork(&t, nr), 0);
-	toy_migrate_parked(&t, &args, &drain, nr);
+	toy_migrate_in_lru_cache(&t, &args, &drain, nr);
 	KUNIT_EXPECT_EQ(test, drain.drains, 1);
 	KUNIT_EXPECT_EQ(test, args.cpages, nr);
 
@@ -2747,7 +2752,7 @@ static void not_drained_during_fault(struct kunit *test)
 	folio_get(folio);
 	folio_lock(folio);
 	args.fault_page = &folio->page;
-	toy_migrate_parked(&t, &args, &drain, nr / 2);
+	toy_migrate_in_lru_cache(&t, &args, &drain, nr / 2);
 	KUNIT_EXPECT_EQ(test, drain.drains, 0);
 	folio_unlock(folio);
 	folio_put(folio);
@@ -2768,7 +2773,7 @@ static void not_drained_during_fault(struct kunit *test)
  * The driver provides small pages for a huge page that cannot be split any more.
  * The huge page stays. No reference to it is lost, and none is left over.
  */
-static void toy_held_late(struct kunit *test, bool device)
+static void toy_ref_after_collect(struct kunit *test, bool device)
 {
 	struct migrate_vma args = {};
 	struct folio *folio;
@@ -2788,7 +2793,7 @@ static void toy_held_late(struct kunit *test, bool device)
 	args.vma = vma_lookup(current->mm, t.addr);
 	KUNIT_EXPECT_EQ(test, migrate_vma_setup(&args), 0);
 	KUNIT_EXPECT_EQ(test, args.cpages, 1);
-	toy_answer_exchange(t.toy, &args);
+	toy_fill_dst_exchange(t.toy, &args);
 	folio = page_folio(migrate_pfn_to_page(args.src[0]));
 	folio_get(folio);
 	migrate_vma_pages(&args);
@@ -2814,12 +2819,12 @@ out_end:
 
 static void held_late_on_the_way_there(struct kunit *test)
 {
-	toy_held_late(test, /* device = */ false);
+	toy_ref_after_collect(test, /* device = */ false);
 }
 
 static void held_late_on_the_way_back(struct kunit *test)
 {
-	toy_held_late(test, /* device = */ true);
+	toy_ref_after_collect(test, /* device = */ true);
 }
 
 /*
