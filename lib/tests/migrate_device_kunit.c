@@ -24,9 +24,10 @@
  *   a frame number                             wherever devices have memory
  *   the loops visit the 511 slots     yes      tail_slots_not_visited
  *   behind a huge entry
- *   a reference is lost when a huge   yes      fetched_meanwhile, "divided,
- *   page cannot be split                       discarded [in part] after they
- *                                              have been collected"; held_late_*
+ *   a reference is lost when a huge   yes      act_during_move_back, "split huge
+ *   page cannot be split                       pages, discarded [in part] after
+ *                                              their collection";
+ *                                              ref_after_collect_*
  *   LRU caches are drained while a    yes      drained_when_unmapped,
  *   device folio is locked, and a              not_drained_during_fault, and
  *   fault may spin on the lock                 faults_sleep_huge for the fault
@@ -685,18 +686,18 @@ static void toy_to_device_and_back(struct kunit *test, bool huge)
 	toy_end(&t);
 }
 
-static void there_and_back_small(struct kunit *test)
+static void to_device_and_back_small(struct kunit *test)
 {
 	toy_to_device_and_back(test, false);
 }
 
-static void there_and_back_huge(struct kunit *test)
+static void to_device_and_back_huge(struct kunit *test)
 {
 	toy_to_device_and_back(test, true);
 }
 
 /* The driver provides no page for every third entry. These entries stay. */
-static void some_answers_missing(struct kunit *test)
+static void some_dst_empty(struct kunit *test)
 {
 	struct toy_test t;
 
@@ -771,7 +772,7 @@ static void skipped_huge(struct kunit *test)
 }
 
 /* The driver provides small pages for two thirds of a huge entry. */
-static void huge_answered_in_part(struct kunit *test)
+static void huge_dst_partly_filled(struct kunit *test)
 {
 	struct toy_test t;
 
@@ -788,7 +789,7 @@ static void huge_answered_in_part(struct kunit *test)
 }
 
 /* The same for every second slot of a huge entry. The first slot stays empty. */
-static void huge_first_answer_missing(struct kunit *test)
+static void huge_first_dst_empty(struct kunit *test)
 {
 	struct toy_test t;
 
@@ -806,7 +807,7 @@ static void huge_first_answer_missing(struct kunit *test)
 }
 
 /* The driver provides no page at all for a huge entry. */
-static void huge_not_answered(struct kunit *test)
+static void huge_dst_empty(struct kunit *test)
 {
 	struct toy_test t;
 
@@ -1002,7 +1003,7 @@ static void huge_hole_reaped(struct kunit *test)
 }
 
 /* The system has no huge page for a fault. The driver provides small pages. */
-static void fault_answered_small(struct kunit *test)
+static void fault_gets_small_pages(struct kunit *test)
 {
 	struct toy_test t;
 
@@ -1019,7 +1020,7 @@ static void fault_answered_small(struct kunit *test)
 }
 
 /* A fault moves two thirds of a huge page back. Later faults move the rest. */
-static void fault_answered_in_part(struct kunit *test)
+static void fault_gets_some_pages(struct kunit *test)
 {
 	struct toy_test t;
 
@@ -1042,7 +1043,7 @@ static void toy_evict_all(struct toy_test *t)
 	KUNIT_EXPECT_EQ(t->test, toy_evict(t->toy, t->toy->first, t->toy->nr), 0);
 }
 
-static void toy_pull_and_evict(struct kunit *test, bool huge, bool divide)
+static void toy_pull_and_evict(struct kunit *test, bool huge, bool split)
 {
 	struct toy_test t;
 
@@ -1050,7 +1051,7 @@ static void toy_pull_and_evict(struct kunit *test, bool huge, bool divide)
 		return;
 	toy_fill(&t, TOY_HUGE * TOY_NR);
 	toy_pull_all(&t, TOY_HUGE * TOY_NR);
-	t.toy->refuse_huge = divide;
+	t.toy->refuse_huge = split;
 	toy_evict_all(&t);
 	KUNIT_EXPECT_EQ(test, toy_held(&t), 0);
 	KUNIT_EXPECT_EQ(test, toy_faults(&t), 0);
@@ -1061,17 +1062,17 @@ static void toy_pull_and_evict(struct kunit *test, bool huge, bool divide)
 
 static void evicted_small(struct kunit *test)
 {
-	toy_pull_and_evict(test, /* huge = */ false, /* divide = */ false);
+	toy_pull_and_evict(test, /* huge = */ false, /* split = */ false);
 }
 
 static void evicted_huge(struct kunit *test)
 {
-	toy_pull_and_evict(test, /* huge = */ true, /* divide = */ false);
+	toy_pull_and_evict(test, /* huge = */ true, /* split = */ false);
 }
 
-static void evicted_divided(struct kunit *test)
+static void evicted_split(struct kunit *test)
 {
-	toy_pull_and_evict(test, /* huge = */ true, /* divide = */ true);
+	toy_pull_and_evict(test, /* huge = */ true, /* split = */ true);
 }
 
 /* The range to evict ends, or begins, in the middle of a huge page. */
@@ -1163,7 +1164,7 @@ static unsigned long toy_swapbacked(struct toy_test *t, unsigned long nr)
 	for (i = 0; i < nr; i++) {
 		folio = toy_get_folio(t, i);
 		if (!folio) {
-			KUNIT_FAIL(t->test, "page %lu is not in the system", i);
+			KUNIT_FAIL(t->test, "page %lu is not mapped in system memory", i);
 			break;
 		}
 		swapbacked += folio_test_swapbacked(folio);
@@ -1447,7 +1448,7 @@ static const struct toy_act toy_acts[] = {
 	{ "discarded in part", toy_discard, false, 1, 4 },
 	{ "protected", toy_protect, true, 0, 8 },
 	{ "protected in part", toy_protect, true, 1, 4 },
-	{ "copied", toy_fork_and_run, true, 0, 8 },
+	{ "forked", toy_fork_and_run, true, 0, 8 },
 };
 
 static int toy_act_run(struct toy_test *t, const struct toy_act *act)
@@ -1459,11 +1460,13 @@ static int toy_act_run(struct toy_test *t, const struct toy_act *act)
 enum toy_size {
 	TOY_SMALL,	/* small pages */
 	TOY_WHOLE,	/* huge pages; the driver provides huge pages */
-	TOY_DIVIDED,	/* huge pages; the driver provides small pages */
+	TOY_SPLIT,	/* huge pages; the driver provides small pages */
 	TOY_SIZES,
 };
 
-static const char *const toy_sizes[] = { "small", "huge", "divided" };
+static const char *const toy_sizes[] = {
+	"small pages", "huge pages", "split huge pages",
+};
 
 /**
  * struct toy_phase - a test parameter: an operation and the time when it runs
@@ -1490,9 +1493,9 @@ static const void *toy_phase_next(struct kunit *test, const void *prev,
 	phase.size = phase.nr % TOY_SIZES;
 	phase.moved = phase.nr / TOY_SIZES % 2;
 	phase.act = &toy_acts[phase.nr / TOY_SIZES / 2];
-	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "%s, %s after they have been %s",
+	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "%s, %s after their %s",
 		 toy_sizes[phase.size], phase.act->name,
-		 phase.moved ? "moved" : "collected");
+		 phase.moved ? "move" : "collection");
 	return &phase;
 }
 
@@ -1607,7 +1610,7 @@ static void toy_act_unlocked(struct toy_test *t, const struct toy_phase *phase,
 }
 
 /* A task acts on memory of the device while that is evicted. */
-static void evicted_meanwhile(struct kunit *test)
+static void act_during_eviction(struct kunit *test)
 {
 	const struct toy_phase *phase = test->param_value;
 	const unsigned long nr = 2 * TOY_NR;
@@ -1621,7 +1624,7 @@ static void evicted_meanwhile(struct kunit *test)
 	toy_fill(&t, nr);
 	toy_pull_all(&t, nr);
 	KUNIT_EXPECT_EQ(test, toy_held(&t), nr);
-	t.toy->refuse_huge = phase->size == TOY_DIVIDED;
+	t.toy->refuse_huge = phase->size == TOY_SPLIT;
 	if (src && dst) {
 		migrate_device_range(src, t.toy->first, nr);
 		toy_fill_dst_system(src, dst, nr);
@@ -1668,7 +1671,7 @@ static void toy_migrate_with_act(struct toy_test *t, unsigned long flags)
 }
 
 /* A thread acts on memory while that moves to the device. */
-static void pulled_meanwhile(struct kunit *test)
+static void act_during_pull(struct kunit *test)
 {
 	const struct toy_phase *phase = test->param_value;
 	struct toy_test t;
@@ -1676,7 +1679,7 @@ static void pulled_meanwhile(struct kunit *test)
 	if (!toy_begin(test, &t, phase->size != TOY_SMALL))
 		return;
 	toy_fill(&t, 2 * TOY_NR);
-	t.toy->refuse_huge = phase->size == TOY_DIVIDED;
+	t.toy->refuse_huge = phase->size == TOY_SPLIT;
 	toy_migrate_with_act(&t, MIGRATE_VMA_SELECT_SYSTEM);
 	t.toy->refuse_huge = false;
 	/* Evict small pages together: each of them would need a fault otherwise. */
@@ -1687,7 +1690,7 @@ static void pulled_meanwhile(struct kunit *test)
 }
 
 /* A thread acts on memory while that moves back to the system. */
-static void fetched_meanwhile(struct kunit *test)
+static void act_during_move_back(struct kunit *test)
 {
 	const struct toy_phase *phase = test->param_value;
 	struct toy_test t;
@@ -1696,7 +1699,7 @@ static void fetched_meanwhile(struct kunit *test)
 		return;
 	toy_fill(&t, 2 * TOY_NR);
 	toy_pull_all(&t, 2 * TOY_NR);
-	t.toy->refuse_huge = phase->size == TOY_DIVIDED;
+	t.toy->refuse_huge = phase->size == TOY_SPLIT;
 	toy_migrate_with_act(&t, MIGRATE_VMA_SELECT_DEVICE_PRIVATE);
 	KUNIT_EXPECT_EQ(test, toy_held(&t), 0);
 	toy_check_acted(&t, phase->act);
@@ -1928,7 +1931,7 @@ static bool toy_empty_child(struct toy_test *t, struct toy_move *move)
 	return move->from && move->to;
 }
 
-static void toy_divide_moving(struct toy_test *t)
+static void toy_split_moving(struct toy_test *t)
 {
 	struct toy_eviction eviction;
 	struct toy_move move;
@@ -1945,17 +1948,17 @@ static void toy_divide_moving(struct toy_test *t)
 }
 
 /* A split waits for a huge entry that is being moved to another page table. */
-static void divided_while_moving(struct kunit *test)
+static void split_waits_for_move(struct kunit *test)
 {
 	struct toy_test t;
 
 	if (num_online_cpus() < 2) {
-		kunit_skip(test, "one CPU has no other one to wait for");
+		kunit_skip(test, "needs two CPUs");
 		return;
 	}
 	if (!toy_begin(test, &t, /* huge = */ true))
 		return;
-	toy_divide_moving(&t);
+	toy_split_moving(&t);
 	toy_end(&t);
 }
 
@@ -1963,7 +1966,7 @@ static void divided_while_moving(struct kunit *test)
  * A split has missed a huge entry. The small pages must still be mapped, each at
  * its own address, and the kernel must warn.
  */
-static void missed_when_divided(struct kunit *test)
+static void entry_missed_by_split(struct kunit *test)
 {
 	struct toy_eviction eviction;
 	struct toy_move move = {};
@@ -1995,7 +1998,7 @@ out_end:
 }
 
 /* A process maps a huge page with a huge entry, another one with small entries. */
-static void toy_evicted_unlike(struct kunit *test, bool divide)
+static void toy_evicted_unlike(struct kunit *test, bool split)
 {
 	struct toy_test t;
 
@@ -2007,7 +2010,7 @@ static void toy_evicted_unlike(struct kunit *test, bool divide)
 	KUNIT_EXPECT_EQ(test, toy_fork(&t, TOY_NR), 0);
 	KUNIT_EXPECT_EQ(test, toy_protect(&t, toy_page_addr(&t, TOY_NR - 1),
 					  PAGE_SIZE), 0);
-	t.toy->refuse_huge = divide;
+	t.toy->refuse_huge = split;
 	toy_evict_all(&t);
 	KUNIT_EXPECT_EQ(test, toy_held(&t), 0);
 	toy_check_filled(&t, TOY_NR);
@@ -2017,12 +2020,12 @@ static void toy_evicted_unlike(struct kunit *test, bool divide)
 
 static void evicted_unlike_huge(struct kunit *test)
 {
-	toy_evicted_unlike(test, /* divide = */ false);
+	toy_evicted_unlike(test, /* split = */ false);
 }
 
-static void evicted_unlike_divided(struct kunit *test)
+static void evicted_unlike_split(struct kunit *test)
 {
-	toy_evicted_unlike(test, /* divide = */ true);
+	toy_evicted_unlike(test, /* split = */ true);
 }
 
 /*
@@ -2706,7 +2709,7 @@ static void drained_when_unmapped(struct kunit *test)
 	struct toy_test t;
 
 	if (num_online_cpus() < 2) {
-		kunit_skip(test, "one CPU has no other one to wait for");
+		kunit_skip(test, "needs two CPUs");
 		return;
 	}
 	if (!toy_begin(test, &t, /* huge = */ false))
@@ -2740,7 +2743,7 @@ static void not_drained_during_fault(struct kunit *test)
 	struct toy_test t;
 
 	if (num_online_cpus() < 2) {
-		kunit_skip(test, "one CPU has no other one to wait for");
+		kunit_skip(test, "needs two CPUs");
 		return;
 	}
 	if (!toy_begin(test, &t, /* huge = */ false))
@@ -2817,12 +2820,12 @@ out_end:
 	toy_end(&t);
 }
 
-static void held_late_on_the_way_there(struct kunit *test)
+static void ref_after_collect_to_device(struct kunit *test)
 {
 	toy_ref_after_collect(test, /* device = */ false);
 }
 
-static void held_late_on_the_way_back(struct kunit *test)
+static void ref_after_collect_to_system(struct kunit *test)
 {
 	toy_ref_after_collect(test, /* device = */ true);
 }
@@ -2858,7 +2861,7 @@ static struct toy_state toy_state_of(const struct toy_test *t, bool forget)
 	mmap_read_lock(mm);
 	vma = vma_lookup(mm, t->addr);
 	if (!folio_walk_start(&fw, vma, t->addr, 0)) {
-		KUNIT_FAIL(t->test, "no page of the system");
+		KUNIT_FAIL(t->test, "the first page is not mapped in system memory");
 		goto out_unlock;
 	}
 
@@ -2987,25 +2990,25 @@ static void state_kept(struct kunit *test)
 }
 
 static struct kunit_case migrate_device_cases[] = {
-	KUNIT_CASE(there_and_back_small),
-	KUNIT_CASE(there_and_back_huge),
-	KUNIT_CASE(some_answers_missing),
+	KUNIT_CASE(to_device_and_back_small),
+	KUNIT_CASE(to_device_and_back_huge),
+	KUNIT_CASE(some_dst_empty),
 	KUNIT_CASE(skipped_small),
 	KUNIT_CASE(skipped_huge),
-	KUNIT_CASE(huge_answered_in_part),
-	KUNIT_CASE(huge_first_answer_missing),
-	KUNIT_CASE(huge_not_answered),
+	KUNIT_CASE(huge_dst_partly_filled),
+	KUNIT_CASE(huge_first_dst_empty),
+	KUNIT_CASE(huge_dst_empty),
 	KUNIT_CASE(holes_filled),
 	KUNIT_CASE(huge_hole_filled_in_part),
 	KUNIT_CASE(huge_zero_page_replaced),
 	KUNIT_CASE(huge_hole_touched),
 	KUNIT_CASE(small_hole_reaped),
 	KUNIT_CASE(huge_hole_reaped),
-	KUNIT_CASE(fault_answered_small),
-	KUNIT_CASE(fault_answered_in_part),
+	KUNIT_CASE(fault_gets_small_pages),
+	KUNIT_CASE(fault_gets_some_pages),
 	KUNIT_CASE(evicted_small),
 	KUNIT_CASE(evicted_huge),
-	KUNIT_CASE(evicted_divided),
+	KUNIT_CASE(evicted_split),
 	KUNIT_CASE(evicted_range_cuts_huge),
 	KUNIT_CASE(lazily_freed_small),
 	KUNIT_CASE(lazily_freed_huge),
@@ -3014,15 +3017,15 @@ static struct kunit_case migrate_device_cases[] = {
 	KUNIT_CASE(given_up),
 	KUNIT_CASE(selection),
 	KUNIT_CASE(invalid_arguments),
-	KUNIT_CASE_PARAM(evicted_meanwhile, toy_phase_next),
-	KUNIT_CASE_PARAM(pulled_meanwhile, toy_phase_next),
-	KUNIT_CASE_PARAM(fetched_meanwhile, toy_phase_next),
+	KUNIT_CASE_PARAM(act_during_eviction, toy_phase_next),
+	KUNIT_CASE_PARAM(act_during_pull, toy_phase_next),
+	KUNIT_CASE_PARAM(act_during_move_back, toy_phase_next),
 	KUNIT_CASE(discarded_first_small),
 	KUNIT_CASE(discarded_first_huge),
-	KUNIT_CASE(divided_while_moving),
-	KUNIT_CASE(missed_when_divided),
+	KUNIT_CASE(split_waits_for_move),
+	KUNIT_CASE(entry_missed_by_split),
 	KUNIT_CASE(evicted_unlike_huge),
-	KUNIT_CASE(evicted_unlike_divided),
+	KUNIT_CASE(evicted_unlike_split),
 	KUNIT_CASE(held_small_stays),
 	KUNIT_CASE(held_huge_stays),
 	KUNIT_CASE(locked_small_stays),
@@ -3037,8 +3040,8 @@ static struct kunit_case migrate_device_cases[] = {
 	KUNIT_CASE(faults_sleep_huge),
 	KUNIT_CASE(drained_when_unmapped),
 	KUNIT_CASE(not_drained_during_fault),
-	KUNIT_CASE(held_late_on_the_way_there),
-	KUNIT_CASE(held_late_on_the_way_back),
+	KUNIT_CASE(ref_after_collect_to_device),
+	KUNIT_CASE(ref_after_collect_to_system),
 	KUNIT_CASE_PARAM(state_kept, toy_mapping_gen_params),
 	KUNIT_CASE(freed_page_reused),
 	KUNIT_CASE(huge_of_used_pages),

@@ -57,7 +57,7 @@
  * includes pages on a device. The tests set it to 0, so that khugepaged does not
  * move their pages back from a device.
  */
-#define FETCHED		"/sys/kernel/mm/transparent_hugepage/khugepaged/max_ptes_swap"
+#define MAX_PTES_SWAP	"/sys/kernel/mm/transparent_hugepage/khugepaged/max_ptes_swap"
 
 /* The bits of a snapshot entry that say where a page is */
 #define PLACE_MASK	0xf0
@@ -74,7 +74,7 @@ FIXTURE(migrate_device)
 	char *mem;		/* aligned memory for two huge pages, in @map */
 	long anon;		/* anonymous memory before the test, in kB */
 	long thps;		/* huge pages of all processes before the test */
-	unsigned long fetched;	/* value of FETCHED before the test */
+	unsigned long max_ptes_swap;	/* value of MAX_PTES_SWAP before the test */
 };
 
 /* Fixtures of tests with small pages only, and with huge pages only */
@@ -229,8 +229,8 @@ static long differing(char *mem, unsigned long first, unsigned long npages,
 }
 
 /* Returns the number of pages that are not all zeroes. */
-static long dirty_pages(char *mem, unsigned long first, unsigned long npages,
-			size_t page)
+static long nonzero_pages(char *mem, unsigned long first, unsigned long npages,
+			  size_t page)
 {
 	long bad = 0;
 
@@ -284,7 +284,7 @@ static int page_hold(int pipefd[2], void *addr)
 	return vmsplice(pipefd[1], &iov, 1, 0) == getpagesize() ? 0 : -1;
 }
 
-static void page_let_go(int pipefd[2])
+static void page_release(int pipefd[2])
 {
 	close(pipefd[0]);
 	close(pipefd[1]);
@@ -372,8 +372,8 @@ static void setup(struct __test_metadata *const _metadata,
 			     ~(self->pmd - 1));
 	ASSERT_EQ(madvise(self->map, self->map_len,
 			  huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE), 0);
-	ASSERT_EQ(read_sysfs(FETCHED, &self->fetched), 0);
-	ASSERT_EQ(write_sysfs(FETCHED, 0), 0);
+	ASSERT_EQ(read_sysfs(MAX_PTES_SWAP, &self->max_ptes_swap), 0);
+	ASSERT_EQ(write_sysfs(MAX_PTES_SWAP, 0), 0);
 }
 
 static void teardown(struct __test_metadata *const _metadata,
@@ -391,7 +391,7 @@ static void teardown(struct __test_metadata *const _metadata,
 	}
 	if (self->map == MAP_FAILED)
 		return;
-	EXPECT_EQ(write_sysfs(FETCHED, self->fetched), 0);
+	EXPECT_EQ(write_sysfs(MAX_PTES_SWAP, self->max_ptes_swap), 0);
 
 	/* Thread stacks may change RssAnon a little. No huge page may be left. */
 	anon = number_in("/proc/self/status", "RssAnon:") - self->anon;
@@ -443,7 +443,7 @@ TEST_F(migrate_device, mixed_entries)
 	ASSERT_EQ(device_holds(self->dev[0], mem, self->nr), self->nr);
 
 	EXPECT_EQ(differing(mem, 0, third, self->page, 1), 0);
-	EXPECT_EQ(dirty_pages(mem, third, self->nr - third, self->page), 0);
+	EXPECT_EQ(nonzero_pages(mem, third, self->nr - third, self->page), 0);
 	EXPECT_EQ(device_holds(self->dev[0], mem, self->nr), 0);
 }
 
@@ -494,14 +494,14 @@ TEST_F(migrate_device, held_page_stays)
 	EXPECT_EQ(device_holds(self->dev[0], mem + held * self->page, 1), 0);
 	EXPECT_EQ(differing(mem, 0, 2 * self->nr, self->page, 4), 0);
 
-	page_let_go(pipefd);
+	page_release(pipefd);
 	EXPECT_EQ(device_pull(self->dev[0], mem, 2 * self->nr), 0);
 	EXPECT_EQ(device_holds(self->dev[0], mem, 2 * self->nr), 2 * self->nr);
 	EXPECT_EQ(differing(mem, 0, 2 * self->nr, self->page, 4), 0);
 }
 
 /* The device has no huge page. Small pages replace all of the huge page. */
-TEST_F(migrate_device, divided_on_the_way_there)
+TEST_F(migrate_device, split_when_pulled)
 {
 	char *mem = self->mem;
 
@@ -515,7 +515,7 @@ TEST_F(migrate_device, divided_on_the_way_there)
 }
 
 /* The system has no huge page for a fault. Small pages replace the huge page. */
-TEST_F(migrate_device_huge, divided_by_a_fault)
+TEST_F(migrate_device_huge, split_by_fault)
 {
 	FIXTURE_DATA(migrate_device) *m = &self->m;
 	char *mem = m->mem;
@@ -530,7 +530,7 @@ TEST_F(migrate_device_huge, divided_by_a_fault)
 }
 
 /* The device has no huge page for a huge hole. Small pages fill it. */
-TEST_F(migrate_device_huge, divided_hole)
+TEST_F(migrate_device_huge, hole_gets_small_pages)
 {
 	FIXTURE_DATA(migrate_device) *m = &self->m;
 	char *mem = m->mem;
@@ -538,7 +538,7 @@ TEST_F(migrate_device_huge, divided_hole)
 	ASSERT_EQ(device_fail_next(m->dev[0], mem), 0);
 	ASSERT_EQ(device_pull(m->dev[0], mem, m->nr), 0);
 	EXPECT_EQ(device_holds(m->dev[0], mem, m->nr), m->nr);
-	EXPECT_EQ(dirty_pages(mem, 0, m->nr, m->page), 0);
+	EXPECT_EQ(nonzero_pages(mem, 0, m->nr, m->page), 0);
 }
 
 static long child_reads(char *mem, unsigned long nr, size_t page)
@@ -708,7 +708,7 @@ static unsigned long softdirty_pages(FIXTURE_DATA(migrate_device) *self,
 }
 
 /* The same for huge pages that small pages replace, in both directions. */
-TEST_F(migrate_device_huge, soft_dirty_divided)
+TEST_F(migrate_device_huge, soft_dirty_split)
 {
 	FIXTURE_DATA(migrate_device) *m = &self->m;
 	char *mem = m->mem;
@@ -857,12 +857,12 @@ TEST_F(migrate_device, userfaultfd_wp_kept)
 
 	ASSERT_EQ(uffd_protect(uffd, mem, 2 * self->pmd, false), 0);
 	EXPECT_EQ(differing(mem, 0, self->nr, self->page, 16), 0);
-	EXPECT_EQ(dirty_pages(mem, self->nr, self->nr, self->page), 0);
+	EXPECT_EQ(nonzero_pages(mem, self->nr, self->nr, self->page), 0);
 	close(uffd);
 }
 
 /* The same for a huge page that small pages replace, in both directions. */
-TEST_F(migrate_device_huge, userfaultfd_wp_divided)
+TEST_F(migrate_device_huge, userfaultfd_wp_split)
 {
 	FIXTURE_DATA(migrate_device) *m = &self->m;
 	int uffd = uffd_open(m);
@@ -1166,10 +1166,10 @@ TEST_F(migrate_device_huge, charge_refused)
 
 	EXPECT_EQ(ret, -ENOENT);
 	EXPECT_EQ(held, 0);
-	EXPECT_EQ(dirty_pages(mem, 0, m->nr, m->page), 0);
+	EXPECT_EQ(nonzero_pages(mem, 0, m->nr, m->page), 0);
 	EXPECT_EQ(device_pull(m->dev[0], mem, m->nr), 0);
 	EXPECT_EQ(device_holds(m->dev[0], mem, m->nr), m->nr);
-	EXPECT_EQ(dirty_pages(mem, 0, m->nr, m->page), 0);
+	EXPECT_EQ(nonzero_pages(mem, 0, m->nr, m->page), 0);
 	free(copy);
 }
 
@@ -1255,7 +1255,7 @@ TEST_F_TIMEOUT(migrate_device, insertion_fails, 120)
 			EXPECT_EQ(ret, 0);
 		EXPECT_GE(held, 0);
 		EXPECT_TRUE(ret || held == (long)nr);
-		EXPECT_EQ(dirty_pages(mem, 0, nr, self->page), 0);
+		EXPECT_EQ(nonzero_pages(mem, 0, nr, self->page), 0);
 		munmap(mem, self->pmd);
 	}
 	fail_knobs(false);
@@ -1403,7 +1403,7 @@ TEST_F(migrate_device, read_from_other_owner)
  * Small pages replace a huge page that two processes map. Each process has a huge
  * migration entry during the migration, and maps small pages at the end.
  */
-TEST_F(migrate_device_huge, divided_while_shared)
+TEST_F(migrate_device_huge, split_while_shared)
 {
 	FIXTURE_DATA(migrate_device) *m = &self->m;
 	char *mem = m->mem;
@@ -1838,7 +1838,7 @@ TEST_F(migrate_device_coherent, held_page_stays)
 	EXPECT_EQ(differing(mem, 0, m->nr, m->page, 39), 0);
 
 	fill(mem, 0, m->nr, m->page, 40);
-	page_let_go(pipefd);
+	page_release(pipefd);
 	EXPECT_EQ(pin_start(fd, page, m->page, 0), 0);
 	EXPECT_EQ(coherent_holds(m->dev[0], mem, m->nr), 0);
 	pin_check(_metadata, m, fd, held, 1, 40);
@@ -1965,7 +1965,7 @@ TEST_F(migrate_device_coherent_small, mixed_entries)
 	ASSERT_EQ(device_pull(m->dev[0], mem, nr), 0);
 	EXPECT_EQ(coherent_holds(m->dev[0], mem, nr), nr);
 	EXPECT_EQ(differing(mem, 0, third, m->page, 43), 0);
-	EXPECT_EQ(dirty_pages(mem, third, nr - third, m->page), 0);
+	EXPECT_EQ(nonzero_pages(mem, third, nr - third, m->page), 0);
 
 	fill(mem, 0, nr, m->page, 44);
 	EXPECT_EQ(coherent_holds(m->dev[0], mem, nr), nr);
@@ -2086,7 +2086,7 @@ TEST_F(migrate_device_coherent_small, munmap_on_device)
 	EXPECT_EQ(coherent_holds(m->dev[0], mem, part), part);
 	EXPECT_EQ(coherent_holds(m->dev[0], mem + 2 * part * m->page, 2 * part), part);
 	EXPECT_EQ(differing(mem, 0, part, m->page, 51), 0);
-	EXPECT_EQ(dirty_pages(mem, 2 * part, part, m->page), 0);
+	EXPECT_EQ(nonzero_pages(mem, 2 * part, part, m->page), 0);
 	EXPECT_EQ(differing(mem, 3 * part, part, m->page, 51), 0);
 }
 
