@@ -104,7 +104,7 @@
 #define WAIT_TIME	(HZ / 20)
 
 /* Longer than a thread takes to exit. */
-#define A_LONG_TIME	(10 * HZ)
+#define EXIT_TIME	(10 * HZ)
 
 /* State of a page table entry, without the page. */
 enum entry_bit {
@@ -5008,7 +5008,7 @@ static int migrate_test_init(struct kunit *test)
  */
 static void migrate_test_exit(struct kunit *test)
 {
-	unsigned long end = jiffies + A_LONG_TIME;
+	unsigned long end = jiffies + EXIT_TIME;
 	struct migrate_test *m = test->priv;
 
 	watched = NULL;
