@@ -295,8 +295,8 @@ static bool migrate_flush_later(struct folio *folio)
  * Start the writeback of a folio, if it is dirty. The folio is locked and not under
  * writeback. It is unlocked on return.
  *
- * A task that submits I/O may wait for a free request. If the disk does not answer,
- * no request becomes free, so a call with a time limit does not submit.
+ * A task that submits I/O may wait for a free request. If the disk stalls, no request
+ * becomes free, so a call with a time limit does not submit.
  */
 static bool migrate_write_out(const struct migrate_control *mc, struct folio *folio)
 {
