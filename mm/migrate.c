@@ -693,49 +693,63 @@ bool migrate_pause(struct migrate_run *run, long ticks)
 	return true;
 }
 
+/*
+ * Sleep until a folio is free. A wait that is successful is not charged: the disk
+ * works. One that is not may take half of the patience that is left, because the next
+ * folio may be on another disk.
+ */
+static bool migrate_wait_limited(struct migrate_run *run, struct folio *folio,
+				 bool (*is_free)(struct folio *folio))
+{
+	const unsigned long patience = run->patience;
+
+	while (!is_free(folio)) {
+		if (run->patience <= patience / 2 || !migrate_pause(run, 1))
+			return false;
+	}
+	run->patience = patience;
+	return true;
+}
+
+static bool migrate_try_locked(struct folio *folio)
+{
+	return folio_trylock(folio);
+}
+
 /**
  * migrate_wait_locked - wait for the lock of a folio
  * @run: The call.
  * @folio: The folio; the caller has a reference.
  *
- * A call that has a time limit spends at most half of the rest on one folio, because
- * the next folio may be on another disk.
- *
  * Context: May sleep. No folio is locked by the caller.
- * Return: true if @folio is locked, false if the task was killed or the time is over.
+ * Return: true if @folio is locked, false if the task was killed or the time limit of
+ * the call is over.
  */
 bool migrate_wait_locked(struct migrate_run *run, struct folio *folio)
 {
-	const unsigned long keep = run->patience / 2;
+	if (run->mc->patience)
+		return migrate_wait_limited(run, folio, migrate_try_locked);
+	return !folio_lock_killable(folio);
+}
 
-	if (!run->mc->patience)
-		return !folio_lock_killable(folio);
-	while (!folio_trylock(folio)) {
-		if (run->patience <= keep || !migrate_pause(run, 1))
-			return false;
-	}
-	return true;
+static bool migrate_try_written(struct folio *folio)
+{
+	return !folio_test_writeback(folio);
 }
 
 /**
  * migrate_wait_writeback - wait until a folio is not under writeback
- * @run: The call. A time limit has the same effect as in migrate_wait_locked().
+ * @run: The call.
  * @folio: The folio; the caller has a reference.
  *
  * Context: May sleep.
- * Return: false if the task was killed or the time is over.
+ * Return: false if the task was killed or the time limit of the call is over.
  */
 bool migrate_wait_writeback(struct migrate_run *run, struct folio *folio)
 {
-	const unsigned long keep = run->patience / 2;
-
-	if (!run->mc->patience)
-		return !folio_wait_writeback_killable(folio);
-	while (folio_test_writeback(folio)) {
-		if (run->patience <= keep || !migrate_pause(run, 1))
-			return false;
-	}
-	return true;
+	if (run->mc->patience)
+		return migrate_wait_limited(run, folio, migrate_try_written);
+	return !folio_wait_writeback_killable(folio);
 }
 
 /* ---------------------------------------------------------------- locking src */
@@ -1205,7 +1219,9 @@ static enum migrate_outcome migrate_move(struct migrate_batch *batch,
 			pair->was |= migrate_deferral(src);
 		err = migrate_folio_switch(src, dst, migrate_switch_mode(batch));
 	}
-	migrate_charge(batch->run, start);
+	/* A method that fails after such a time has waited. */
+	if (err && time_after(jiffies, start + HZ / 10))
+		migrate_charge(batch->run, start);
 
 	outcome = migrate_switch_outcome(pair, err);
 	if (likely(outcome == MIGRATE_DONE))

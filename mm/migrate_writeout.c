@@ -353,11 +353,15 @@ static bool migrate_wake_flushers(struct list_head *begun)
 static void migrate_start_flushers(struct migrate_run *run, struct list_head *begun)
 {
 	const unsigned long end = jiffies + run->mc->patience / 6;
+	const unsigned long patience = run->patience;
 	long ticks = 1;
 
-	while (migrate_wake_flushers(begun) && time_before(jiffies, end) &&
-	       migrate_pause(run, ticks))
+	while (migrate_wake_flushers(begun)) {
+		if (time_after(jiffies, end) || !migrate_pause(run, ticks))
+			return;
 		ticks = min(2 * ticks, HZ / 4);
+	}
+	run->patience = patience;
 }
 
 /* Wait for writeback. Returns false if the folio is dirty afterwards. */
