@@ -495,7 +495,7 @@ static void lose_nothing(const struct kind *kind, struct area *a)
 static void run_kind(const void *arg)
 {
 	const struct kind *kind = arg;
-	long rest = mig_stay_anyway(0, 1UL << MIG_A, 1UL << MIG_B);
+	long rest = mig_nr_unmovable(0, 1UL << MIG_A, 1UL << MIG_B);
 	struct area a;
 
 	/* Keep the kernel from writing back dirty pages during the case. */
@@ -1597,15 +1597,15 @@ static void nothing_lost(const void *arg)
 	{ .name = _name, .run = run_kind, .arg = &(const struct kind){		\
 		.setup = _setup, .arg = _arg, .len = _len, __VA_ARGS__ } }
 
-#define PTES_WRONG								\
+#define PTES_BUG								\
 	"unmapping a large folio PTE by PTE marks it as partially mapped, so that the next move splits it"
 
-#define COUNTERS_WRONG								\
+#define COUNTERS_BUG								\
 	"huge pages of files stay in FileHugePages of their old node, and what is in the swap cache is moved in a count of its memory cgroup that it is not in"
 
 #define LARGE(_kb)								\
 	{ .name = "anon folios of " #_kb "K", .run = run_kind,			\
-	  .wrong = PTES_WRONG, .arg = &(const struct kind){			\
+	  .known_bug = PTES_BUG, .arg = &(const struct kind){			\
 		.setup = large, .arg = _kb, .len = 256 * KB,			\
 		.need = MIG_KPF_ANON | MIG_KPF_THP, .after = check_anon } }
 
@@ -1639,7 +1639,7 @@ static const struct mig_case cases[] = {
 	     .after = check_anon),
 	KIND("PMD THP mlocked", large_locked, 0, 0,
 	     .need = MIG_KPF_THP | MIG_KPF_MLOCKED, .after = check_anon),
-	{ .name = "PMD THP mapped by PTEs", .run = run_kind, .wrong = PTES_WRONG,
+	{ .name = "PMD THP mapped by PTEs", .run = run_kind, .known_bug = PTES_BUG,
 	  .arg = &(const struct kind){ .setup = large_by_ptes,
 		.need = MIG_KPF_THP, .after = check_anon } },
 	KIND("PMD THP, split", large_split, 0, 0, .need = MIG_KPF_ANON,
@@ -1651,7 +1651,7 @@ static const struct mig_case cases[] = {
 	KIND("64K folios partially mapped", large_partly, 64, 256 * KB,
 	     .opts = KIND_RANGE_ONLY | KIND_MAY_SPLIT, .after = check_partly),
 	{ .name = "512 folios of 64K stay whole", .run = large_stays_whole,
-	  .wrong = PTES_WRONG },
+	  .known_bug = PTES_BUG },
 	{ .name = "queued for a deferred split", .run = stays_queued },
 	KIND("ext4 clean, shared", ext4_clean, MAP_SHARED, 512 * KB,
 	     .opts = KIND_CLEAN | KIND_WRITTEN_BACK,
@@ -1730,7 +1730,7 @@ int main(int argc, char **argv)
 		snprintf(names[i], sizeof(names[i]), "counters: %s", cases[i].name);
 		all[nr] = cases[i];
 		all[nr].name = names[i];
-		all[nr].wrong = COUNTERS_WRONG;
+		all[nr].known_bug = COUNTERS_BUG;
 		all[nr++].run = run_counted;
 	}
 	return mig_main(argc, argv, all, nr);

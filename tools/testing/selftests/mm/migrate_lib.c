@@ -86,21 +86,21 @@ struct undo {
 /**
  * struct shared - what the child of a case reports to its parent
  * @message: why the case failed or was skipped, or the text of mig_note()
- * @asked: observations that the case makes, a bit for each &enum mig_break
+ * @observed: observations that the case makes, a bit for each &enum mig_break
  * @spoiled: an observation of the case was spoiled for -b
  * @nr_undo: entries of @undo in use
  * @undo: actions of the parent after the case, done last to first
  */
 struct shared {
 	char message[768];
-	unsigned int asked;
+	unsigned int observed;
 	bool spoiled;
 	int nr_undo;
 	struct undo undo[MAX_UNDO];
 };
 
 /**
- * struct books - what the runner reads before and after a case
+ * struct totals - what the runner reads before and after a case
  * @isolated: isolated pages, anonymous and of files
  * @huge: hugetlb pages: total, free, reserved, surplus
  * @locked: nr_mlock and nr_unevictable
@@ -110,7 +110,7 @@ struct shared {
  *	process ends while the kernel writes the folio to swap
  * @known_kb: memory that is free or whose use is known
  */
-struct books {
+struct totals {
 	long isolated[2];
 	long huge[4];
 	long locked[2];
@@ -906,7 +906,7 @@ void mig_expect_errno(long ret, int want)
  * processes share them. Afterwards all pages that can move are on the nodes in
  * @from. Call this before the test makes the memory that it counts.
  */
-long mig_stay_anyway(pid_t pid, unsigned long from, unsigned long to)
+long mig_nr_unmovable(pid_t pid, unsigned long from, unsigned long to)
 {
 	long left;
 
@@ -917,7 +917,7 @@ long mig_stay_anyway(pid_t pid, unsigned long from, unsigned long to)
 	return left;
 }
 
-#define LOSS_TRIPS		16
+#define LOSS_MOVES		16
 #define LOSS_ROUNDS		3
 #define LOSS_ROUNDS_MOST	12
 
@@ -934,31 +934,31 @@ static long settled_kb(void)
  * the check uses the loss of all rounds together, and the limit grows with each
  * round.
  */
-void mig_check_loss(void (*trip)(void *arg, int node), void *arg)
+void mig_check_loss(void (*move)(void *arg, int node), void *arg)
 {
-	const long limit = LOSS_TRIPS * (long)(mig_psize / 1024) / 2;
+	const long limit = LOSS_MOVES * (long)(mig_psize / 1024) / 2;
 	const bool spoiled = mig_breaks(MIG_BREAK_LOSS);
 	long was, lost;
 	int round, nr;
 
-	trip(arg, MIG_B);
-	trip(arg, MIG_A);
+	move(arg, MIG_B);
+	move(arg, MIG_A);
 	was = settled_kb();
 	for (round = 1;; round++) {
-		for (nr = 0; nr < LOSS_TRIPS; nr++)
-			trip(arg, nr % 2 ? MIG_A : MIG_B);
+		for (nr = 0; nr < LOSS_MOVES; nr++)
+			move(arg, nr % 2 ? MIG_A : MIG_B);
 		if (round < LOSS_ROUNDS)
 			continue;
 		lost = was - settled_kb();
 		if (!spoiled && labs(lost) < round * limit)
 			return;
 		if (spoiled || round == LOSS_ROUNDS_MOST)
-			mig_fail("%ld kB are gone after %d trips", lost,
-				 round * LOSS_TRIPS);
+			mig_fail("lost %ld kB in %d moves", lost,
+				 round * LOSS_MOVES);
 		mig_try_again(round - LOSS_ROUNDS + 2,
 			      LOSS_ROUNDS_MOST - LOSS_ROUNDS + 1,
-			      "%ld kB are gone after %d trips", lost,
-			      round * LOSS_TRIPS);
+			      "lost %ld kB in %d moves", lost,
+			      round * LOSS_MOVES);
 	}
 }
 
@@ -967,16 +967,16 @@ void mig_check_loss(void (*trip)(void *arg, int node), void *arg)
  */
 
 /* Return true if -b names this observation. Several threads may call this. */
-static bool asks(enum mig_break what)
+static bool must_spoil(enum mig_break what)
 {
-	__atomic_fetch_or(&shared->asked, 1U << what, __ATOMIC_RELAXED);
+	__atomic_fetch_or(&shared->observed, 1U << what, __ATOMIC_RELAXED);
 	return mig_break == what;
 }
 
 /* Return true if the caller must spoil this observation. */
 bool mig_breaks(enum mig_break what)
 {
-	if (!asks(what))
+	if (!must_spoil(what))
 		return false;
 	shared->spoiled = true;
 	return true;
@@ -1020,7 +1020,7 @@ void mig_spoil_byte(void *mem, size_t len)
 	char *addr;
 	size_t i;
 
-	if (!asks(MIG_BREAK_BYTE))
+	if (!must_spoil(MIG_BREAK_BYTE))
 		return;
 	for (i = 0; i < len / mig_psize; i++) {
 		addr = nth_page(mem, len, i);
@@ -1044,7 +1044,7 @@ void mig_spoil_node(void *mem, size_t len, int node)
 	char *addr;
 	size_t i;
 
-	if (!asks(MIG_BREAK_NODE))
+	if (!must_spoil(MIG_BREAK_NODE))
 		return;
 	for (i = 0; i < len / mig_psize; i++) {
 		addr = nth_page(mem, len, i);
@@ -1464,25 +1464,25 @@ static long all_sizes(const char *name)
 	return sum;
 }
 
-static void read_books(struct books *books)
+static void read_totals(struct totals *totals)
 {
 	mig_drain();
 	mig_write("/proc/sys/vm/stat_refresh", "1");
-	books->isolated[0] = mig_vmstat("nr_isolated_anon");
-	books->isolated[1] = mig_vmstat("nr_isolated_file");
-	books->huge[0] = mig_meminfo("HugePages_Total");
-	books->huge[1] = mig_meminfo("HugePages_Free");
-	books->huge[2] = mig_meminfo("HugePages_Rsvd");
-	books->huge[3] = mig_meminfo("HugePages_Surp");
-	books->locked[0] = mig_vmstat("nr_mlock");
-	books->locked[1] = mig_vmstat("nr_unevictable");
-	books->folios = all_sizes("nr_anon");
-	books->partial = all_sizes("nr_anon_partially_mapped");
-	books->swap_kb = mig_meminfo("SwapCached");
-	books->known_kb = mig_known_kb();
+	totals->isolated[0] = mig_vmstat("nr_isolated_anon");
+	totals->isolated[1] = mig_vmstat("nr_isolated_file");
+	totals->huge[0] = mig_meminfo("HugePages_Total");
+	totals->huge[1] = mig_meminfo("HugePages_Free");
+	totals->huge[2] = mig_meminfo("HugePages_Rsvd");
+	totals->huge[3] = mig_meminfo("HugePages_Surp");
+	totals->locked[0] = mig_vmstat("nr_mlock");
+	totals->locked[1] = mig_vmstat("nr_unevictable");
+	totals->folios = all_sizes("nr_anon");
+	totals->partial = all_sizes("nr_anon_partially_mapped");
+	totals->swap_kb = mig_meminfo("SwapCached");
+	totals->known_kb = mig_known_kb();
 }
 
-static bool same_counts(const struct books *was, const struct books *is)
+static bool same_counts(const struct totals *was, const struct totals *is)
 {
 	return !memcmp(was->isolated, is->isolated, sizeof(was->isolated)) &&
 	       !memcmp(was->huge, is->huge, sizeof(was->huge)) &&
@@ -1490,15 +1490,15 @@ static bool same_counts(const struct books *was, const struct books *is)
 	       was->folios == is->folios && was->partial == is->partial;
 }
 
-static bool same_books(const struct books *was, const struct books *is)
+static bool same_totals(const struct totals *was, const struct totals *is)
 {
 	return same_counts(was, is) && was->known_kb - is->known_kb <= LOST_KB;
 }
 
-static void say_books(const struct books *was, const struct books *is)
+static void report_totals(const struct totals *was, const struct totals *is)
 {
 	snprintf(shared->message, sizeof(shared->message),
-		 "left behind: isolated %ld+%ld, hugetlb total %ld free %ld rsvd %ld surp %ld, mlock %ld unevictable %ld, large %ld partial %ld, swap cache %ld kB, memory %ld kB",
+		 "changes after the case: isolated %ld+%ld, hugetlb total %ld free %ld rsvd %ld surp %ld, mlock %ld unevictable %ld, large %ld partial %ld, swap cache %ld kB, known memory %ld kB",
 		 is->isolated[0] - was->isolated[0],
 		 is->isolated[1] - was->isolated[1],
 		 is->huge[0] - was->huge[0], is->huge[1] - was->huge[1],
@@ -1512,7 +1512,7 @@ static void say_books(const struct books *was, const struct books *is)
  * Have the kernel free memory that has no user. The huge zero page stays until a
  * shrinker runs, and a folio of the swap cache stays until it is reclaimed.
  */
-static void reclaim_unused(const struct books *is)
+static void reclaim_unused(const struct totals *is)
 {
 	char path[64];
 	int i;
@@ -1525,7 +1525,7 @@ static void reclaim_unused(const struct books *is)
 }
 
 /**
- * enum leak - what spoil_books() adds to the books, for -b leak
+ * enum leak - what spoil_totals() adds to the totals, for -b leak
  * @LEAK_NOTHING: nothing
  * @LEAK_ISOLATED: isolated pages, more than any other process isolates
  * @LEAK_MEMORY: missing memory, a little more than LOST_KB
@@ -1536,7 +1536,7 @@ enum leak {
 	LEAK_MEMORY,
 };
 
-static void spoil_books(const struct books *was, struct books *is, enum leak leak)
+static void spoil_totals(const struct totals *was, struct totals *is, enum leak leak)
 {
 	if (leak == LEAK_ISOLATED)
 		is->isolated[0] += 1 << 20;
@@ -1544,23 +1544,23 @@ static void spoil_books(const struct books *was, struct books *is, enum leak lea
 		is->known_kb = was->known_kb - LOST_KB - 1;
 }
 
-/* The kernel frees some memory late, so wait a while for the books to agree. */
-static bool books_balance(const struct books *was, enum leak leak)
+/* The kernel frees some memory late, so wait a while for the totals to agree. */
+static bool totals_agree(const struct totals *was, enum leak leak)
 {
 	double end = mig_seconds() + (leak ? 0 : 3 * mig_patience());
-	struct books is;
+	struct totals is;
 
 	for (;;) {
-		read_books(&is);
-		spoil_books(was, &is, leak);
-		if (same_books(was, &is))
+		read_totals(&is);
+		spoil_totals(was, &is, leak);
+		if (same_totals(was, &is))
 			return true;
 		if (mig_seconds() > end)
 			break;
 		reclaim_unused(&is);
 		usleep(50000);
 	}
-	say_books(was, &is);
+	report_totals(was, &is);
 	return false;
 }
 
@@ -1583,7 +1583,7 @@ static int wait_child(pid_t pid, unsigned int seconds)
 		if (mig_seconds() > end) {
 			kill(-pid, SIGKILL);
 			waitpid(pid, &status, 0);
-			mig_note("no end after %u seconds", seconds);
+			mig_note("timeout after %u seconds", seconds);
 			return KSFT_FAIL;
 		}
 		usleep(1000);
@@ -1614,13 +1614,13 @@ static const char *const break_words[] = {
 
 static bool break_each;
 
-/* Check that books_balance(), which has just passed, notices spoiled books. */
-static bool leak_is_noticed(const struct books *was)
+/* Check that totals_agree(), which has just passed, notices spoiled totals. */
+static bool leak_is_noticed(const struct totals *was)
 {
-	if (books_balance(was, LEAK_ISOLATED))
-		mig_note("does not notice folios that stay isolated");
-	else if (books_balance(was, LEAK_MEMORY))
-		mig_note("does not notice memory that is lost");
+	if (totals_agree(was, LEAK_ISOLATED))
+		mig_note("the runner does not notice pages that stay isolated");
+	else if (totals_agree(was, LEAK_MEMORY))
+		mig_note("the runner does not notice lost memory");
 	else
 		return true;
 	return false;
@@ -1628,13 +1628,13 @@ static bool leak_is_noticed(const struct books *was)
 
 static int run_case(const struct mig_case *test)
 {
-	struct books before;
+	struct totals before;
 	enum leak leak;
 	int result;
 	pid_t pid;
 
 	memset(shared, 0, sizeof(*shared));
-	read_books(&before);
+	read_totals(&before);
 	pid = fork();
 	if (pid < 0)
 		return KSFT_SKIP;
@@ -1644,7 +1644,7 @@ static int run_case(const struct mig_case *test)
 	end_group(pid);
 	undo_all();
 	leak = mig_breaks(MIG_BREAK_LEAK) ? LEAK_ISOLATED : LEAK_NOTHING;
-	if (result == KSFT_PASS && !books_balance(&before, leak)) {
+	if (result == KSFT_PASS && !totals_agree(&before, leak)) {
 		failed_otherwise = true;
 		return KSFT_FAIL;
 	}
@@ -1658,9 +1658,9 @@ static void report(const struct mig_case *test, int result, double took)
 {
 	const char *why = shared->message;
 
-	if (result == KSFT_FAIL && test->wrong)
-		ksft_print_msg("%s: known wrong of other kernels: %s\n",
-			       test->name, test->wrong);
+	if (result == KSFT_FAIL && test->known_bug)
+		ksft_print_msg("%s: known bug of other kernels: %s\n",
+			       test->name, test->known_bug);
 	if (*why && result != KSFT_SKIP)
 		ksft_print_msg("%s: %s\n", test->name, why);
 	if (result == KSFT_SKIP)
@@ -1682,12 +1682,12 @@ static void add_word(char *text, size_t size, const char *word)
  * struct verdict - how a case reacts to spoiled observations
  * @noticed: observations for which it fails
  * @missed: observations for which it does not fail
- * @whole: observations that could not be spoiled
+ * @unspoiled: observations that could not be spoiled
  */
 struct verdict {
 	char noticed[64];
 	char missed[64];
-	char whole[64];
+	char unspoiled[64];
 };
 
 /* Return false if the case fails for another reason, which shared->message gives. */
@@ -1703,7 +1703,7 @@ static bool spoil_one(const struct mig_case *test, enum mig_break what,
 	if (result == KSFT_FAIL && (failed_otherwise || !shared->spoiled))
 		return false;
 	if (!shared->spoiled)
-		add_word(verdict->whole, sizeof(verdict->whole), word);
+		add_word(verdict->unspoiled, sizeof(verdict->unspoiled), word);
 	else if (result == KSFT_FAIL)
 		add_word(verdict->noticed, sizeof(verdict->noticed), word);
 	else
@@ -1713,18 +1713,18 @@ static bool spoil_one(const struct mig_case *test, enum mig_break what,
 
 static int judge(const struct verdict *v)
 {
-	const char *also = *v->whole ? "; could not be spoiled: " : "";
+	const char *also = *v->unspoiled ? "; could not be spoiled: " : "";
 
 	if (*v->missed) {
 		mig_note("does not notice: %s", v->missed);
 		return KSFT_FAIL;
 	}
 	if (*v->noticed) {
-		mig_note("notices: %s%s%s", v->noticed, also, v->whole);
+		mig_note("notices: %s%s%s", v->noticed, also, v->unspoiled);
 		return KSFT_PASS;
 	}
-	mig_note("nothing that it looks at can be spoiled%s%s", *v->whole ? ": " : "",
-		 v->whole);
+	mig_note("none of its observations can be spoiled%s%s",
+		 *v->unspoiled ? ": " : "", v->unspoiled);
 	return KSFT_SKIP;
 }
 
@@ -1732,15 +1732,15 @@ static int judge(const struct verdict *v)
 static int run_spoiled(const struct mig_case *test)
 {
 	int what, result = run_case(test);
-	unsigned int asked = shared->asked;
+	unsigned int observed = shared->observed;
 	struct verdict verdict = { };
 
 	if (result != KSFT_PASS)
 		return result;
 	for (what = MIG_BREAK_BYTE; what < MIG_BREAK_LEAK; what++) {
-		if (!(asked & MIG_BIT(what)) || spoil_one(test, what, &verdict))
+		if (!(observed & MIG_BIT(what)) || spoil_one(test, what, &verdict))
 			continue;
-		ksft_print_msg("%s: with %s it fails, but not for what was spoiled\n",
+		ksft_print_msg("%s: with -b %s it fails for another reason\n",
 			       test->name, break_words[what]);
 		return KSFT_FAIL;
 	}

@@ -74,13 +74,13 @@
  * @name: name in the output, by which -c and -x select cases
  * @run: the test function
  * @arg: argument of @run, so that several cases can share a function
- * @wrong: the known bug of other kernels on which the case fails, or NULL
+ * @known_bug: the known bug of other kernels on which the case fails, or NULL
  */
 struct mig_case {
 	const char *name;
 	void (*run)(const void *arg);
 	const void *arg;
-	const char *wrong;
+	const char *known_bug;
 };
 
 /**
@@ -192,8 +192,8 @@ long mig_move_to(void *mem, size_t len, int node, int flags, int *status);
 void mig_must_move_to(void *mem, size_t len, int node);
 void mig_expect_on(void *mem, size_t len, int node);
 void mig_expect_errno(long ret, int want);
-long mig_stay_anyway(pid_t pid, unsigned long from, unsigned long to);
-void mig_check_loss(void (*trip)(void *arg, int node), void *arg);
+long mig_nr_unmovable(pid_t pid, unsigned long from, unsigned long to);
+void mig_check_loss(void (*move)(void *arg, int node), void *arg);
 
 /* Spoil an observation for -b. The caller makes the observation right afterwards. */
 bool mig_breaks(enum mig_break what);

@@ -1880,12 +1880,12 @@ static void query_killed(const void *arg)
 	mig_check(WIFSIGNALED(status), "it has ended by itself");
 }
 
-#define TWICE_WRONG	"an address inside of a queued folio is reported busy"
-#define FAILED_WRONG	"a failure leaves the statuses of its neighbours unwritten"
-#define SHARED_WRONG	"a page that nobody else maps is taken for a shared one"
-#define MOVING_WRONG	"a page that somebody else is moving is said to be absent"
-#define DRAIN_WRONG	"the caches of all CPUs are drained for nothing"
-#define NOMEM_WRONG	"without memory for one page no other gets a status"
+#define TWICE_BUG	"an address inside of a queued folio is reported busy"
+#define FAILED_BUG	"a failure leaves the statuses of its neighbours unwritten"
+#define SHARED_BUG	"a page that nobody else maps is taken for a shared one"
+#define MOVING_BUG	"a page that somebody else is moving is said to be absent"
+#define DRAIN_BUG	"the caches of all CPUs are drained for nothing"
+#define NOMEM_BUG	"without memory for one page no other gets a status"
 
 static const struct mig_case cases[] = {
 	{ "no pages", no_pages },
@@ -1912,51 +1912,51 @@ static const struct mig_case cases[] = {
 	{ "mapping of pfns", mapped_by_pfn },
 	{ "alternating nodes", alternating },
 	{ "random pages to random nodes", at_random },
-	{ "same page twice", same_page_twice, .wrong = TWICE_WRONG },
+	{ "same page twice", same_page_twice, .known_bug = TWICE_BUG },
 	{ "same page to two nodes", torn_page },
 	{ "pages of one folio to two nodes", torn_folio },
-	{ "all pages of 64K folios", large_in_full, .wrong = TWICE_WRONG },
-	{ "all pages of a PMD THP", huge_in_full, .wrong = TWICE_WRONG },
+	{ "all pages of 64K folios", large_in_full, .known_bug = TWICE_BUG },
+	{ "all pages of a PMD THP", huge_in_full, .known_bug = TWICE_BUG },
 	{ "all pages of 64K folios, backwards", large_backwards,
-	  .wrong = TWICE_WRONG },
+	  .known_bug = TWICE_BUG },
 	{ "all pages of 64K folios, alternating nodes", large_alternating,
-	  .wrong = TWICE_WRONG },
+	  .known_bug = TWICE_BUG },
 	{ "shared page without MOVE_ALL: EACCES", shared_stays },
 	{ "page of a file mapped twice", page_mapped_twice,
-	  .wrong = SHARED_WRONG },
+	  .known_bug = SHARED_BUG },
 	{ "hugetlb page of a file mapped twice", hugetlb_mapped_twice,
-	  .wrong = SHARED_WRONG },
+	  .known_bug = SHARED_BUG },
 	{ "shared hugetlb page of a busy file: EACCES", hugetlb_of_busy_file },
 	{ "page of a file that 65 processes map", file_of_many },
 	{ "page of a file with thousands of VMAs", file_of_many_vmas,
-	  .wrong = SHARED_WRONG },
+	  .known_bug = SHARED_BUG },
 	{ "page that KSM has merged: EACCES", merged_by_ksm },
 	{ "large folio whose last user was the third", last_of_three,
-	  .wrong = SHARED_WRONG },
+	  .known_bug = SHARED_BUG },
 	{ "large folio of which others map a page", large_shared,
-	  .wrong = SHARED_WRONG },
+	  .known_bug = SHARED_BUG },
 	{ "cached by a CPU and mapped often", cached_and_mapped_often },
 	{ "leaves the cache of a CPU meanwhile", uncached_meanwhile },
 	{ "page of a ring, no cache is drained", ring_drains_nothing,
-	  .wrong = DRAIN_WRONG },
-	{ "no memory: ENOMEM", no_memory, .wrong = NOMEM_WRONG },
+	  .known_bug = DRAIN_BUG },
+	{ "no memory: ENOMEM", no_memory, .known_bug = NOMEM_BUG },
 	{ "no memory for a large folio: ENOMEM", no_memory_for_large,
-	  .wrong = NOMEM_WRONG },
+	  .known_bug = NOMEM_BUG },
 	{ "no memory for a large folio, and a pinned page", no_memory_for_large_and_pinned,
-	  .wrong = NOMEM_WRONG },
+	  .known_bug = NOMEM_BUG },
 	{ "no memory, and the page has gone: ENOMEM", no_memory_for_one_gone,
-	  .wrong = NOMEM_WRONG },
+	  .known_bug = NOMEM_BUG },
 	{ "moved by somebody else as well", moved_by_others,
-	  .wrong = MOVING_WRONG },
+	  .known_bug = MOVING_BUG },
 	{ "query that is killed", query_killed },
-	{ "next to a pinned page", pinned_neighbour, .wrong = FAILED_WRONG },
+	{ "next to a pinned page", pinned_neighbour, .known_bug = FAILED_BUG },
 	{ "why a page did not move", cause_is_traced },
 	{ "pinned page before another node", pinned_before_other_node,
-	  .wrong = FAILED_WRONG },
+	  .known_bug = FAILED_BUG },
 	{ "next to a page that its file keeps", refused_neighbour,
-	  .wrong = FAILED_WRONG },
+	  .known_bug = FAILED_BUG },
 	{ "error behind a pinned page", error_behind_pinned,
-	  .wrong = FAILED_WRONG },
+	  .known_bug = FAILED_BUG },
 	{ "pages of another process", other_process },
 	{ "32-bit form", from_32bit },
 	{ "addresses beyond 4 GiB", high_addresses },

@@ -204,7 +204,7 @@ static void send(pid_t pid, unsigned long from, unsigned long to, long stay)
 
 static void migrate_self(const void *arg)
 {
-	long rest = mig_stay_anyway(0, BIT_OF(MIG_A), BIT_OF(MIG_B));
+	long rest = mig_nr_unmovable(0, BIT_OF(MIG_A), BIT_OF(MIG_B));
 	char *mem = mig_anon_on(MB, MIG_A);
 
 	send(0, BIT_OF(MIG_A), BIT_OF(MIG_B), rest);
@@ -213,7 +213,7 @@ static void migrate_self(const void *arg)
 
 static void migrate_pinned(const void *arg)
 {
-	long rest = mig_stay_anyway(0, BIT_OF(MIG_A), BIT_OF(MIG_B));
+	long rest = mig_nr_unmovable(0, BIT_OF(MIG_A), BIT_OF(MIG_B));
 	char *mem = mig_anon_on(16 * mig_psize, MIG_A);
 	int pin = mig_pin(mem, 3 * mig_psize);
 
@@ -252,7 +252,7 @@ static void migrate_relative(const void *arg)
 	need_nodes(3);
 	from = BIT_OF(MIG_A) | BIT_OF(MIG_B);
 	to = BIT_OF(MIG_B) | BIT_OF(mig_nodes[2]);
-	rest = mig_stay_anyway(0, from, to);
+	rest = mig_nr_unmovable(0, from, to);
 	on_a = mig_anon_on(256 * KB, MIG_A);
 	on_b = mig_anon_on(256 * KB, MIG_B);
 	send(0, from, to, rest);
@@ -264,7 +264,7 @@ static void migrate_relative(const void *arg)
 static void migrate_to_fewer(const void *arg)
 {
 	unsigned long from = BIT_OF(MIG_A) | BIT_OF(MIG_B), to = BIT_OF(MIG_B);
-	long rest = mig_stay_anyway(0, from, to);
+	long rest = mig_nr_unmovable(0, from, to);
 	char *on_a = mig_anon_on(256 * KB, MIG_A);
 	char *on_b = mig_anon_on(256 * KB, MIG_B);
 	uint64_t pfn = mig_pagemap(on_b) & MIG_PM_PFN;
@@ -312,7 +312,7 @@ static void migrate_other(const void *arg)
 	char *mem = mig_map(256 * KB, PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	pid_t other = mig_holder(NULL, NULL);
-	long rest = mig_stay_anyway(other, BIT_OF(MIG_A), BIT_OF(MIG_B));
+	long rest = mig_nr_unmovable(other, BIT_OF(MIG_A), BIT_OF(MIG_B));
 
 	mig_end_holder(other);
 	other = mig_holder(fill_on_a, mem);

@@ -151,7 +151,7 @@ struct way {
 static void written(const void *arg)
 {
 	const struct way *way = arg;
-	long rest = mig_stay_anyway(0, BIT_OF(MIG_A), BIT_OF(MIG_B));
+	long rest = mig_nr_unmovable(0, BIT_OF(MIG_A), BIT_OF(MIG_B));
 	int fd = mig_fs_file();
 	char *mem = mig_fs_dirty(fd, LEN, MIG_A);
 	long before = mig_vmstat("pgmigrate_writeout");
