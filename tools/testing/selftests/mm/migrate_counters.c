@@ -168,14 +168,14 @@ static uint64_t *heads;
 #define LRU_FILE		(I(INACTIVE_FILE) | I(ACTIVE_FILE))
 
 #define FREE_WHY							\
-	"what is free is compared per node, with the lists of the CPUs and slabs"
+	"free memory is compared per node, together with per-CPU lists and slabs"
 #define FREE_SLACK_WHY							\
 	"the kernel allocates and frees memory for itself, partly late"
 #define TUNED_WHY "follows how many pages are allocated and freed"
 #define EVENT_WHY "counts allocations, also those of the kernel"
 #define KERNEL_WHY							\
 	"memory of the kernel: system calls take some, RCU frees it late"
-#define OWN_WHY "counts what this test does to have the counters flushed"
+#define OWN_WHY "the test causes page faults to flush the counters"
 
 static const struct field fields[] = {
 	/* Counters of a zone. */
@@ -640,7 +640,7 @@ void mig_counters_read(struct mig_counters *c)
 		if (i < 0)
 			break;
 		mig_check(mig_seconds() < end,
-			  "%s of node %d does not come to rest: %s %ld, then %ld",
+			  "%s of node %d keeps changing: %s %ld, then %ld",
 			  c->counter[i].place.label, c->counter[i].place.node,
 			  c->counter[i].name, again->counter[i].value,
 			  c->counter[i].value);
@@ -848,7 +848,7 @@ static void add_wrong(char *all, size_t size, const struct counter *c,
 			 c->place.zone, c->place.node);
 	else if (c->place.node != EVERYWHERE)
 		snprintf(where, sizeof(where), " (node %d)", c->place.node);
-	snprintf(all + len, size - len, "%s%s%s: %s went by %ld, not %ld",
+	snprintf(all + len, size - len, "%s%s%s: %s changed by %ld, expected %ld",
 		 len ? "; " : "", c->place.label, where, c->name, diff, expected);
 }
 
