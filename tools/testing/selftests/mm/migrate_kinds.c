@@ -217,7 +217,7 @@ static void go_by_address(const struct area *a, int node)
 	check_status(a, node, status);
 	free(status);
 	if (scanned != mig_vmstat("compact_migrate_scanned")) {
-		mig_note("compaction ran, so that what is counted was not compared");
+		mig_note("compaction ran, so the event counters were not compared");
 		return;
 	}
 	check_counted("pgmigrate_success", moved, pages);
@@ -346,8 +346,8 @@ static long nr_mapped_again(const struct area *a)
 	return nr;
 }
 
-static void travel(const struct kind *kind, struct area *a, int from, int to,
-		   enum way way)
+static void move_and_check(const struct kind *kind, struct area *a, int from, int to,
+			   enum way way)
 {
 	if (way == BY_MOVE_PAGES)
 		go_by_address(a, to);
@@ -359,14 +359,14 @@ static void travel(const struct kind *kind, struct area *a, int from, int to,
 }
 
 /* Move to the other node and back, twice, by every way that this kind allows. */
-static void travel_all(const struct kind *kind, struct area *a)
+static void move_all_ways(const struct kind *kind, struct area *a)
 {
 	enum way by_name = kind->opts & KIND_RANGE_ONLY ? BY_MBIND : BY_MOVE_PAGES;
 
-	travel(kind, a, MIG_A, MIG_B, by_name);
-	travel(kind, a, MIG_B, MIG_A, BY_MBIND);
-	travel(kind, a, MIG_A, MIG_B, BY_MIGRATE_PAGES);
-	travel(kind, a, MIG_B, MIG_A, by_name);
+	move_and_check(kind, a, MIG_A, MIG_B, by_name);
+	move_and_check(kind, a, MIG_B, MIG_A, BY_MBIND);
+	move_and_check(kind, a, MIG_A, MIG_B, BY_MIGRATE_PAGES);
+	move_and_check(kind, a, MIG_B, MIG_A, by_name);
 }
 
 static void check_refused(const struct kind *kind, const struct area *a,
@@ -417,7 +417,7 @@ static void check_is_kind(const struct kind *kind, const struct area *a)
 		uint64_t missing = kind->need & ~a->was[i].kpf;
 
 		if (missing && (moves(&a->was[i]) || kind->opts & KIND_STAYS))
-			mig_skip("page %zu came without the flags %#llx", i,
+			mig_skip("page %zu lacks the flags %#llx before the move", i,
 				 (unsigned long long)missing);
 	}
 }
@@ -440,56 +440,56 @@ static void make_area(const struct kind *kind, struct area *a)
 	check_is_kind(kind, a);
 	if (all_on_a(a))
 		return;
-	mig_try_again(2, 2, "the kernel put some of it on another node");
+	mig_try_again(2, 2, "the kernel allocated some pages on another node");
 	mig_move_to(a->mem, a->len, MIG_A, MIG_MF_MOVE_ALL, NULL);
 	mig_look(a->mem, nr_pages(a), a->was);
 	check_is_kind(kind, a);
 	if (!all_on_a(a))
-		mig_skip("the kernel put it on another node");
+		mig_skip("pages are still on another node after the second try");
 }
 
 /**
- * struct cargo - what send_cargo() moves
+ * struct move_arg - argument of move_area()
  * @kind: the kind of the area
  * @a: the area
  * @status: the statuses that move_pages(2) returned
  */
-struct cargo {
+struct move_arg {
 	const struct kind *kind;
 	struct area *a;
 	int *status;
 };
 
-static void send_cargo(void *arg, int node)
+static void move_area(void *arg, int node)
 {
-	struct cargo *c = arg;
+	struct move_arg *m = arg;
 
-	if (c->kind->opts & KIND_RANGE_ONLY)
-		go_by_range(c->a, node);
+	if (m->kind->opts & KIND_RANGE_ONLY)
+		go_by_range(m->a, node);
 	else
-		send_by_address(c->a, node, c->status);
+		send_by_address(m->a, node, m->status);
 	/* A page that cannot move is on node A, so a move to node A succeeds. */
-	if (c->kind->opts & KIND_STAYS && node != MIG_A)
-		check_refused(c->kind, c->a, c->status);
+	if (m->kind->opts & KIND_STAYS && node != MIG_A)
+		check_refused(m->kind, m->a, m->status);
 }
 
 /*
  * Check that repeated moves lose no memory and change nothing. A move that fails
  * may also lose a page each time.
  */
-static void lose_nothing(const struct kind *kind, struct area *a)
+static void check_no_loss(const struct kind *kind, struct area *a)
 {
-	struct cargo cargo = {
+	struct move_arg move = {
 		.kind = kind,
 		.a = a,
 		.status = calloc(a->named / a->step, sizeof(int)),
 	};
 
-	mig_check_loss(send_cargo, &cargo);
+	mig_check_loss(move_area, &move);
 	if (!(kind->opts & (KIND_STAYS | KIND_RANGE_ONLY)))
-		check_status(a, MIG_A, cargo.status);
+		check_status(a, MIG_A, move.status);
 	check_area(kind, a, MIG_A);
-	free(cargo.status);
+	free(move.status);
 }
 
 static void run_kind(const void *arg)
@@ -506,8 +506,8 @@ static void run_kind(const void *arg)
 	if (kind->opts & KIND_STAYS)
 		try_to_move(kind, &a);
 	else
-		travel_all(kind, &a);
-	lose_nothing(kind, &a);
+		move_all_ways(kind, &a);
+	check_no_loss(kind, &a);
 	if (kind->after)
 		kind->after(&a);
 }
@@ -536,8 +536,8 @@ static void commit_journal(const struct area *a)
 	close(fd);
 }
 
-static void check_sent(const struct kind *kind, struct area *a, int node,
-		       const int *status)
+static void check_moved(const struct kind *kind, struct area *a, int node,
+			const int *status)
 {
 	size_t i;
 	int is;
@@ -551,14 +551,14 @@ static void check_sent(const struct kind *kind, struct area *a, int node,
 		check_status(a, node, status);
 }
 
-/* Move there (@trip 0) or back (@trip 1). Memory that cannot move must stay. */
-static void make_trip(const struct kind *kind, struct area *a, int trip,
-		      int *status)
+/* Move there (@back 0) or back (@back 1). Memory that cannot move must stay. */
+static void move_and_check_node(const struct kind *kind, struct area *a, int back,
+				int *status)
 {
 	const bool stays = kind->opts & KIND_STAYS;
 
-	send_cargo(&(struct cargo){ kind, a, status }, trip ? MIG_A : MIG_B);
-	check_sent(kind, a, trip || stays ? MIG_A : MIG_B, status);
+	move_area(&(struct move_arg){ kind, a, status }, back ? MIG_A : MIG_B);
+	check_moved(kind, a, back || stays ? MIG_A : MIG_B, status);
 }
 
 static void run_counted(const void *arg)
@@ -568,7 +568,7 @@ static void run_counted(const void *arg)
 	static struct mig_share had, has;
 	struct mig_counters *was, *is;
 	struct area a;
-	int *status, trip;
+	int *status, back;
 
 	mig_counters_begin();
 	if (kind->need & MIG_KPF_HUGE)
@@ -586,16 +586,16 @@ static void run_counted(const void *arg)
 	 * takes is allocated. The second reading waits until that memory is
 	 * counted.
 	 */
-	for (trip = 0; trip < 2; trip++)
-		make_trip(kind, &a, trip, status);
+	for (back = 0; back < 2; back++)
+		move_and_check_node(kind, &a, back, status);
 	mig_counters_read(is);
 	mig_counters_share(a.mem, a.len, written_back, &has);
 	mig_counters_check(is, &has, is, &has);
 
 	mig_counters_share(a.mem, a.len, written_back, &had);
 	mig_counters_read(was);
-	for (trip = 0; trip < 2; trip++) {
-		make_trip(kind, &a, trip, status);
+	for (back = 0; back < 2; back++) {
+		move_and_check_node(kind, &a, back, status);
 		mig_counters_read(is);
 		mig_counters_share(a.mem, a.len, written_back, &has);
 		mig_counters_check(was, &had, is, &has);
@@ -1123,10 +1123,10 @@ static void want_two_huge(struct area *a)
 	a->named = a->len;
 }
 
-static void need_two_huge(struct area *a, const char *who)
+static void need_two_huge(struct area *a, const char *source)
 {
 	if (mig_nr_folios(a->mem, a->len, a->step / mig_psize) != 2)
-		mig_skip("%s gave no huge pages", who);
+		mig_skip("%s did not allocate huge pages", source);
 }
 
 /* Map and fill a file of the size of two huge pages on a new tmpfs. */
@@ -1378,7 +1378,7 @@ static void check_aio(struct area *a)
  */
 
 #define WHOLE_FOLIOS		512
-#define WHOLE_TRIPS		4
+#define WHOLE_MOVES		4
 
 struct whole {
 	long split, anon, partial;
@@ -1393,21 +1393,21 @@ static struct whole whole_stats(void)
 	};
 }
 
-static void check_whole(char *mem, size_t len, struct whole was, int trip)
+static void check_whole(char *mem, size_t len, struct whole was, int move)
 {
 	struct whole is = whole_stats();
 	size_t folios = mig_nr_folios(mem, len, 64 * KB / mig_psize);
 
 	folios -= mig_breaks(MIG_BREAK_COUNT);
-	mig_check(is.split == was.split, "trip %d split %ld folios", trip,
+	mig_check(is.split == was.split, "move %d split %ld folios", move,
 		  is.split - was.split);
-	mig_check(is.anon == was.anon, "trip %d: nr_anon %ld, was %ld", trip,
+	mig_check(is.anon == was.anon, "move %d: nr_anon %ld, was %ld", move,
 		  is.anon, was.anon);
 	mig_check(is.partial == was.partial,
-		  "trip %d left %ld folios marked as partially mapped", trip,
+		  "move %d left %ld folios marked as partially mapped", move,
 		  is.partial - was.partial);
-	mig_check(folios == WHOLE_FOLIOS, "trip %d: %zu folios of 64K left of %d",
-		  trip, folios, WHOLE_FOLIOS);
+	mig_check(folios == WHOLE_FOLIOS, "move %d: %zu folios of 64K left of %d",
+		  move, folios, WHOLE_FOLIOS);
 }
 
 /* Write only to the first page of each folio, so that the other pages are zero. */
@@ -1432,18 +1432,19 @@ static void large_stays_whole(const void *arg)
 	char *mem = zero_filled_folios(len);
 	uint64_t sum = mig_sum(mem, len);
 	struct whole was = whole_stats();
-	int trip, node;
+	int move, node;
 
-	for (trip = 1; trip <= WHOLE_TRIPS; trip++) {
-		node = trip % 2 ? MIG_B : MIG_A;
+	for (move = 1; move <= WHOLE_MOVES; move++) {
+		node = move % 2 ? MIG_B : MIG_A;
 		for (i = 0; i < len; i += 2048 * KB)
 			mig_mbind(mem + i, 2048 * KB, MIG_MPOL_BIND, 1UL << node,
 				  MIG_MF_MOVE);
 		mig_spoil(mem, len, node);
 		mig_check(mig_count_on(mem, len, node) == len / mig_psize,
-			  "trip %d: not all pages on node %d", trip, node);
-		check_whole(mem, len, was, trip);
-		mig_check(mig_sum(mem, len) == sum, "trip %d changed contents", trip);
+			  "move %d: not all pages on node %d", move, node);
+		check_whole(mem, len, was, move);
+		mig_check(mig_sum(mem, len) == sum, "move %d changed contents",
+			  move);
 	}
 }
 
@@ -1495,27 +1496,27 @@ static void under_writeback(const void *arg)
 {
 	struct area a = { .len = 512 * KB, .named = 512 * KB };
 	double end = mig_seconds() + 30 * mig_patience();
-	size_t trip, seen = 0;
+	size_t move, seen = 0;
 	pid_t writer;
 	int node;
 
 	ext4_dirty(&a, 0);
 	writer = start_writer(&a);
-	for (trip = 0; trip < 24 || !seen || trip % 2; trip++) {
+	for (move = 0; move < 24 || !seen || move % 2; move++) {
 		mig_check(seen || mig_seconds() < end,
 			  "no page was seen under writeback");
-		node = trip % 2 ? MIG_A : MIG_B;
+		node = move % 2 ? MIG_A : MIG_B;
 		seen += nr_under_writeback(&a);
 		go_by_range_in_use(&a, node);
 		mig_spoil_node(a.mem, a.len, node);
 		mig_check(mig_count_on(a.mem, a.len, node) == nr_pages(&a),
-			  "trip %zu: not all pages are on node %d", trip, node);
+			  "move %zu: not all pages are on node %d", move, node);
 	}
 	mig_end_holder(writer);
 	mig_spoil_byte(a.mem, a.len);
 	mig_check(mig_verify(a.mem, a.len, 1) == a.len, "contents changed");
 	check_on_disk(&a);
-	mig_note("%zu pages were seen under writeback in %zu trips", seen, trip);
+	mig_note("%zu pages were seen under writeback in %zu moves", seen, move);
 }
 
 /*
@@ -1551,42 +1552,43 @@ static void stays_queued(const void *arg)
 }
 
 /**
- * struct load - memory that send_load() moves together
+ * struct mixed - memory that move_mixed() moves together
  * @small: base pages, some of which are pinned
  * @huge: huge pages, or NULL
  * @len: length of each in bytes
  */
-struct load {
+struct mixed {
 	char *small;
 	char *huge;
 	size_t len;
 };
 
-static void send_load(void *arg, int node)
+static void move_mixed(void *arg, int node)
 {
-	struct load *l = arg;
+	struct mixed *m = arg;
 
-	mig_move_to(l->small, l->len, node, MIG_MF_MOVE, NULL);
-	if (l->huge)
-		mig_mbind(l->huge, l->len, MIG_MPOL_BIND, 1UL << node, MIG_MF_MOVE);
+	mig_move_to(m->small, m->len, node, MIG_MF_MOVE, NULL);
+	if (m->huge)
+		mig_mbind(m->huge, m->len, MIG_MPOL_BIND, 1UL << node, MIG_MF_MOVE);
 }
 
 /* Moves must not lose memory if some of the pages fail to move each time. */
-static void nothing_lost(const void *arg)
+static void failed_moves_no_leak(const void *arg)
 {
 	size_t len = 4 * MB, kb = mig_pmd_size() / KB;
-	struct load load = {
+	struct mixed mixed = {
 		.small = mig_anon_on(len, MIG_A),
 		.huge = kb ? mig_thp_on(len, kb, MIG_A) : NULL,
 		.len = len,
 	};
-	int pin = mig_pin(load.small, 64 * mig_psize);
+	int pin = mig_pin(mixed.small, 64 * mig_psize);
 
-	mig_check_loss(send_load, &load);
+	mig_check_loss(move_mixed, &mixed);
 	mig_unpin(pin);
-	mig_spoil(load.small, len, MIG_A);
-	mig_check(mig_verify(load.small, len, 1) == len, "contents changed");
-	mig_check(mig_count_on(load.small, len, MIG_A) == len / mig_psize, "left behind");
+	mig_spoil(mixed.small, len, MIG_A);
+	mig_check(mig_verify(mixed.small, len, 1) == len, "contents changed");
+	mig_check(mig_count_on(mixed.small, len, MIG_A) == len / mig_psize,
+		  "not all pages are on node A");
 }
 
 /*
@@ -1601,7 +1603,7 @@ static void nothing_lost(const void *arg)
 	"unmapping a large folio PTE by PTE marks it as partially mapped, so that the next move splits it"
 
 #define COUNTERS_BUG								\
-	"huge pages of files stay in FileHugePages of their old node, and what is in the swap cache is moved in a count of its memory cgroup that it is not in"
+	"FileHugePages of the source node still counts huge pages of files that moved, and the migration of a swap cache folio changes a memory cgroup counter that does not include it"
 
 #define LARGE(_kb)								\
 	{ .name = "anon folios of " #_kb "K", .run = run_kind,			\
@@ -1713,7 +1715,7 @@ static const struct mig_case cases[] = {
 	     .status = -EBUSY, .after = check_anon),
 	KIND("pinned", pinned, 0, 64 * KB, .opts = KIND_STAYS,
 	     .status = -EBUSY, .after = check_unpinned),
-	{ .name = "nothing lost on the way", .run = nothing_lost },
+	{ .name = "failed moves lose no memory", .run = failed_moves_no_leak },
 };
 
 /* Run all cases, then each kind a second time for its counters. */
