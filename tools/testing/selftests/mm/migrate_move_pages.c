@@ -190,7 +190,8 @@ static void bad_flags(const void *arg)
 		expect_ret(-EINVAL);
 		expect_status(0, NOTHING);
 	}
-	mig_check(mig_node_of(call.pages[0]) == MIG_A, "moved all the same");
+	mig_check(mig_node_of(call.pages[0]) == MIG_A,
+		  "moved despite invalid flags");
 }
 
 static void no_process(const void *arg)
@@ -212,16 +213,16 @@ static void no_memory_of_its_own(const void *arg)
 	expect_ret(-EINVAL);
 }
 
-static void become_somebody(void)
+static void become_other_user(void)
 {
 	if (setgid(SOME_UID) || setuid(SOME_UID))
 		mig_skip("setuid: %m");
 }
 
-static void move_all_needs_right(const void *arg)
+static void move_all_needs_capability(const void *arg)
 {
 	name(some_pages(1), MIG_B);
-	become_somebody();
+	become_other_user();
 	move(MIG_MF_MOVE_ALL);
 	expect_ret(-EPERM);
 	move(MIG_MF_MOVE);
@@ -229,10 +230,10 @@ static void move_all_needs_right(const void *arg)
 	expect_status(0, MIG_B);
 }
 
-static void somebody_else(const void *arg)
+static void process_of_other_user(const void *arg)
 {
 	name(some_pages(1), MIG_B);
-	become_somebody();
+	become_other_user();
 	issue(1, call.nodes, MIG_MF_MOVE);
 	expect_ret(-EPERM);
 	issue(1, NULL, 0);
@@ -323,7 +324,7 @@ static void outside_cpuset(const void *arg)
 	expect_status(1, NOTHING);
 	expect_status(2, NOTHING);
 	mig_check(mig_count_on(mem, 3 * mig_psize, MIG_A) == 2,
-		  "what came behind it moved as well");
+		  "pages after the node outside of the cpuset moved");
 	mig_must_move_to(mem, 3 * mig_psize, MIG_B);
 	expect_contents(mem, 3 * mig_psize);
 }
@@ -452,7 +453,7 @@ static void already_there(const void *arg)
 		moved = mig_vmstat("pgmigrate_success") - before;
 		moved += mig_breaks(MIG_BREAK_COUNT);
 	}
-	mig_check(!moved, "%ld pages moved for nothing", moved);
+	mig_check(!moved, "%ld pages that were on their target node moved", moved);
 	expect_contents(mem, 16 * mig_psize);
 }
 
@@ -632,13 +633,13 @@ static void expect_last_holds(size_t size)
 }
 
 /* Orders of moves of one page, or of two, to MIG_B ("away") and to MIG_A. */
-static const struct torn {
+static const struct order {
 	size_t nr;
 	struct {
 		int page;
 		bool away;
 	} to[4];
-} torn[] = {
+} orders[] = {
 	{ 2, { { 0, true }, { 0, false } } },
 	{ 3, { { 0, true }, { 0, false }, { 0, true } } },
 	{ 3, { { 0, false }, { 0, true }, { 0, false } } },
@@ -647,18 +648,18 @@ static const struct torn {
 };
 
 /* The same page is named with different nodes. It must end up on the last one. */
-static void torn_page(const void *arg)
+static void page_to_two_nodes(const void *arg)
 {
-	const struct torn *t = torn;
+	const struct order *o = orders;
 	char *mem = some_pages(2);
 	size_t i;
 
-	for (; t < torn + ARRAY_SIZE(torn); t++) {
+	for (; o < orders + ARRAY_SIZE(orders); o++) {
 		mig_must_move_to(mem, 2 * mig_psize, MIG_A);
 		call.nr = 0;
-		for (i = 0; i < t->nr; i++)
-			name(mem + t->to[i].page * mig_psize,
-			     t->to[i].away ? MIG_B : MIG_A);
+		for (i = 0; i < o->nr; i++)
+			name(mem + o->to[i].page * mig_psize,
+			     o->to[i].away ? MIG_B : MIG_A);
 		move(MIG_MF_MOVE);
 		expect_last_holds(mig_psize);
 	}
@@ -666,7 +667,7 @@ static void torn_page(const void *arg)
 }
 
 /* The same for addresses inside of large folios. */
-static void torn_folio(const void *arg)
+static void folio_to_two_nodes(const void *arg)
 {
 	size_t i, size = 64 * KB;
 	char *mem = mig_thp_on(2 * size, 64, MIG_A);
@@ -1090,7 +1091,8 @@ static void cached_and_mapped_often(const void *arg)
 
 	for (try = 1; try <= CACHE_TRIES; try++) {
 		if (try > 1)
-			mig_try_again(try, CACHE_TRIES, "somebody has drained the caches");
+			mig_try_again(try, CACHE_TRIES,
+				      "another task drained the LRU caches");
 		mem = cached_page(&cpus, &fd);
 		for (i = 0; i < 1100; i++)
 			touch_page(mig_map(mig_psize, PROT_READ, MAP_SHARED, fd));
@@ -1098,7 +1100,7 @@ static void cached_and_mapped_often(const void *arg)
 			break;
 	}
 	if (try > CACHE_TRIES)
-		mig_skip("somebody drains the caches all the time");
+		mig_skip("other tasks drained the LRU caches in every try");
 	name(mem, MIG_B);
 	move(MIG_MF_MOVE_ALL);
 	expect_all_moved();
@@ -1143,8 +1145,8 @@ static void ring_drains_nothing(const void *arg)
 		kept += is_cached(mem);
 	}
 	if (!made)
-		mig_skip("somebody drains the caches all the time");
-	mig_check(kept, "of %d caches all were drained", made);
+		mig_skip("other tasks drained the LRU caches in every try");
+	mig_check(kept, "the caches were drained in all %d rounds", made);
 }
 
 /**
@@ -1195,7 +1197,7 @@ static void make_pages(struct turns *turns)
 }
 
 /* A page must also move while another CPU drains it from its cache. */
-static void uncached_meanwhile(const void *arg)
+static void drained_during_move(const void *arg)
 {
 	struct turns *turns = mig_map(mig_psize, PROT_READ | PROT_WRITE,
 				      MAP_SHARED | MAP_ANONYMOUS, -1);
@@ -1781,7 +1783,7 @@ static bool is_carried(struct carrier *c, pid_t other)
 }
 
 /* Wait for a migration entry. Returns false if the move ends before one is seen. */
-static bool meet_on_the_move(struct carrier *c, pid_t other)
+static bool wait_migration_entry(struct carrier *c, pid_t other)
 {
 	while (!(mig_pagemap(c->mem) & MIG_PM_SWAP)) {
 		if (is_carried(c, other))
@@ -1794,11 +1796,11 @@ static bool meet_on_the_move(struct carrier *c, pid_t other)
  * Another process is moving the page to the same node. The page has so many mappings
  * that this takes some time. move_pages() must wait for it.
  */
-static void moved_by_others(const void *arg)
+static void moved_by_other_process(const void *arg)
 {
 	struct carrier *c = mig_map(mig_psize, PROT_READ | PROT_WRITE,
 				    MAP_SHARED | MAP_ANONYMOUS, -1);
-	int i, fd, round, met = 0;
+	int i, fd, round, nr_seen = 0;
 	pid_t other;
 
 	c->mem = new_file(mig_psize, 0, &fd);
@@ -1809,12 +1811,12 @@ static void moved_by_others(const void *arg)
 	other = fork();
 	if (!other)
 		carry(c);
-	for (round = 1; round <= (met ? CARRIER_ROUNDS : MOST_ROUNDS); round++) {
+	for (round = 1; round <= (nr_seen ? CARRIER_ROUNDS : MOST_ROUNDS); round++) {
 		c->node = round % 2 ? MIG_B : MIG_A;
 		call.nodes[0] = c->node;
 		__atomic_store_n(&c->rounds, round, __ATOMIC_RELEASE);
-		if (meet_on_the_move(c, other)) {
-			met++;
+		if (wait_migration_entry(c, other)) {
+			nr_seen++;
 			move(MIG_MF_MOVE_ALL);
 			expect_all_moved();
 		}
@@ -1824,8 +1826,8 @@ static void moved_by_others(const void *arg)
 	__atomic_store_n(&c->over, true, __ATOMIC_RELEASE);
 	expect_child(other);
 	expect_contents(c->mem, mig_psize);
-	if (!met)
-		mig_skip("the page was never met on the move");
+	if (!nr_seen)
+		mig_skip("no migration entry was seen");
 }
 
 /* Query very many addresses, all NULL. The statuses share one piece of memory. */
@@ -1869,31 +1871,32 @@ static void query_killed(const void *arg)
 	if (read(gate[0], &byte, 1) != 1)
 		expect_child(pid);
 	usleep(300000);
-	mig_check(!waitpid(pid, &status, WNOHANG), "it has ended by itself");
+	mig_check(!waitpid(pid, &status, WNOHANG), "the query ended by itself");
 	if (!mig_breaks(MIG_BREAK_STATUS))
 		kill(pid, SIGKILL);
 	end = mig_seconds() + 20 * mig_patience();
 	while (!waitpid(pid, &status, WNOHANG)) {
-		mig_check(mig_seconds() < end, "killed, and still at it");
+		mig_check(mig_seconds() < end,
+			  "the query did not end after SIGKILL");
 		usleep(1000);
 	}
-	mig_check(WIFSIGNALED(status), "it has ended by itself");
+	mig_check(WIFSIGNALED(status), "the query ended by itself");
 }
 
 #define TWICE_BUG	"an address inside of a queued folio is reported busy"
 #define FAILED_BUG	"a failure leaves the statuses of its neighbours unwritten"
-#define SHARED_BUG	"a page that nobody else maps is taken for a shared one"
-#define MOVING_BUG	"a page that somebody else is moving is said to be absent"
-#define DRAIN_BUG	"the caches of all CPUs are drained for nothing"
-#define NOMEM_BUG	"without memory for one page no other gets a status"
+#define SHARED_BUG	"a page that no other process maps is reported as shared"
+#define MOVING_BUG	"a page that another task is migrating is reported as absent"
+#define DRAIN_BUG	"the LRU caches of all CPUs are drained although that cannot help"
+#define NOMEM_BUG	"if one page has no target, the other pages get no status"
 
 static const struct mig_case cases[] = {
 	{ "no pages", no_pages },
 	{ "bad flags: EINVAL", bad_flags },
 	{ "no such process: ESRCH", no_process },
 	{ "kernel thread: EINVAL", no_memory_of_its_own },
-	{ "MOVE_ALL without the right: EPERM", move_all_needs_right },
-	{ "process of somebody else: EPERM", somebody_else },
+	{ "MOVE_ALL without CAP_SYS_NICE: EPERM", move_all_needs_capability },
+	{ "process of another user: EPERM", process_of_other_user },
 	{ "impossible node: ENODEV", bad_node },
 	{ "node without memory: ENODEV", node_without_memory },
 	{ "node outside of the cpuset: EACCES", outside_cpuset },
@@ -1906,15 +1909,15 @@ static const struct mig_case cases[] = {
 	{ "addresses inside of pages", unaligned },
 	{ "already there", already_there },
 	{ "holes", holes },
-	{ "holes, only asked", holes_queried },
-	{ "many pages, only asked", many_queried },
+	{ "holes, query", holes_queried },
+	{ "many pages, query", many_queried },
 	{ "addresses that no process has", wild_addresses },
 	{ "mapping of pfns", mapped_by_pfn },
 	{ "alternating nodes", alternating },
 	{ "random pages to random nodes", at_random },
 	{ "same page twice", same_page_twice, .known_bug = TWICE_BUG },
-	{ "same page to two nodes", torn_page },
-	{ "pages of one folio to two nodes", torn_folio },
+	{ "same page to two nodes", page_to_two_nodes },
+	{ "pages of one folio to two nodes", folio_to_two_nodes },
 	{ "all pages of 64K folios", large_in_full, .known_bug = TWICE_BUG },
 	{ "all pages of a PMD THP", huge_in_full, .known_bug = TWICE_BUG },
 	{ "all pages of 64K folios, backwards", large_backwards,
@@ -1931,12 +1934,12 @@ static const struct mig_case cases[] = {
 	{ "page of a file with thousands of VMAs", file_of_many_vmas,
 	  .known_bug = SHARED_BUG },
 	{ "page that KSM has merged: EACCES", merged_by_ksm },
-	{ "large folio whose last user was the third", last_of_three,
+	{ "large folio, last mapped by the third of three processes", last_of_three,
 	  .known_bug = SHARED_BUG },
 	{ "large folio of which others map a page", large_shared,
 	  .known_bug = SHARED_BUG },
 	{ "cached by a CPU and mapped often", cached_and_mapped_often },
-	{ "leaves the cache of a CPU meanwhile", uncached_meanwhile },
+	{ "page drained from an LRU cache during the move", drained_during_move },
 	{ "page of a ring, no cache is drained", ring_drains_nothing,
 	  .known_bug = DRAIN_BUG },
 	{ "no memory: ENOMEM", no_memory, .known_bug = NOMEM_BUG },
@@ -1946,14 +1949,14 @@ static const struct mig_case cases[] = {
 	  .known_bug = NOMEM_BUG },
 	{ "no memory, and the page has gone: ENOMEM", no_memory_for_one_gone,
 	  .known_bug = NOMEM_BUG },
-	{ "moved by somebody else as well", moved_by_others,
+	{ "page that another process is migrating", moved_by_other_process,
 	  .known_bug = MOVING_BUG },
 	{ "query that is killed", query_killed },
 	{ "next to a pinned page", pinned_neighbour, .known_bug = FAILED_BUG },
 	{ "why a page did not move", cause_is_traced },
 	{ "pinned page before another node", pinned_before_other_node,
 	  .known_bug = FAILED_BUG },
-	{ "next to a page that its file keeps", refused_neighbour,
+	{ "next to a memfd_secret page", refused_neighbour,
 	  .known_bug = FAILED_BUG },
 	{ "error behind a pinned page", error_behind_pinned,
 	  .known_bug = FAILED_BUG },
@@ -1963,7 +1966,7 @@ static const struct mig_case cases[] = {
 #ifdef __aarch64__
 	{ "tagged addresses", tagged_addresses },
 #endif
-	{ "two processes at cross purposes", back_and_forth },
+	{ "two processes move pages in opposite directions", back_and_forth },
 };
 
 int main(int argc, char **argv)
