@@ -133,16 +133,16 @@ static void mbind_pinned_strict(const void *arg)
 	mig_expect_on(mem, 64 * KB, MIG_B);
 }
 
-static void trip_by_mbind(void *mem, int node)
+static void move_by_mbind(void *mem, int node)
 {
 	mig_expect_errno(mig_mbind(mem, MB, MIG_MPOL_BIND, BIT_OF(node), MIG_MF_MOVE), 0);
 }
 
-static void mbind_loses_nothing(const void *arg)
+static void mbind_no_leak(const void *arg)
 {
 	char *mem = mig_anon_on(MB, MIG_A);
 
-	mig_check_loss(trip_by_mbind, mem);
+	mig_check_loss(move_by_mbind, mem);
 	mig_expect_on(mem, MB, MIG_A);
 }
 
@@ -226,7 +226,7 @@ static void migrate_pinned(const void *arg)
 	mig_expect_on(mem, 16 * mig_psize, MIG_B);
 }
 
-static void trip_by_migrate_pages(void *unused, int node)
+static void move_by_migrate_pages(void *unused, int node)
 {
 	int from = node == MIG_A ? MIG_B : MIG_A;
 
@@ -234,11 +234,11 @@ static void trip_by_migrate_pages(void *unused, int node)
 		  "migrate_pages: %m");
 }
 
-static void migrate_loses_nothing(const void *arg)
+static void migrate_no_leak(const void *arg)
 {
 	char *mem = mig_anon_on(MB, MIG_A);
 
-	mig_check_loss(trip_by_migrate_pages, NULL);
+	mig_check_loss(move_by_migrate_pages, NULL);
 	mig_expect_on(mem, MB, MIG_A);
 }
 
@@ -492,7 +492,7 @@ static void cpuset_changes(const void *arg)
 	mem = mig_map(MB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	mig_fill(mem, MB, 1);
 	mig_check(mig_count_on(mem, MB, MIG_A) == MB / mig_psize,
-		  "the cpuset does not hold");
+		  "memory was allocated outside of the cpuset");
 	set_mems(dir, MIG_B);
 	wait_on(mem, MB, MIG_B, 10);
 }
@@ -521,7 +521,7 @@ struct resident {
 	char *mem;
 };
 
-static void trip_by_cpuset(void *arg, int node)
+static void move_by_cpuset(void *arg, int node)
 {
 	struct resident *r = arg;
 	double end = mig_seconds() + 10 * mig_patience();
@@ -531,14 +531,14 @@ static void trip_by_cpuset(void *arg, int node)
 		usleep(2000);
 }
 
-static void cpuset_loses_nothing(const void *arg)
+static void cpuset_no_leak(const void *arg)
 {
 	struct resident r;
 
 	mig_enter_cgroup(r.dir, sizeof(r.dir), "cpuset", "+cpuset");
 	set_mems(r.dir, MIG_A);
 	r.mem = mig_anon_on(MB, MIG_A);
-	mig_check_loss(trip_by_cpuset, &r);
+	mig_check_loss(move_by_cpuset, &r);
 	mig_expect_on(r.mem, MB, MIG_A);
 }
 
@@ -680,7 +680,8 @@ static void wait_balanced(char *mem, size_t len)
 	balance_fast();
 	run_on_node(MIG_B);
 	while (mig_count_on(mem, len, MIG_B) < len / mig_psize) {
-		mig_check(mig_seconds() < end, "only %zu of %zu pages followed",
+		mig_check(mig_seconds() < end,
+			  "only %zu of %zu pages moved to the node of the CPU",
 			  mig_count_on(mem, len, MIG_B), len / mig_psize);
 		for (i = 0; i < 200; i++)
 			mig_sum(mem, len);
@@ -1003,7 +1004,7 @@ static struct pfns find_zsmalloc(void)
 }
 
 /* Count the pages of @was that are not in @is. */
-static size_t nr_left(const struct pfns *was, const struct pfns *is)
+static size_t nr_gone(const struct pfns *was, const struct pfns *is)
 {
 	size_t i, j = 0, nr = 0;
 
@@ -1047,7 +1048,7 @@ static void check_zsmalloc_moves(size_t written)
 			mig_try_again(try, ZS_TRIES, "%zu pages of zsmalloc moved", moved);
 		compact_everywhere();
 		is = find_zsmalloc();
-		moved = nr_left(&was, &is);
+		moved = nr_gone(&was, &is);
 		free(is.pfn);
 	}
 	moved *= !mig_breaks(MIG_BREAK_COUNT);
@@ -1106,7 +1107,8 @@ static void check_deflates(void)
 	if (!ask_host("deflate"))
 		return;
 	while (mig_vmstat("nr_balloon_pages")) {
-		mig_check(mig_seconds() < end, "%ld pages of the balloon do not come back",
+		mig_check(mig_seconds() < end,
+			  "%ld pages of the balloon were not freed",
 			  mig_vmstat("nr_balloon_pages"));
 		usleep(100000);
 	}
@@ -1327,11 +1329,13 @@ static bool stays_while_pinned(char *mem, size_t len, long block)
 		return false;
 	}
 	err += mig_breaks(MIG_BREAK_STATUS);
-	mig_check(err == -EINTR, "with a pinned page in it: %s", strerror(-err));
+	mig_check(err == -EINTR, "offlining a block with a pinned page returned: %s",
+		  strerror(-err));
 	mig_check(is_online(block), "the block is not online any more");
 	mig_check(nr_in_range(page, mig_psize, from, from + per), "the pinned page moved");
 	mig_unpin(pin);
-	mig_check(take_offline(block), "without the pin it cannot go either");
+	mig_check(take_offline(block),
+		  "the block cannot go offline after the unpin");
 	mig_check(!nr_in_range(mem, len, from, from + per), "some pages stayed in the block");
 	return true;
 }
@@ -1756,7 +1760,7 @@ static const struct mig_case cases[] = {
 	{ "mbind: shared memory and MOVE_ALL", mbind_shared },
 	{ "mbind: pinned page", mbind_pinned },
 	{ "mbind: pinned page and STRICT", mbind_pinned_strict },
-	{ "mbind: nothing lost", mbind_loses_nothing },
+	{ "mbind: no memory leaked", mbind_no_leak },
 	{ "mbind: errors", mbind_errors },
 	{ "mbind: interleave", mbind_interleaves },
 	{ "migrate_pages: oneself", migrate_self },
@@ -1764,14 +1768,14 @@ static const struct mig_case cases[] = {
 	{ "migrate_pages: relative nodes", migrate_relative },
 	{ "migrate_pages: to fewer nodes", migrate_to_fewer },
 	{ "migrate_pages: another process", migrate_other },
-	{ "migrate_pages: nothing lost", migrate_loses_nothing },
+	{ "migrate_pages: no memory leaked", migrate_no_leak },
 	{ "migrate_pages: errors", migrate_errors },
 	{ "registers of a device: move_pages", registers_move_pages },
 	{ "registers of a device: mbind", registers_mbind },
 	{ "registers of a device: migrate_pages", registers_migrate_pages },
 	{ "cpuset: new nodes", cpuset_changes },
 	{ "cpuset: entered", cpuset_entered },
-	{ "cpuset: nothing lost", cpuset_loses_nothing },
+	{ "cpuset: no memory leaked", cpuset_no_leak },
 	{ "cpuset: dirty file", cpuset_dirty },
 	{ "NUMA balancing: base pages", balance_small },
 	{ "NUMA balancing: PMD THP", balance_huge },
@@ -1783,7 +1787,8 @@ static const struct mig_case cases[] = {
 	{ "compaction: zsmalloc", compact_zsmalloc },
 	{ "compaction: balloon", compact_balloon },
 	{ "memory offline", remove_block },
-	{ "memory offline: by a cpuset", remove_block, "cpuset" },
+	{ "memory offline: by a task that a cpuset confines to the node",
+	  remove_block, "cpuset" },
 	{ "memory offline: pinned page", remove_pinned },
 	{ "memory offline: dirty file", remove_dirty },
 	{ "memory offline: dirty file, disk fails", remove_dirty, "5" },
