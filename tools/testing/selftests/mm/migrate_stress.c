@@ -275,12 +275,12 @@ static void do_remap(struct region *r, size_t offset, unsigned int *dice)
 			 home) == home, "%s: mremap: %m", r->label);
 }
 
-struct deed {
+struct operation {
 	const char *label;
 	void (*act)(struct region *r, size_t offset, unsigned int *dice);
 };
 
-static const struct deed deeds[] = {
+static const struct operation operations[] = {
 	{ "a write", do_write },
 	{ "a write", do_write },
 	{ "waiting", do_nothing },
@@ -319,17 +319,17 @@ static size_t any_chunk_of(const struct region *r, unsigned int worker,
 static void *worker(void *arg)
 {
 	unsigned int me = (uintptr_t)arg, dice = me + 1;
-	const struct deed *deed;
+	const struct operation *operation;
 	struct region *r;
 	size_t offset;
 
 	while (!over) {
 		r = any_region(&dice);
 		offset = any_chunk_of(r, me, &dice);
-		deed = &deeds[rand_r(&dice) % ARRAY_SIZE(deeds)];
+		operation = &operations[rand_r(&dice) % ARRAY_SIZE(operations)];
 		check_chunk(r, offset, "being moved");
-		deed->act(r, offset, &dice);
-		check_chunk(r, offset, deed->label);
+		operation->act(r, offset, &dice);
+		check_chunk(r, offset, operation->label);
 		nr_changed++;
 	}
 	return NULL;
@@ -496,7 +496,7 @@ static void check_everything(void)
 	for (i = 0; i < ARRAY_SIZE(regions); i++) {
 		for (offset = 0; regions[i].mem && offset < regions[i].size;
 		     offset += regions[i].chunk)
-			check_chunk(&regions[i], offset, "all that");
+			check_chunk(&regions[i], offset, "the end of the stress");
 	}
 }
 
@@ -539,7 +539,7 @@ static void check_busy(void)
 	long moved = nr_moved * !mig_breaks(MIG_BREAK_COUNT);
 
 	mig_check(nr_changed, "nothing was changed");
-	mig_check(nr_read, "nobody has looked");
+	mig_check(nr_read, "no reader finished a round");
 	mig_check(moved >= nr_changed / 100, "only %ld pages moved during %ld changes",
 		  moved, nr_changed);
 	mig_check(nr_shifted, "no range was moved");
@@ -568,7 +568,7 @@ static void stress(const void *arg)
 			gather(&regions[i], MIG_A);
 	}
 	check_everything();
-	mig_note("%ld changes, %ld pages and %ld ranges moved, %ld looks",
+	mig_note("%ld changes, %ld pages and %ld ranges moved, %ld reads",
 		 nr_changed, nr_moved, nr_shifted, nr_read);
 }
 
@@ -663,7 +663,7 @@ static void check_lone_pages(void)
 		mig_spoil(lone_page(i), mig_psize, MIG_A);
 		check_lone(i);
 		mig_check(mig_node_of(lone_page(i)) == MIG_A,
-			  "single page %u is not where it was sent", i);
+			  "single page %u is not on its target node", i);
 	}
 }
 
