@@ -250,7 +250,7 @@ static void use(const struct area *area)
 	for (i = 0; i < area->nr; i++) {
 		store(area, i, value_for(i, 0));
 		if (load(area, i) != value_for(i, 0))
-			ksft_exit_fail_msg("memory does not keep what is written\n");
+			ksft_exit_fail_msg("a read returned other data than was written\n");
 	}
 }
 
@@ -325,7 +325,7 @@ static int try_once(const struct test *test, size_t *moved)
 	if (nr_nodes > 1 && test->nodes > 1 && !move_to(&area, nodes[0]))
 		ksft_exit_fail_msg("move_pages: %s\n", strerror(errno));
 	*moved = move_in_use(&area, test, &stale);
-	ksft_print_msg("%s: %zu of %zu pages moved, %zu seen at the old place\n",
+	ksft_print_msg("%s: %zu of %zu pages moved, %zu still accessed at the source page\n",
 		       test->name, *moved, area.nr, stale);
 	if (test->all && *moved < area.nr)
 		stale++;
@@ -354,7 +354,8 @@ static void run(const struct test *test)
 		ok = try_once(test, &moved);
 	}
 	if (ok < 0)
-		ksft_test_result_code(KSFT_SKIP, test->name, "no huge page to be had");
+		ksft_test_result_code(KSFT_SKIP, test->name,
+				      "no huge page could be allocated");
 	else
 		ksft_test_result(ok && moved >= enough, "%s\n", test->name);
 }
