@@ -96,7 +96,8 @@ static void expect_on_disk(int fd, char *mem, size_t len)
 	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 	again = mig_map(len, PROT_READ, MAP_SHARED, fd);
 	mig_spoil_byte(again, len);
-	mig_check(mig_verify(again, len, 1) == len, "the disk has something else");
+	mig_check(mig_verify(again, len, 1) == len,
+		  "the contents on the disk are wrong");
 }
 
 static void set_mems(const char *dir, const char *nodes)
@@ -162,17 +163,17 @@ static void written(const void *arg)
 	expect_on_disk(fd, mem, LEN);
 }
 
-static void trip(void *mem, int node)
+static void move_to(void *mem, int node)
 {
 	mig_fill(mem, LEN, 1);
 	mig_expect_errno(bind_to(mem, LEN, node, MIG_MF_STRICT), 0);
 }
 
-static void loses_nothing(const void *arg)
+static void no_leak(const void *arg)
 {
 	char *mem = mig_fs_dirty(mig_fs_file(), LEN, MIG_A);
 
-	mig_check_loss(trip, mem);
+	mig_check_loss(move_to, mem);
 	mig_expect_on(mem, LEN, MIG_A);
 }
 
@@ -246,8 +247,8 @@ static void disk_stalls(const void *arg)
 	kill(pid, SIGKILL);
 	ended = !waited || ends_within(pid, A_LONG_TIME * mig_patience());
 	mig_fs_set("stall", "N");
-	mig_check(waited, "it did not wait for the disk");
-	mig_check(ended, "it could not be killed");
+	mig_check(waited, "mbind did not wait for the disk");
+	mig_check(ended, "the task that called mbind could not be killed");
 	mig_expect_on(mem, LEN, MIG_A);
 	expect_on_disk(fd, mem, LEN);
 }
@@ -525,7 +526,7 @@ static void written_under_pressure(const void *arg)
 	 */
 	if (bind_to(mem, len, MIG_B, MIG_MF_STRICT))
 		mig_expect_errno(-1, EIO);
-	mig_check(nr_scanned() > scanned, "there was room without reclaim");
+	mig_check(nr_scanned() > scanned, "reclaim scanned no pages");
 	mig_check(mig_count_on(mem, len, MIG_B), "no page has moved");
 	expect_on_disk(fd, mem, len);
 }
@@ -594,7 +595,7 @@ static void swapped_out(const void *arg)
 }
 
 /* THPs are split. The base pages that find no free memory are swapped out. */
-static void pieces_swapped_out(const void *arg)
+static void split_thp_swapped_out(const void *arg)
 {
 	const size_t size = mig_pmd_size();
 	long before, split;
@@ -643,7 +644,8 @@ static void not_swapped_out(const void *arg)
 
 	mig_expect_errno(bind_to(mem, TOO_MUCH, MIG_B, MIG_MF_STRICT), EIO);
 	expect_counted("pgmigrate_swapout", before, 0);
-	mig_check(mig_count_on(mem, TOO_MUCH, MIG_A), "there was room enough");
+	mig_check(mig_count_on(mem, TOO_MUCH, MIG_A),
+		  "all pages fit on the target node");
 	expect_contents(mem);
 }
 
@@ -700,7 +702,8 @@ static void expect_little_swapped_out(char *mem, size_t room, long before)
 
 	counted += mig_breaks(MIG_BREAK_COUNT) * TOO_MUCH;
 	mig_check(counted <= (long)(room / mig_psize),
-		  "%ld pages are said to be where there is no room", counted);
+		  "pgmigrate_swapout counts %ld pages, more than fit into swap",
+		  counted);
 	expect_contents(mem);
 	stayed = mig_count_on(mem, TOO_MUCH, MIG_A);
 	mig_check(stayed > TOO_MUCH / mig_psize / 4, "only %zu pages stayed", stayed);
@@ -721,7 +724,7 @@ static void swap_full(const void *arg)
 	swap_off();
 	mig_expect_errno(bind_to(mem, TOO_MUCH, MIG_B, MIG_MF_STRICT), EIO);
 	expect_counted("pgmigrate_swapout", before, 0);
-	mig_check(!nr_in_swap(mem), "there is a swap disk");
+	mig_check(!nr_in_swap(mem), "pages are in swap without swap space");
 	expect_little_swapped_out(mem, 0, before);
 
 	close(mig_ext4_file(path, LITTLE));
@@ -808,7 +811,7 @@ static void bound_by_cpuset(const void *arg)
 	need_swap();
 	if (mig_read("/sys/fs/cgroup/cgroup.controllers", text, sizeof(text)) <= 0 ||
 	    !strstr(text, "memory"))
-		mig_skip("no memory cgroups, without which nobody knows the cpuset");
+		mig_skip("no memory cgroups: the kernel cannot find the cpuset of the memory");
 	mig_must_set(SWITCH, "7");
 	filler = mig_holder(fill_b, NULL);
 	forbid_reclaim();
@@ -895,7 +898,7 @@ static void not_pinned(const void *arg)
 	mig_must_set(SWITCH, "7");
 	mig_expect_errno(bind_to(mem, TOO_MUCH, MIG_B, MIG_MF_STRICT), EIO);
 	left = nr_pages() - mig_count_on(pinned, LEN, MIG_A) + mig_breaks(MIG_BREAK_NODE);
-	mig_check(!left, "%zu pinned pages have left", left);
+	mig_check(!left, "%zu pinned pages were moved or swapped out", left);
 	mig_unpin(pin);
 	expect_contents(mem);
 }
@@ -906,12 +909,13 @@ static const struct mig_case cases[] = {
 	  &(const struct way){ move_by_migrate_pages } },
 	{ "written out: move_pages", written,
 	  &(const struct way){ move_by_move_pages } },
-	{ "written out: nothing lost", loses_nothing },
+	{ "written out: no memory leaked", no_leak },
 	{ "written out: switched off", not_written },
 	{ "written out: disk fails", disk_fails },
 	{ "written out: disk fails, dirty again", disk_fails, "dirty" },
 	{ "written out: disk stalls", disk_stalls },
-	{ "written out: disk stalls, begun before", disk_stalls, "begun" },
+	{ "written out: disk stalls, already under writeback", disk_stalls,
+	  "begun" },
 	{ "written out: by a cpuset", written_for_cpuset },
 	{ "written out: disk of a cpuset stalls", cpuset_stalls },
 	{ "written out: written to meanwhile", written_to },
@@ -919,11 +923,11 @@ static const struct mig_case cases[] = {
 	{ "dropped: private data", dropped },
 	{ "dropped: not if mlocked", not_dropped },
 	{ "swapped out: no room", swapped_out },
-	{ "swapped out: pieces of THP", pieces_swapped_out },
+	{ "swapped out: base pages of split THPs", split_thp_swapped_out },
 	{ "swapped out: by a cpuset", bound_by_cpuset },
 	{ "swapped out: written to meanwhile", swapped_out_twice },
 	{ "swapped out: switched off", not_swapped_out },
-	{ "swapped out: no swap space, and little", swap_full },
+	{ "swapped out: swap space missing or full", swap_full },
 	{ "swapped out: disk fails", swap_fails },
 	{ "swapped out: not if not bound", not_bound },
 	{ "swapped out: not if mlocked", not_mlocked },
