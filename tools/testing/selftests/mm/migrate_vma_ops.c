@@ -130,7 +130,8 @@ static struct memory new_memory(size_t pages)
 	if (m.fd < 0 && errno == ENOENT)
 		mig_skip("the module test_vma_migrate is not loaded");
 	mig_check(m.fd >= 0, DEVICE ": %m");
-	mig_check(!held_at_rest(), "others have memory of the driver, or it was lost");
+	mig_check(!held_at_rest(),
+		  "the driver has pages that another process uses or that were leaked");
 	m.mem = mig_map(m.len, PROT_READ | PROT_WRITE, MAP_SHARED, m.fd);
 	return m;
 }
@@ -428,7 +429,7 @@ static void prepare(const struct way *way)
 		way->prepare();
 }
 
-static void there_and_back(const void *arg)
+static void two_moves(const void *arg)
 {
 	const struct way *way = arg;
 	struct memory m;
@@ -449,16 +450,16 @@ static void there_and_back(const void *arg)
 	end_memory(&m);
 }
 
-static void trip(void *m, int node)
+static void move_to(void *m, int node)
 {
 	expect_long("mbind", by_mbind(m, node, MIG_MF_MOVE), 0);
 }
 
-static void loses_nothing(const void *arg)
+static void no_leak(const void *arg)
 {
 	struct memory m = memory_on(PAGES, MIG_A);
 
-	mig_check_loss(trip, &m);
+	mig_check_loss(move_to, &m);
 	expect_moved(&m, MIG_A);
 	end_memory(&m);
 }
@@ -569,14 +570,15 @@ static void expect_in_line(const char *line, const char *name, int node, size_t 
 		  "no%sin %s", want, line);
 }
 
-static void numa_maps(const void *arg)
+static void in_numa_maps(const void *arg)
 {
 	struct memory m = new_memory(50);
 	char line[512];
 	long faults;
 
 	read_numa_maps(m.mem, line, sizeof(line));
-	mig_check(!strstr(line, " N"), "memory that is not there: %s", line);
+	mig_check(!strstr(line, " N"),
+		  "numa_maps counts pages that were never allocated: %s", line);
 	place(&m, 0, 7, MIG_A);
 	place(&m, 20, 30, MIG_B);
 	faults = nr_hits("fault");
@@ -1008,7 +1010,8 @@ static void expect_not_in_numa_maps(const struct memory *m)
 	char line[512];
 
 	read_numa_maps(m->mem, line, sizeof(line));
-	mig_check(!strstr(line, " N"), "memory that mm does not know: %s", line);
+	mig_check(!strstr(line, " N"),
+		  "numa_maps counts memory of a VMA without get_node(): %s", line);
 }
 
 /* A PFN mapping without methods is treated as before the methods existed. */
@@ -1237,13 +1240,13 @@ static void unprivileged(const void *arg)
 
 struct work {
 	const struct memory *m;
-	int who;
+	int index;
 	atomic_bool stop;
 };
 
-static atomic_ulong *word_of(const struct memory *m, size_t page, int who)
+static atomic_ulong *word_of(const struct memory *m, size_t page, int writer)
 {
-	return (atomic_ulong *)(m->mem + page * mig_psize) + 64 * who;
+	return (atomic_ulong *)(m->mem + page * mig_psize) + 64 * writer;
 }
 
 static unsigned long get(atomic_ulong *word)
@@ -1264,7 +1267,7 @@ static void *write_all(void *arg)
 
 	for (round = 1; !w->stop; round++) {
 		for (i = 0; i < PAGES; i++) {
-			atomic_ulong *word = word_of(w->m, i, w->who);
+			atomic_ulong *word = word_of(w->m, i, w->index);
 
 			if (get(word) != round - 1 || get(word + 1) != round - 1)
 				mig_fail("page %zu: a write was lost: %lu and %lu after %lu",
@@ -1285,17 +1288,17 @@ static void *read_all(void *arg)
 	unsigned long second, first, last[PAGES][WRITERS] = {};
 	struct work *w = arg;
 	size_t i;
-	int who;
+	int writer;
 
 	while (!w->stop) {
 		for (i = 0; i < PAGES; i++) {
-			for (who = 0; who < WRITERS; who++) {
-				second = get(word_of(w->m, i, who) + 1);
-				first = get(word_of(w->m, i, who));
-				if (first < second || second < last[i][who])
+			for (writer = 0; writer < WRITERS; writer++) {
+				second = get(word_of(w->m, i, writer) + 1);
+				first = get(word_of(w->m, i, writer));
+				if (first < second || second < last[i][writer])
 					mig_fail("page %zu: %lu after %lu, %lu before", i,
-						 second, first, last[i][who]);
-				last[i][who] = second;
+						 second, first, last[i][writer]);
+				last[i][writer] = second;
 			}
 		}
 	}
@@ -1307,17 +1310,17 @@ static void expect_written(const struct memory *m)
 {
 	unsigned long last;
 	size_t i;
-	int who;
+	int writer;
 
 	mig_spoil_byte(m->mem, m->len);
-	for (who = 0; who < WRITERS; who++) {
-		last = get(word_of(m, 0, who));
+	for (writer = 0; writer < WRITERS; writer++) {
+		last = get(word_of(m, 0, writer));
 		for (i = 0; i < PAGES; i++)
-			mig_check(get(word_of(m, i, who)) == last &&
-				  get(word_of(m, i, who) + 1) == last,
+			mig_check(get(word_of(m, i, writer)) == last &&
+				  get(word_of(m, i, writer) + 1) == last,
 				  "page %zu: writer %d wrote %lu last, not %lu and %lu",
-				  i, who, last, get(word_of(m, i, who)),
-				  get(word_of(m, i, who) + 1));
+				  i, writer, last, get(word_of(m, i, writer)),
+				  get(word_of(m, i, writer) + 1));
 	}
 }
 
@@ -1352,7 +1355,7 @@ static void write_while_moved(const struct way *way, size_t nr, const char *step
 		set_knob(step, "sleep_ms", 2);
 	for (i = 0; i < WRITERS + READERS; i++) {
 		work[i].m = &m;
-		work[i].who = i;
+		work[i].index = i;
 		mig_check(!pthread_create(&threads[i], NULL,
 					  i < WRITERS ? write_all : read_all, &work[i]),
 			  "no thread");
@@ -1388,7 +1391,7 @@ static void written_by_others(const void *arg)
 	place(&m, 0, PAGES, MIG_A);
 	for (i = 0; i < WRITERS; i++) {
 		work[i].m = &m;
-		work[i].who = i;
+		work[i].index = i;
 		pids[i] = fork();
 		mig_check(pids[i] >= 0, "fork: %m");
 		if (!pids[i]) {
@@ -1583,8 +1586,8 @@ static void mover_killed(const void *arg)
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 	set_knob("copy", "sleep_ms", 0);
-	mig_check(mig_seconds() - start < 5 * mig_patience(), "it took %.1f s to die",
-		  mig_seconds() - start);
+	mig_check(mig_seconds() - start < 5 * mig_patience(),
+		  "the killed mover exited after %.1f s", mig_seconds() - start);
 	expect_on(m.mem, m.len, MIG_A);
 	expect_contents(&m);
 	end_memory(&m);
@@ -1725,15 +1728,15 @@ static const struct placement exchanged = { 2, 0x3, 0x3, { 0, 1 } };
 static const struct placement fewer = { 3, 0x7, 0x6, { 1, 1, 2 } };
 
 static const struct mig_case cases[] = {
-	{ "there and back: move_pages", there_and_back, &ways[0] },
-	{ "there and back: mbind", there_and_back, &ways[1] },
-	{ "there and back: migrate_pages", there_and_back, &ways[2] },
-	{ "there and back: cpuset", there_and_back, &cpuset },
-	{ "nothing lost", loses_nothing },
+	{ "two moves: move_pages", two_moves, &ways[0] },
+	{ "two moves: mbind", two_moves, &ways[1] },
+	{ "two moves: migrate_pages", two_moves, &ways[2] },
+	{ "two moves: cpuset", two_moves, &cpuset },
+	{ "no memory leaked", no_leak },
 	{ "query", query },
 	{ "query fails", query_fails },
 	{ "get_mempolicy", get_mempolicy_node },
-	{ "numa_maps", numa_maps },
+	{ "numa_maps", in_numa_maps },
 	{ "mixed targets", mixed_targets },
 	{ "with folios", with_folios },
 	{ "mbind: part", mbind_part },
