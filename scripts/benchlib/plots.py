@@ -81,9 +81,9 @@ def throughput(figures, clock):
     plot = Plot(f"{clock}-folio-size", f"Throughput by folio size, {CLOCKS[clock]}",
                 "folio size", "GB/s")
     for size, pages in SIZES.items():
-        trips = {"": "one-node"} if pages == 1 else {"": f"folio-{size}.first",
-                                                     " 2nd trip": f"folio-{size}.second"}
-        plot.add(size, {side + trip: PAGE * pages / cost for trip, name in trips.items()
+        moves = {"": "one-node"} if pages == 1 else {"": f"folio-{size}.first",
+                                                     " 2nd move": f"folio-{size}.second"}
+        plot.add(size, {side + move: PAGE * pages / cost for move, name in moves.items()
                         for side, cost in figures.get(name, {}).items() if cost})
     return plot
 

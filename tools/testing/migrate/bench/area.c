@@ -97,7 +97,7 @@ void folio_size(size_t size)
 	size_t kib;
 
 	if (!folder)
-		leave_out("no %s", THP_FOLDER);
+		skip_workload("no %s", THP_FOLDER);
 	while ((entry = readdir(folder))) {
 		if (sscanf(entry->d_name, "hugepages-%zukB", &kib) != 1)
 			continue;
@@ -110,7 +110,7 @@ void folio_size(size_t size)
 	}
 	closedir(folder);
 	if (!found)
-		leave_out("no anonymous folios of %zu KiB", size / 1024);
+		skip_workload("no anonymous folios of %zu KiB", size / 1024);
 }
 
 /* Map more than needed, and unmap the parts outside the aligned range. */
@@ -243,7 +243,7 @@ static int open_or_skip(const char *path)
 	int fd = open(path, O_RDONLY);
 
 	if (fd < 0)
-		leave_out("cannot open %s", path);
+		skip_workload("cannot open %s", path);
 	return fd;
 }
 

@@ -77,7 +77,7 @@ void report(const struct workload *w, const char *part, double units,
 void report_as(const struct workload *w, const char *part, const char *unit,
 	       double units, double cost, bool intact);
 void note(const char *format, ...);
-noreturn void leave_out(const char *format, ...);
+noreturn void skip_workload(const char *format, ...);
 noreturn void fail(const char *what);
 
 /* area.c: memory with known contents */

@@ -181,7 +181,7 @@ static size_t most_of(const struct compactable *where)
 	size_t size;
 
 	if (!file)
-		leave_out("no %s", where->meminfo);
+		skip_workload("no %s", where->meminfo);
 	while (fgets(line, sizeof(line), file))
 		if (sscanf(line, where->format, &kib) == 1)
 			break;
@@ -276,7 +276,7 @@ const struct workload caller_workloads[] = {
 	  "page", "callers", ON_BOTH, 2, run_migrate_pages, 0 },
 	{ "numa-balancing", "64 MiB of base pages until all are local",
 	  "page", "callers", ON_BOTH, 2, run_balancing, 0 },
-	{ "compaction", "a node with a hole beside every page", "page",
+	{ "compaction", "compaction of a node with every second page free", "page",
 	  "compact", ON_INSN | ON_NATIVE, 1, run_compaction, 0 },
 	{ }
 };

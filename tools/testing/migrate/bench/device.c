@@ -12,8 +12,8 @@
 #define DEVICE		"/dev/hmm_dmirror0"
 
 /* Migrate the area in one direction. Returns the cost. */
-static __u64 trip(int fd, unsigned long way, const struct area *a, char *mirror,
-		  unsigned long *pages)
+static __u64 migrate_area(int fd, unsigned long way, const struct area *a,
+			  char *mirror, unsigned long *pages)
 {
 	struct hmm_dmirror_cmd cmd = {
 		.addr = (uintptr_t)a->start,
@@ -38,10 +38,10 @@ static void there_and_back(const struct workload *w, int fd, struct area *a,
 	bool good;
 
 	settle();
-	to = trip(fd, HMM_DMIRROR_MIGRATE_TO_DEV, a, mirror->start, &pages);
+	to = migrate_area(fd, HMM_DMIRROR_MIGRATE_TO_DEV, a, mirror->start, &pages);
 	good = area_intact(mirror);
 	settle();
-	from = trip(fd, HMM_DMIRROR_MIGRATE_TO_SYS, a, mirror->start, &back);
+	from = migrate_area(fd, HMM_DMIRROR_MIGRATE_TO_SYS, a, mirror->start, &back);
 	good &= area_intact(a);
 	if (!w)
 		return;
@@ -65,7 +65,7 @@ static void run_device(const struct workload *w, unsigned int rounds)
 	struct area a, mirror;
 
 	if (fd < 0)
-		leave_out("no %s: is the module test_hmm loaded?", DEVICE);
+		skip_workload("no %s: is the module test_hmm loaded?", DEVICE);
 	folio_size(HUGE);
 	area_make(&mirror, SIZE, BASE_PAGES, 1);
 	area_make(&a, SIZE, kind, 1);

@@ -33,7 +33,7 @@ static int file_make(struct area *a, enum fs fs)
 	size_t at;
 
 	if (fd < 0)
-		leave_out("cannot create %s", files[fs]);
+		skip_workload("cannot create %s", files[fs]);
 	unlink(files[fs]);
 	area_make(a, SIZE, BASE_PAGES, 1);
 	place_on(3);
@@ -81,7 +81,7 @@ static unsigned long cma_pages(void)
 	unsigned long count;
 
 	if (!file || fscanf(file, "%lu", &count) != 1)
-		leave_out("no contiguous memory allocator in debugfs");
+		skip_workload("no contiguous memory allocator in debugfs");
 	fclose(file);
 	return count;
 }
@@ -118,8 +118,8 @@ static void run_unmapped(const struct workload *w, unsigned int rounds)
 		moved = vm_event("pgmigrate_success") - moved;
 		need_write(CMA "/free", text);
 		if (moved < SIZE / PAGE / 2)
-			leave_out("only %llu pages of the file were in the range",
-				  moved);
+			skip_workload("only %llu pages of the file were in the range",
+				      moved);
 		note("%llu pages moved", moved);
 		file_map(&a, fd);
 		report(w, NULL, moved, cost, area_intact(&a));
@@ -133,7 +133,7 @@ const struct workload file_workloads[] = {
 	  "moves", ON_BOTH, 4, run_mapped, EXT4 },
 	{ "tmpfs-mapped", "64 MiB of mapped page cache of tmpfs", "page",
 	  "moves", ON_BOTH, 4, run_mapped, TMPFS },
-	{ "file-unmapped", "unmapped page cache of tmpfs made to leave",
+	{ "file-unmapped", "unmapped page cache of tmpfs, moved out of a CMA area",
 	  "page", "cma", ON_INSN, 3, run_unmapped, TMPFS },
 	{ }
 };

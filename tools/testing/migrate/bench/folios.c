@@ -12,10 +12,10 @@
 #define LARGE		KIB(256)
 
 /* Move to another node and back. Both moves are reported. */
-static void two_trips(const struct workload *w, const struct area *a,
-		      struct request *rq, size_t folio)
+static void move_twice(const struct workload *w, const struct area *a,
+		       struct request *rq, size_t folio)
 {
-	static const char * const trips[] = { "first", "second" };
+	static const char * const moves[] = { "first", "second" };
 	unsigned long left;
 	__u64 cost;
 	int i;
@@ -31,7 +31,7 @@ static void two_trips(const struct workload *w, const struct area *a,
 		if (left != a->size / folio)
 			note("%lu of %lu folios kept their size", left,
 			     a->size / folio);
-		report(w, trips[i], a->size / folio, cost, area_intact(a));
+		report(w, moves[i], a->size / folio, cost, area_intact(a));
 	}
 }
 
@@ -45,10 +45,10 @@ static void run_folios(const struct workload *w, unsigned int rounds)
 	while (rounds--) {
 		area_make(&a, SIZE, HUGE_PAGES, 1);
 		if (area_folios(&a, w->arg) != SIZE / w->arg)
-			leave_out("only %lu of %lu folios have the size wanted",
-				  area_folios(&a, w->arg), SIZE / w->arg);
+			skip_workload("only %lu of %lu folios have the size wanted",
+				      area_folios(&a, w->arg), SIZE / w->arg);
 		request_make(&rq, &a, w->arg);
-		two_trips(w, &a, &rq, w->arg);
+		move_twice(w, &a, &rq, w->arg);
 		request_free(&rq);
 		area_free(&a);
 	}
@@ -64,9 +64,9 @@ static void run_every_address(const struct workload *w, unsigned int rounds)
 	while (rounds--) {
 		area_make(&a, SIZE, HUGE_PAGES, 1);
 		if (area_folios(&a, w->arg) != SIZE / w->arg)
-			leave_out("no folios of the size wanted");
+			skip_workload("no folios of the size wanted");
 		request_make(&rq, &a, PAGE);
-		two_trips(w, &a, &rq, w->arg);
+		move_twice(w, &a, &rq, w->arg);
 		request_free(&rq);
 		area_free(&a);
 	}
@@ -82,7 +82,7 @@ static void run_hugetlb(const struct workload *w, unsigned int rounds)
 	while (rounds--) {
 		area_make(&a, SIZE, HUGETLB_PAGES, 1);
 		request_make(&rq, &a, HUGE);
-		two_trips(w, &a, &rq, HUGE);
+		move_twice(w, &a, &rq, HUGE);
 		request_free(&rq);
 		area_free(&a);
 	}

@@ -18,7 +18,7 @@ static char pending[200];
 static const char *running = "-";
 
 /**
- * report_start() - set the workload that leave_out() and fail() report
+ * report_start() - set the workload that skip_workload() and fail() report
  * @name: the workload
  */
 void report_start(const char *name)
@@ -88,10 +88,10 @@ void report(const struct workload *w, const char *part, double units,
 }
 
 /**
- * leave_out() - skip the workload, which cannot run on this system
+ * skip_workload() - skip the workload, which cannot run on this system
  * @format: the reason, as for printf()
  */
-void leave_out(const char *format, ...)
+void skip_workload(const char *format, ...)
 {
 	va_list args;
 

@@ -82,7 +82,7 @@ static void run_shared(const struct workload *w, unsigned int rounds)
 }
 
 /* The shared memory: base pages, base pages of a file, or folios of 64 KiB. */
-enum stuff { PAGES, FILE_PAGES, FOLIOS };
+enum shared_kind { PAGES, FILE_PAGES, FOLIOS };
 
 /* Map a file in place of an area. It has the same contents, in base pages. */
 static void area_into_file(const struct area *a)
@@ -103,17 +103,17 @@ static void area_into_file(const struct area *a)
 	close(fd);
 }
 
-static void stuff_make(struct area *a, enum stuff stuff)
+static void shared_make(struct area *a, enum shared_kind kind)
 {
-	if (stuff == FOLIOS) {
+	if (kind == FOLIOS) {
 		folio_size(KIB(64));
 		area_make(a, MIB(4), HUGE_PAGES, 1);
 		if (area_folios(a, KIB(64)) != a->size / KIB(64))
-			leave_out("no folios of 64 KiB");
+			skip_workload("no folios of 64 KiB");
 		return;
 	}
 	area_make(a, MIB(4), BASE_PAGES, 1);
-	if (stuff == FILE_PAGES)
+	if (kind == FILE_PAGES)
 		area_into_file(a);
 }
 
@@ -127,7 +127,7 @@ static void run_refused(const struct workload *w, unsigned int rounds)
 	unsigned int i;
 	__u64 cost;
 
-	stuff_make(&a, w->arg);
+	shared_make(&a, w->arg);
 	request_make(&rq, &a, PAGE);
 	request_aim(&rq, 2);
 	start_sharers(&a, pid, MAX_SHARERS - 1);
@@ -150,11 +150,13 @@ const struct workload share_workloads[] = {
 	  "moves", ON_BOTH, 3, run_shared, 16 },
 	{ "shared-64", "4 MiB of base pages of 64 processes", "page",
 	  "moves", ON_BOTH, 3, run_shared, 64 },
-	{ "refused-64", "base pages of 64 processes, to stay where they are",
+	{ "refused-64", "base pages that 64 processes map, with MPOL_MF_MOVE",
 	  "page", "moves", ON_BOTH, 3, run_refused, PAGES },
-	{ "refused-file-64", "the same of a file", "page", "moves", ON_BOTH, 3,
-	  run_refused, FILE_PAGES },
-	{ "refused-64K-64", "the same of folios of 64 KiB", "page", "folios",
-	  ON_BOTH, 3, run_refused, FOLIOS },
+	{ "refused-file-64",
+	  "base pages of a file that 64 processes map, with MPOL_MF_MOVE",
+	  "page", "moves", ON_BOTH, 3, run_refused, FILE_PAGES },
+	{ "refused-64K-64",
+	  "folios of 64 KiB that 64 processes map, with MPOL_MF_MOVE",
+	  "page", "folios", ON_BOTH, 3, run_refused, FOLIOS },
 	{ }
 };

@@ -102,7 +102,7 @@ bool write_file(const char *path, const char *text)
 void need_write(const char *path, const char *text)
 {
 	if (!write_file(path, text))
-		leave_out("cannot write %s to %s", text, path);
+		skip_workload("cannot write %s to %s", text, path);
 }
 
 long sys_move_pages(unsigned long nr, void **addr, const int *node,

@@ -12,17 +12,17 @@
 
 #include "bench.h"
 
-#define SIZE		MIB(64)
-#define STALL_TRIP	64UL	/* calls that move the area once */
-#define STALL_AREA	4096UL	/* maximum size of the area in pages */
-#define STALL_PAGES	16384UL	/* pages to move in total */
-#define STALL_CALLS	2048UL	/* maximum of calls on real CPUs */
-#define MOVER_SIZE	MIB(16)
-#define MAX_THREADS	4
-#define MAX_STALLS	65536
-#define STALL_NS	2000
-#define TOUCHES		16
-#define MAX_NAP_NS	40000
+#define SIZE			MIB(64)
+#define STALL_CALLS_PER_MOVE	64UL	/* calls that move the area once */
+#define STALL_AREA		4096UL	/* maximum size of the area in pages */
+#define STALL_PAGES		16384UL	/* pages to move in total */
+#define STALL_CALLS		2048UL	/* maximum of calls on real CPUs */
+#define MOVER_SIZE		MIB(16)
+#define MAX_THREADS		4
+#define MAX_STALLS		65536
+#define STALL_NS		2000
+#define TOUCHES			16
+#define MAX_NAP_NS		40000
 
 static atomic_bool stop;
 
@@ -180,7 +180,7 @@ static unsigned long smaller(unsigned long a, unsigned long b)
  */
 static unsigned long stall_area(unsigned long batch)
 {
-	return smaller(batch * STALL_TRIP, STALL_AREA);
+	return smaller(batch * STALL_CALLS_PER_MOVE, STALL_AREA);
 }
 
 /*
@@ -188,7 +188,7 @@ static unsigned long stall_area(unsigned long batch)
  * takes milliseconds of real time, but hardly any instructions. So the number of
  * calls is limited on real CPUs.
  */
-static unsigned long stall_trips(unsigned long batch)
+static unsigned long stall_moves(unsigned long batch)
 {
 	unsigned long pages = STALL_PAGES;
 
@@ -200,12 +200,12 @@ static unsigned long stall_trips(unsigned long batch)
 /* The argument is the number of pages in a call. */
 static void run_stall(const struct workload *w, unsigned int rounds)
 {
-	const unsigned long trips = stall_trips(w->arg);
+	const unsigned long nr_moves = stall_moves(w->arg);
 	double tick = clock_tick_ns();
 	struct toucher t = { .limit = STALL_NS / tick };
 	pthread_t thread;
 	struct request rq;
-	unsigned long trip;
+	unsigned long i;
 
 	area_make(&t.area, stall_area(w->arg) * PAGE, BASE_PAGES, 1);
 	request_make(&rq, &t.area, PAGE);
@@ -218,8 +218,8 @@ static void run_stall(const struct workload *w, unsigned int rounds)
 		stop = false;
 		start_thread(&thread, touch, &t);
 		settle();
-		for (trip = 0; trip < trips; trip++) {
-			request_aim(&rq, 2 - trip % 2);
+		for (i = 0; i < nr_moves; i++) {
+			request_aim(&rq, 2 - i % 2);
 			request_run(&rq);
 		}
 		stop = true;

@@ -87,7 +87,7 @@ static void run_walks(const struct workload *w, unsigned int rounds)
 	area_map(&a, SIZE, w->arg == HUGE ? HUGE_PAGES : BASE_PAGES);
 	place_spread();
 	if (madvise(a.start, a.size, MADV_POPULATE_WRITE))
-		leave_out("no memory of %zu MiB", SIZE >> 20);
+		skip_workload("no memory of %zu MiB", SIZE >> 20);
 	place_freely();
 	resident = calloc(1, a.size / PAGE);
 	if (!resident)
