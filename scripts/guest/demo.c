@@ -495,7 +495,7 @@ static void show_counters(const struct counter *before, int count)
 	static struct counter after[64];
 	int now = read_counters(after, 64);
 
-	printf("\n  Counters of /proc/vmstat that moved:\n");
+	printf("\n  Counters of /proc/vmstat that changed:\n");
 	for (int i = 0; i < count && i < now; i++) {
 		long long moved = after[i].value - before[i].value;
 
@@ -534,7 +534,7 @@ static void conclude(const struct counter *before, int count)
 	if (failures)
 		printf("\n%d of %d checks FAILED.\n", failures, checks);
 	else
-		printf("\nAll %d checks passed: every page where it was sent, every byte intact.\n",
+		printf("\nAll %d checks passed: pages are on their nodes, contents are intact.\n",
 		       checks);
 }
 
