@@ -137,7 +137,7 @@ def count(sides, program, wanted, found):
                 f"{time.monotonic() - start:.0f} s")
 
 
-def race(sides, program, wanted, found, rounds):
+def measure_wall(sides, program, wanted, found, rounds):
     """Measure on real CPUs. One of both guests is halted while the other one works."""
     names = [one.name for one in wanted if "wall" in one.clocks]
     if not names:
@@ -167,7 +167,7 @@ def visit_all(up, names, found, turn):
             found.add("wall", side.name, guest.ask(name))
 
 
-def race_programs(sides, program, wanted, found, rounds):
+def measure_native(sides, program, wanted, found, rounds):
     """Measure at native speed. The kernels take turns in booting first."""
     names = [one.name for one in wanted if "native" in one.clocks]
     if not names:
@@ -251,9 +251,9 @@ def measure(args):
     if "insn" in args.clock:
         count(sides, program, wanted, found)
     if "wall" in args.clock:
-        race(sides, program, wanted, found, rounds_of("wall", start, args.pairs))
+        measure_wall(sides, program, wanted, found, rounds_of("wall", start, args.pairs))
     if "native" in args.clock:
-        race_programs(sides, program, wanted, found, rounds_of("native", start, args.pairs))
+        measure_native(sides, program, wanted, found, rounds_of("native", start, args.pairs))
     if not found.bad:
         show(sides, found)
     path = save(sides, found, bool(args.match) or len(args.clock) < len(CLOCKS))
@@ -301,7 +301,7 @@ def main(arguments):
         if args.redraw:
             draw(type(build_folder())(args.redraw).resolve(), True)
             return 0
-        with ending.alone("bench"):
+        with ending.hold_lock("bench"):
             return measure(args)
     except Refused as refusal:
         sys.stderr.write(f"bench.py: {refusal}\n")

@@ -120,7 +120,7 @@ class Results:
         """Return the rows of an instrument."""
         return [row for row in self.rows.values() if row.instrument == instrument]
 
-    def off_one(self, instrument):
+    def copy_deviation(self, instrument):
         """Return how far the copy loop's ratios are off one: median and maximum.
 
         The copy loop is the same code in both kernels. Return None without pairs.
@@ -133,13 +133,13 @@ class Results:
         """Return "!" for a row above the limit, "?" for an uncertain one, or " ".
 
         Instructions are exact. With another clock, a row is above the limit if its
-        lowest ratio is, by more than the maximum of off_one(). It is not above the
-        limit if its median is not, even with its spread or the median of off_one()
-        added, whichever is greater.
+        lowest ratio is, by more than the maximum of copy_deviation(). It is not above
+        the limit if its median is not, even with its spread or the median of
+        copy_deviation() added, whichever is greater.
         """
         if row.instrument == "insn":
             return "!" if row.ratio and row.ratio > LIMIT else " "
-        off = self.off_one(row.instrument)
+        off = self.copy_deviation(row.instrument)
         if None in (off, row.spread):
             return "?"
         if min(row.ratios()) > LIMIT + off[1]:
