@@ -105,7 +105,7 @@ def main(args):
                 findings.append(f"{name}: {len(words)} words: {' '.join(words[:8])} ...")
     missing = set(said) - in_code(tree, set(said))
     findings += [f"{said[n]}: {n} is not in the code" for n in sorted(missing - known)]
-    findings += [f"scripts/prose.allow: nothing needs this any more: {n}"
+    findings += [f"scripts/prose.allow: unused line: {n}"
                  for n in sorted(known - missing)]
     print("\n".join(findings), end="\n" if findings else "")
     return 1 if findings else 0

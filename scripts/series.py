@@ -590,7 +590,7 @@ def check(base, tree, out):
     if differ:
         raise Failure("git am gives another tree than the patched one: " + " ".join(differ[:10]))
     if unstyled:
-        raise Failure("checkpatch has something to say of " + ", ".join(unstyled))
+        raise Failure("checkpatch has findings in " + ", ".join(unstyled))
     shutil.rmtree(repo)
     say(f"{len(numbered)} patches: each builds, together they are the patched tree")
 
@@ -617,14 +617,14 @@ def owners(tree):
 
     wrong = [f"MAINTAINERS: no section has {path}" for path in overlay_files()
              if not any(matches(path, p) for p in patterns)]
-    wrong += [f"MAINTAINERS: nothing is at {pattern}" for pattern in patterns
+    wrong += [f"MAINTAINERS: {pattern} matches no file" for pattern in patterns
               if not glob.glob(os.path.join(tree, pattern))]
     wrong += [f"MAINTAINERS: the kernel's section {title} has no line {pattern}"
               for title, mine in ours.items() for pattern in mine
               if pattern not in theirs.get(title, ())]
     print("".join(f"{w}\n" for w in wrong), end="")
     if wrong:
-        raise Failure("MAINTAINERS does not fit our files")
+        raise Failure("MAINTAINERS does not cover our files")
 
 
 def main(args):

@@ -94,7 +94,7 @@ def main(args):
         findings += 1
     for e in known:
         if whole and not e.used and any(fnmatch.fnmatch(f, e.file) for f in args[2:]):
-            print(f"scripts/style.allow: nothing needs this any more: {e.text}")
+            print(f"scripts/style.allow: unused line: {e.text}")
             findings += 1
     return 1 if findings else 0
 
