@@ -134,7 +134,7 @@ def parse():
                                  help="only the suites and tests that fit one of these, "
                                  "with commas between, and none that fits one with a ! in front")
             command.add_argument("--stress", type=int, metavar="SECONDS",
-                                 help="how long what has no end of its own goes on")
+                                 help="how long tests with `lasts:` run")
             command.add_argument("--list", action="store_true", help="list the tests")
             command.add_argument("--kernel", action="append", metavar="guest|debug|base|FOLDER",
                                  help="on this kernel (may be repeated; else guest and debug)")
@@ -150,7 +150,7 @@ def main():
     try:
         # Commands with different locks have different log files. A shell needs none.
         lock = "" if getattr(args, "list", False) else args.lock
-        with ending.alone(lock) if lock else contextlib.nullcontext():
+        with ending.hold_lock(lock) if lock else contextlib.nullcontext():
             return args.function(args)
     except Refused as problem:
         print(f"{pathlib.Path(sys.argv[0]).name}: {problem}", file=sys.stderr)

@@ -211,7 +211,7 @@ class NativeGuest:
                 raise Refused(f"{self.image} gave no answer for {ANSWER_LIMIT} s") from None
             finally:
                 process.kill()
-                ending.ends(process)
+                ending.forget(process)
 
     def _take(self, lines):
         """Return the lines of the workloads. Pass all lines to the scanner."""

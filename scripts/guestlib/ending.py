@@ -61,13 +61,13 @@ def spawn(command, **how):
     return process
 
 
-def ends(process):
+def forget(process):
     """Record that a guest is off."""
     _guests.discard(process)
 
 
 @contextlib.contextmanager
-def alone(name):
+def hold_lock(name):
     """Hold the lock NAME of the build folder; wait for another run that holds it."""
     folder = build_folder()
     folder.mkdir(parents=True, exist_ok=True)

@@ -199,7 +199,7 @@ def is_counted(word, number, dash, _name):
 def how_ended(code):
     """Describe an exit status."""
     if code == LOST:
-        return "did not end in good order"
+        return "did not end properly"
     if code == BAILED:
         return "bailed out"
     if code in (126, 127):

@@ -149,7 +149,7 @@ def _probe_boot(kernel):
                 break
         process.kill()
         process.wait()
-        ending.ends(process)
+        ending.forget(process)
     return said.decode(errors="replace")
 
 
@@ -207,7 +207,7 @@ class Scratch:
 
     def __init__(self, where):
         where.mkdir(parents=True, exist_ok=True)
-        with ending.alone("tmp"):
+        with ending.hold_lock("tmp"):
             for left in where.glob("guest-*"):
                 self._remove_left(left)
             self.path = pathlib.Path(tempfile.mkdtemp(prefix="guest-", dir=where))
@@ -334,7 +334,7 @@ class Guest:
         if self.process and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-        ending.ends(self.process)
+        ending.forget(self.process)
         self._scratch_holder.close()
 
 

@@ -108,14 +108,14 @@ def failures(outcomes):
 
 def _tries(outcomes):
     """Print the number of tries of tests that may be tried again."""
-    say("\nTried again where need be:")
+    say("\nTests that may be tried again:")
     for outcome in outcomes:
         if len(outcome.tries) == 1:
             say(f"  {outcome.label}: 1 try")
         elif outcome.tries:
             say(f"  {outcome.label}: {len(outcome.tries)} tries: {', '.join(outcome.tries)}")
         if outcome.again:
-            say(f"  {outcome.label}: {len(outcome.again)} times within, "
+            say(f"  {outcome.label}: retries by the program itself: {len(outcome.again)}, "
                 f"the last: {outcome.again[-1]}")
 
 

@@ -11,7 +11,7 @@ from .ktap import FAIL, PASS, SKIP
 
 # Results that each test must have: status, and a pattern for name and reason.
 MUST = (
-    ("trouble/world", FAIL, "exit status 1"),
+    ("trouble/guest-setup", FAIL, "exit status 1"),
     ("trouble/word", FAIL, "exit status 1"),
     ("trouble/result", PASS, "good"),
     ("trouble/result", FAIL, "bad"),
@@ -41,7 +41,7 @@ MUST = (
     ("trouble/tried-within", PASS, "it"),
     ("trouble/notices", PASS, "it"),
     ("trouble/not-noticed", FAIL, "it"),
-    ("trouble/not-spoiled", FAIL, "not in scripts/guest/skips: nothing is spoiled for it"),
+    ("trouble/not-spoiled", FAIL, "not in scripts/guest/skips: no observation can be spoiled"),
     ("trouble/spoiled-skip", FAIL, "it"),
     ("trouble/fails-anyway", FAIL, "it"),
     ("trouble/not-there", FAIL, "exit status 1"),
@@ -49,10 +49,10 @@ MUST = (
     ("trouble/ends-spoiled", FAIL, "exit status 1"),
     ("trouble/more-spoiled", FAIL, "exit status 1"),
     ("trouble/fails-late", FAIL, "exit status 1"),
-    ("trouble/module", FAIL, "exit status did not end in good order"),
+    ("trouble/module", FAIL, "exit status did not end properly"),
     ("trouble/dies-failing", SKIP, "bad as on the untouched base: it was never good"),
     ("trouble/dies-failing", FAIL, "exit status killed by signal 11"),
-    ("trouble/status-lost", FAIL, "exit status did not end in good order"),
+    ("trouble/status-lost", FAIL, "exit status did not end properly"),
     ("trouble/status-found", PASS, "it"),
     ("trouble/slow", FAIL, "time limit still running after \\d+ s"),
     ("trouble/late", FAIL, "kernel log: INFO: task nobody:1 blocked"),
@@ -62,8 +62,8 @@ MUST = (
     ("trouble/explained", PASS, "^ $"),
     ("trouble/good", PASS, "good"),
     ("stuck/one", PASS, "it"),
-    ("stuck/one", FAIL, "stuck what it has started cannot be killed"),
-    ("stuck/next", FAIL, "not run: what stuck/one has started cannot be killed"),
+    ("stuck/one", FAIL, "stuck a process of this test cannot be killed"),
+    ("stuck/next", FAIL, "not run: a process of stuck/one cannot be killed"),
     ("dead/panic", PASS, "still well"),
     ("dead/panic", FAIL, "kernel log: Kernel panic"),
     ("dead/panic", FAIL, "the guest died during dead/panic; its last lines"),
@@ -116,19 +116,19 @@ def never_spoiled(source):
     return [name for name in userland.own_programs(source) if name not in words]
 
 
-def said_of(outcomes, must):
+def count_missing(outcomes, must):
     """Return how many of the required results are missing, and print them."""
     missing = 0
     for test, status, pattern in must:
-        said = [f"{r.name} {r.why}" for o in outcomes if o.test == test for r in o.of(status)]
-        if not any(re.search(pattern, text) for text in said):
+        found = [f"{r.name} {r.why}" for o in outcomes if o.test == test for r in o.of(status)]
+        if not any(re.search(pattern, text) for text in found):
             missing += 1
-            say(f"NOT SAID of {test}: {status}, {pattern}; said was: {said}")
+            say(f"MISSING RESULT of {test}: {status}, {pattern}; results: {found}")
     for test, tries in TRIES.items():
-        said = [o.tries + o.again for o in outcomes if o.test == test]
-        if said != [tries]:
+        found = [o.tries + o.again for o in outcomes if o.test == test]
+        if found != [tries]:
             missing += 1
-            say(f"NOT SAID of {test}: {tries}; said was: {said}")
+            say(f"MISSING RESULT of {test}: {tries}; results: {found}")
     tail = [r for o in outcomes if o.test == "dead/panic" for r in o.of(FAIL) if r.name == ""]
     if not tail or not 30 <= len(tail[0].detail) <= 40:
         missing += 1
@@ -143,15 +143,15 @@ def run(kernel, source, until=None):
     missing = 0
     for name in overlapping():
         missing += 1
-        say(f"NOT ALONE: the line of the pattern {name}, in klogpatterns.py")
+        say(f"OVERLAP: another pattern also matches the line of {name}, in klogpatterns.py")
     for name in never_spoiled(source):
         missing += 1
         say(f"NOT SPOILED: {name} is in no line of scripts/guest/spoiled")
     say("Tests that must not pass; each FAIL below is wanted.")
     trouble = suites.load(name="trouble") + log
     wrong = testrun.collect([kernel], trouble, source, Expected(trouble, FORESEEN))
-    missing += said_of(wrong, must)
-    say("\nPrograms that see what is not there, and have to notice it; no FAIL is wanted.")
+    missing += count_missing(wrong, must)
+    say("\nPrograms with spoiled observations, which they must notice; no test may fail.")
     spoiled = testrun.collect([kernel], suites.load(name="spoiled"), source,
                               Expected(testrun.everything(source)), until)
     report.left_out(spoiled)

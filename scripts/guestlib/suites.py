@@ -24,7 +24,7 @@ class Test:
         for need in self.needs:
             if need not in ANNOUNCED and not re.fullmatch(
                     "own|slow-node|balloon:[0-9]+|lasts:[0-9]+|cmdline:.+", need):
-                raise Refused(f"{name} has a need that nobody knows: {need}")
+                raise Refused(f"{name}: unknown need: {need}")
 
     @property
     def own_boot(self):
@@ -143,9 +143,9 @@ def meant_for(test, kernel):
 def lacking(test, kernel):
     """Return what this kernel's machine lacks for the test, most often nothing."""
     if test.slow_node and kernel.arch != "x86_64":
-        return f"nothing tells a kernel of {kernel.arch} here which node has slower memory"
+        return f"the firmware of {kernel.arch} guests does not report slower memory"
     if "memmap=" in test.cmdline and kernel.arch != "x86_64":
-        return f"nothing reserves memory on {kernel.arch} here for a coherent device"
+        return f"memory for a coherent device cannot be reserved on {kernel.arch}"
     return ""
 
 

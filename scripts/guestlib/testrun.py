@@ -97,7 +97,7 @@ class Boot:
         elif words[0] == "stuck":
             self.stuck = True
             self._conclude(self.ended,
-                           [Result("stuck", FAIL, "what it has started cannot be killed")], 0.0)
+                           [Result("stuck", FAIL, "a process of this test cannot be killed")], 0.0)
         elif words[0] == "done":
             self.done = not self.waiting
             self.deadline = now + GRACE
@@ -145,7 +145,7 @@ class Boot:
     def _settle(self, guest, trouble):
         """Record failures of the tests that have not ended when the guest is off."""
         if self.stuck:
-            self._not_run(f"what {self.ended} has started cannot be killed")
+            self._not_run(f"a process of {self.ended} cannot be killed")
             return
         if not trouble and not self.running and not self.waiting:
             return

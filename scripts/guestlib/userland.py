@@ -149,11 +149,11 @@ def build_demo(out):
 
 def build(source, quiet=False, demo_only=False, arch=None):
     """Build all programs; return the path of each by its name in the guest."""
-    with ending.alone("user"):
-        return build_alone(source, quiet, demo_only, arch or host_arch())
+    with ending.hold_lock("user"):
+        return build_locked(source, quiet, demo_only, arch or host_arch())
 
 
-def build_alone(source, quiet, demo_only, arch):
+def build_locked(source, quiet, demo_only, arch):
     """Build all programs, with the lock held."""
     out = build_folder() / ("user" if arch == host_arch() else f"user-{arch}")
     out.mkdir(parents=True, exist_ok=True)
