@@ -176,15 +176,16 @@ build()
 	kbuild "$src" "$out/$arch" -s -j"$(nproc)" "${objects[@]}"
 }
 
-# look ARCH PREFIX SYMBOLS: build and compare the objects, and print missing hooks.
-look()
+# check_arch ARCH PREFIX SYMBOLS: build and compare the objects, and print missing
+# hooks.
+check_arch()
 {
 	local arch=$1 prefix=$2 symbols=$3 theirs=() objects=() missing='' name nr
 
 	[[ $arch == *$pattern* ]] || return 0
 	if ! command -v "${prefix}gcc" >/dev/null; then
-		unseen="$unseen $arch"
-		say "$arch: NOT LOOKED AT, there is no ${prefix}gcc here"
+		unchecked="$unchecked $arch"
+		say "$arch: NOT CHECKED, ${prefix}gcc is not installed"
 		return 0
 	fi
 	build >"$out/$arch.log" 2>&1 || {
@@ -197,7 +198,7 @@ look()
 	while read -r name; do
 		allowed "$name" || missing+=" $name"
 	done < <(comm -23 "$out/$arch.hooks" <(of_ours | sort -u))
-	looked=$((looked + 1))
+	checked=$((checked + 1))
 	if [ -n "$missing" ]; then
 		say "$arch: $nr hooks, not called by us:$missing"
 		bad=$((bad + 1))
@@ -210,11 +211,11 @@ mkdir -p "$out"
 lock "$out.lock"
 mapfile -t ours < <(our_files 'mm/*.c')
 use_ccache "$out"
-looked=0 bad=0 unseen=''
+checked=0 bad=0 unchecked=''
 while read -r arch prefix symbols; do
-	look "$arch" "$prefix" "$symbols"
+	check_arch "$arch" "$prefix" "$symbols"
 done <<<"$ARCHES"
-[ -z "$unseen" ] || warn "not looked at, for want of a compiler:$unseen"
-[ "$looked" != 0 ] || die "no architecture was looked at that matches '$pattern'"
-[ "$bad" = 0 ] || die "$bad of $looked architectures miss something"
-say "$looked architectures, nothing is missing"
+[ -z "$unchecked" ] || warn "not checked, no compiler is installed:$unchecked"
+[ "$checked" != 0 ] || die "no architecture that matches '$pattern' was checked"
+[ "$bad" = 0 ] || die "$bad of $checked architectures have missing hooks"
+say "$checked architectures, no hooks are missing"

@@ -32,10 +32,10 @@ verify()
 {
 	local bad
 
-	bad=$(not_so "$out.fragment" "$out/.config")
+	bad=$(differing "$out.fragment" "$out/.config")
 	[ -z "$bad" ] || {
 		rm -f "$out.configured"
-		die "asked for in kconfig/ and not so in the configuration: ${bad//$'\n'/ }"
+		die "the configuration differs from kconfig/ in: ${bad//$'\n'/ }"
 	}
 }
 

@@ -140,8 +140,8 @@ merge_fragments()
 		END { for (symbol in text) print text[symbol] }' | LC_ALL=C sort
 }
 
-# not_so FRAGMENT CONFIG: print the lines of FRAGMENT that differ from CONFIG.
-not_so()
+# differing FRAGMENT CONFIG: print the lines of FRAGMENT that differ from CONFIG.
+differing()
 {
 	local line
 

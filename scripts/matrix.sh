@@ -262,9 +262,9 @@ fragment()
 	} | merge_fragments
 }
 
-# of [-v] NAMES FILE...: print the lines of the FILEs that the file NAMES has, too.
-# With -v, print the lines that NAMES does not have.
-of()
+# lines_in [-v] NAMES FILE...: print the lines of the FILEs that the file NAMES has,
+# too. With -v, print the lines that NAMES does not have.
+lines_in()
 {
 	local how=-xFf
 
@@ -323,13 +323,13 @@ missing_symbols()
 {
 	local wanted=$dir.wanted known=$dir.known more=()
 
-	mapfile -t more < <(of "$out/mine" "$dir.objects")
+	mapfile -t more < <(lines_in "$out/mine" "$dir.objects")
 	symbols -u "${more[@]}" >"$wanted"
-	mapfile -t more < <(of -v "$out/mine" "$dir.objects")
+	mapfile -t more < <(lines_in -v "$out/mine" "$dir.objects")
 	symbols -u "${more[@]}" >"$known"
 	mapfile -t more <"$dir.objects"
 	symbols --defined-only "${more[@]}" >>"$known"
-	of -v "$known" "$wanted" >"$dir.left"
+	lines_in -v "$known" "$wanted" >"$dir.left"
 	[ -s "$dir.left" ] || return 0
 	definers <"$dir.left" | sort -u >"$dir.definers"
 	# kbuild descends into arch/*/lib twice. Two jobs could compile one object.
@@ -340,7 +340,7 @@ missing_symbols()
 	mapfile -t more <"$dir.definers"
 	symbols --defined-only "${more[@]}" >>"$known"
 	in_script <"$dir.left" >>"$known"
-	of -v "$known" "$dir.left"
+	lines_in -v "$known" "$dir.left"
 }
 
 # build OPTION: configure a variant and build its objects.
@@ -348,7 +348,7 @@ build()
 {
 	fragment "$1" >"$dir.fragment"
 	KCONFIG_ALLCONFIG=$dir.fragment kbuild -s allnoconfig || return 1
-	wrong=$(not_so "$dir.fragment" "$dir/.config" | xargs)
+	wrong=$(differing "$dir.fragment" "$dir/.config" | xargs)
 	[ -z "$wrong" ] || return 1
 	(cd "$dir" && rm -f "${ours[@]/%.c/.o}")
 	case $1 in
@@ -377,8 +377,8 @@ build()
 	undefined=$(missing_symbols) || return 1
 }
 
-# told OPTION: print the result of a variant that was built.
-told()
+# report OPTION: print the result of a variant that was built.
+report()
 {
 	local read
 
@@ -415,7 +415,7 @@ variant()
 	toolchain "$arch"
 	command -v "${cross}gcc" >/dev/null || {
 		unbuilt="$unbuilt $name"
-		say "$name: NOT BUILT, there is no ${cross}gcc here"
+		say "$name: NOT BUILT, ${cross}gcc is not installed"
 		return
 	}
 	compiler=$ccache${cross}gcc
@@ -431,7 +431,7 @@ variant()
 	i386 | parisc | powerpc) bits=32 ;;
 	esac
 	build "$2" >"$log" 2>&1 || {
-		[ -z "$wrong" ] || bad "not so in the configuration: $wrong" || return 0
+		[ -z "$wrong" ] || bad "the configuration differs from kconfig/ in: $wrong" || return 0
 		grep -E -A3 'error:|Error [0-9]|undefined' "$log" | head -n 20 >&2 || true
 		bad "does not build; the log is $log" || return 0
 	}
@@ -440,7 +440,7 @@ variant()
 	fi
 	[ -z "$undefined" ] || bad "does not link, nothing defines: $(xargs <<<"$undefined")" ||
 		return 0
-	told "$2"
+	report "$2"
 	built=$((built + 1))
 }
 
@@ -487,6 +487,6 @@ for arch in x86_64 powerpc64le; do
 	variant "$arch" drivers
 done
 [ -z "$failed" ] || die "failed:$failed"
-[ -z "$unbuilt" ] || warn "not built, for want of a compiler:$unbuilt"
+[ -z "$unbuilt" ] || warn "not built, no compiler is installed:$unbuilt"
 [ "$built" != 0 ] || die "no variant was built that matches '$pattern'"
 say "$built variants built"

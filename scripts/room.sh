@@ -64,8 +64,8 @@ free_disk()
 	df -Pm "$folder" 2>/dev/null | awk 'NR == 2 { print $4 }'
 }
 
-# there: print the approximate size of earlier builds on disk, in MiB.
-there()
+# built_size: print the approximate size of earlier builds on disk, in MiB.
+built_size()
 {
 	local mib=0 kernel
 
@@ -90,13 +90,13 @@ done
 [ "$memory$disk" != 00 ] || exit 0
 has=$(free_memory | sort -n | head -n 1)
 if [ "$has" -lt $((memory * 1024)) ]; then
-	echo "$* needs $memory GiB of free memory, and here are $has MiB (ROOM=0 tries all the same)"
+	echo "$* needs $memory GiB of free memory, but only $has MiB are free (ROOM=0 skips this check)"
 	exit
 fi
 has=$(free_disk "$BUILD")
-needed=$((disk * 1024 - $(there)))
+needed=$((disk * 1024 - $(built_size)))
 if [ -z "$has" ]; then
-	echo "df does not tell how much disk is left at $BUILD (ROOM=0 does not ask)"
+	echo "df cannot report the free disk space at $BUILD (ROOM=0 skips this check)"
 elif [ "$has" -lt "$needed" ]; then
-	echo "$* needs $needed MiB of disk at $BUILD, and there are $has (ROOM=0 tries all the same)"
+	echo "$* needs $needed MiB of disk at $BUILD, but only $has MiB are free (ROOM=0 skips this check)"
 fi
