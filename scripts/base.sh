@@ -82,7 +82,7 @@ fetch()
 	say "the base is about 160 MB to fetch"
 	# shellcheck disable=SC2086 # a list of words is meant
 	"$(dirname "$0")/package.sh" "$PACKAGE" "$dir" "$(dpkg --print-architecture)" $SUITES ||
-		die "no $PACKAGE to be had; name a tree or tarball with KSRC="
+		die "no package $PACKAGE is available; name a tree or tarball with KSRC="
 	tarball=$(echo "$dir/usr/src/$PACKAGE".tar.*)
 	unpack "$tarball" "new"
 	mv -T "$store/new" "$store/linux-$(kernel_version "$store/new")"

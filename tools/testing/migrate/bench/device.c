@@ -30,8 +30,8 @@ static __u64 migrate_area(int fd, unsigned long way, const struct area *a,
 	return cost;
 }
 
-static void there_and_back(const struct workload *w, int fd, struct area *a,
-			   struct area *mirror)
+static void migrate_twice(const struct workload *w, int fd, struct area *a,
+			  struct area *mirror)
 {
 	__u64 to, from;
 	unsigned long pages, back;
@@ -70,12 +70,12 @@ static void run_device(const struct workload *w, unsigned int rounds)
 	area_make(&mirror, SIZE, BASE_PAGES, 1);
 	area_make(&a, SIZE, kind, 1);
 	mirror.seed = a.seed;
-	there_and_back(NULL, fd, &a, &mirror);
+	migrate_twice(NULL, fd, &a, &mirror);
 	area_free(&a);
 	while (rounds--) {
 		area_make(&a, SIZE, kind, 1);
 		mirror.seed = a.seed;
-		there_and_back(w, fd, &a, &mirror);
+		migrate_twice(w, fd, &a, &mirror);
 		area_free(&a);
 	}
 	close(fd);
