@@ -539,7 +539,7 @@ static void expect_limit(struct writer *w)
 
 	schedule_delayed_work(&w->rescue, A_LONG_TIME);
 	KUNIT_EXPECT_EQ(w->test, NR, migrate_limited(w, KILL_DELAY));
-	KUNIT_EXPECT_TRUE(w->test, time_after(jiffies, start + KILL_DELAY / 2));
+	KUNIT_EXPECT_TRUE(w->test, time_after(jiffies, start + KILL_DELAY / 4));
 	KUNIT_EXPECT_TRUE(w->test, cancel_delayed_work_sync(&w->rescue));
 	expect_folios(w, NR, 0);
 }
