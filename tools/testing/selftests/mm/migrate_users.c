@@ -900,7 +900,23 @@ static void compact_unmapped(const void *arg)
  * zsmalloc and the balloon: pages that are not folios
  */
 
-static void write_zram(char *data, size_t len)
+/* Write @data in pieces, and allocate a part of @mem before each piece. */
+static void write_pieces(int fd, const char *data, char *mem)
+{
+	char *other = mig_anon_on(PIECES * BETWEEN, MIG_B);
+	size_t i;
+
+	mig_alloc_on(MIG_A);
+	for (i = 0; i < PIECES; i++) {
+		memcpy(mem + i * BETWEEN, other + i * BETWEEN, BETWEEN);
+		if (pwrite(fd, data + i * PIECE, PIECE, i * PIECE) != PIECE)
+			mig_fail("write to zram: %m");
+	}
+	mig_alloc_anywhere();
+	munmap(other, PIECES * BETWEEN);
+}
+
+static void write_zram(const char *data, char *mem)
 {
 	int fd;
 
@@ -909,14 +925,11 @@ static void write_zram(char *data, size_t len)
 	if (mig_read_long(ZRAM_DIR "/disksize"))
 		mig_skip("zram0 is in use");
 	mig_on_end_write(ZRAM_DIR "/reset", "1");
-	mig_write_number(ZRAM_DIR "/disksize", len);
+	mig_write_number(ZRAM_DIR "/disksize", PIECES * PIECE);
 	fd = open("/dev/zram0", O_RDWR | O_DIRECT | O_CLOEXEC);
 	if (fd < 0)
 		mig_skip("/dev/zram0: %m");
-	mig_alloc_on(MIG_A);
-	if (write(fd, data, len) != (ssize_t)len)
-		mig_fail("write to zram: %m");
-	mig_alloc_anywhere();
+	write_pieces(fd, data, mem);
 	close(fd);
 }
 
@@ -1046,7 +1059,7 @@ static void check_zsmalloc_moves(size_t written)
 	for (try = 1; try <= ZS_TRIES && moved < ENOUGH_ZS_PAGES; try++) {
 		if (try > 1)
 			mig_try_again(try, ZS_TRIES, "%zu pages of zsmalloc moved", moved);
-		compact_everywhere();
+		compact_node(MIG_A);
 		is = find_zsmalloc();
 		moved = nr_gone(&was, &is);
 		free(is.pfn);
@@ -1056,18 +1069,26 @@ static void check_zsmalloc_moves(size_t written)
 	free(was.pfn);
 }
 
+/*
+ * zram allocates a page of zsmalloc on the node of the data. The pages are spread out,
+ * so compaction finds some of them wherever it begins and ends.
+ */
 static void compact_zsmalloc(const void *arg)
 {
-	size_t len = 16 * MB, filler = 64 * MB;
+	size_t len = PIECES * PIECE, filler = PIECES * BETWEEN;
 	char *data = mig_map(len, PROT_READ | PROT_WRITE,
 			     MAP_PRIVATE | MAP_ANONYMOUS, -1);
-	char *mem = mig_anon_on(filler, MIG_A);
+	char *mem = mig_map(filler, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	uint64_t sum;
 
+	madvise(mem, filler, MADV_NOHUGEPAGE);
+	mig_alloc_on(MIG_A);
 	fill_compressible(data, len);
+	mig_alloc_anywhere();
 	sum = mig_sum(data, len);
+	write_zram(data, mem);
 	fragment(mem, filler);
-	write_zram(data, len);
 	check_zsmalloc_moves(len);
 	mig_write(ZRAM_DIR "/compact", "1");
 	memset(data, 0, len);
