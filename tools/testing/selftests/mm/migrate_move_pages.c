@@ -1162,6 +1162,7 @@ struct turns {
 };
 
 #define CACHE_ROUNDS	400
+#define BUSY_ROUNDS	4
 
 static void await_turn(struct turns *turns, int nr)
 {
@@ -1196,15 +1197,19 @@ static void make_pages(struct turns *turns)
 	_exit(0);
 }
 
-/* A page must also move while another CPU drains it from its cache. */
+/*
+ * A page must also move while another CPU drains it from its cache. That CPU has a
+ * reference to the page meanwhile. The host may keep it from running for longer than
+ * the kernel tries, which happens rarely. The page must move later, then.
+ */
 static void drained_during_move(const void *arg)
 {
 	struct turns *turns = mig_map(mig_psize, PROT_READ | PROT_WRITE,
 				      MAP_SHARED | MAP_ANONYMOUS, -1);
 	struct cpus cpus = two_cpus();
+	int round, busy = 0;
 	long isolated;
 	char *mem;
-	int round;
 	pid_t other;
 
 	/* If another task isolates the page, it cannot be moved. */
@@ -1221,6 +1226,12 @@ static void drained_during_move(const void *arg)
 		call.nodes[0] = mig_node_of(mem) == MIG_A ? MIG_B : MIG_A;
 		isolated = mig_vmstat("compact_isolated");
 		move(MIG_MF_MOVE_ALL);
+		if (call.ret && busy++ < BUSY_ROUNDS) {
+			mig_try_again(busy + 1, BUSY_ROUNDS + 1, "round %d: status %d",
+				      round, call.status[0]);
+			usleep(10000);
+			move(MIG_MF_MOVE_ALL);
+		}
 		mig_check(!call.ret, "round %d: returned %ld, status %d, compaction isolated %ld",
 			  round, call.ret, call.status[0],
 			  mig_vmstat("compact_isolated") - isolated);

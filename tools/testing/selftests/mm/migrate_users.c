@@ -847,6 +847,8 @@ static void cache_piece(const struct page_cache *kind, int fd, size_t at, const 
 	char *mem = mmap(NULL, PIECE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, at);
 
 	mig_check(mem != MAP_FAILED, "mmap of the file: %m");
+	/* No readahead, which allocates large folios: there is no free memory of their size. */
+	madvise(mem, PIECE, MADV_RANDOM);
 	if (kind->written)
 		memcpy(mem, data + at, PIECE);
 	else
