@@ -32,9 +32,11 @@
 #define MB			(1024 * KB)
 #define SOME_UID		12345
 #define MAX_BLOCK		65535
+#define MAX_BLOCKS		64
 /* A block takes a second or two. The kernel retries until a signal ends that. */
 #define OFFLINE_SECONDS		60
 #define PINNED_SECONDS		3
+#define OFFLINE_LEN		(160 * MB)
 #define BIT_OF(node)		(1UL << (node))
 #define BALLOON_SECONDS		5
 #define BALLOON_TRIES		5
@@ -1278,20 +1280,50 @@ static void enter_cpuset_of(int node)
 	set_mems(dir, node);
 }
 
-/* Take the last block offline that contains some of the memory. */
-static void remove_last_block(char *mem, size_t len, int node)
+/* The blocks that contain some of the memory, the last one first. */
+static size_t blocks_with(char *mem, size_t len, long *blocks)
 {
-	uint64_t per = pages_per_block(), from;
-	long block, last = -1;
-	size_t in;
+	const uint64_t per = pages_per_block();
+	uint64_t *entries = mig_pagemap_range(mem, len), pfn;
+	size_t i, at, nr = 0;
+	long block;
 
-	for (block = MAX_BLOCK; block >= 0 && last < 0; block--) {
-		from = block * per;
-		if (mig_node_of_pfn(from) != node)
+	for (i = 0; i < len / mig_psize; i++) {
+		pfn = entries[i] & MIG_PM_PFN;
+		if (!pfn)
 			continue;
-		in = nr_in_range(mem, len, from, from + per);
-		if (in && take_offline(block))
-			last = block;
+		block = pfn / per;
+		for (at = 0; at < nr && blocks[at] > block; at++)
+			;
+		if (at < nr && blocks[at] == block)
+			continue;
+		mig_check(nr < MAX_BLOCKS, "the memory is in too many blocks");
+		memmove(blocks + at + 1, blocks + at, (nr - at) * sizeof(*blocks));
+		blocks[at] = block;
+		nr++;
+	}
+	free(entries);
+	return nr;
+}
+
+/*
+ * Take the last block offline that contains some of the memory. If @is_confined, the
+ * task enters a cpuset first that has no other node. From then on the kernel allocates
+ * page tables of the task on that node. They cannot move, so the task allocates as
+ * little as possible.
+ */
+static void remove_last_block(char *mem, size_t len, int node, bool is_confined)
+{
+	const uint64_t per = pages_per_block();
+	long blocks[MAX_BLOCKS], last = -1;
+	size_t i, in, nr = blocks_with(mem, len, blocks);
+	uint64_t from;
+
+	if (is_confined)
+		enter_cpuset_of(node);
+	for (i = 0; i < nr && last < 0; i++) {
+		if (mig_node_of_pfn(blocks[i] * per) == node && take_offline(blocks[i]))
+			last = blocks[i];
 	}
 	if (last < 0)
 		mig_skip("no memory block of node %d can be taken offline", node);
@@ -1325,12 +1357,10 @@ static char *anon_to_remove(size_t len, int node)
 static void remove_block(const void *arg)
 {
 	int node = mig_nodes[mig_nr_nodes - 1];
-	size_t len = 160 * MB;
+	size_t len = OFFLINE_LEN;
 	char *mem = anon_to_remove(len, node);
 
-	if (arg)
-		enter_cpuset_of(node);
-	remove_last_block(mem, len, node);
+	remove_last_block(mem, len, node, arg);
 }
 
 /*
@@ -1371,8 +1401,8 @@ static void remove_pinned(const void *arg)
 {
 	const uint64_t per = pages_per_block();
 	int node = mig_nodes[mig_nr_nodes - 1];
-	size_t len = 160 * MB;
-	char *mem = mig_anon_on(len, node);
+	size_t len = OFFLINE_LEN;
+	char *mem = anon_to_remove(len, node);
 	long block;
 
 	for (block = MAX_BLOCK; block >= 0; block--) {
@@ -1394,12 +1424,12 @@ static void remove_dirty(const void *arg)
 {
 	int fd = mig_fs_file(), node = mig_nodes[mig_nr_nodes - 1];
 	long written = mig_vmstat("pgmigrate_writeout");
-	size_t len = 160 * MB;
+	size_t len = OFFLINE_LEN;
 	char *mem = mig_fs_dirty(fd, len, node);
 
 	if (arg)
 		mig_fs_set("error", arg);
-	remove_last_block(mem, len, node);
+	remove_last_block(mem, len, node, false);
 	written = mig_vmstat("pgmigrate_writeout") - written;
 	if (mig_breaks(MIG_BREAK_COUNT))
 		written = !written;
