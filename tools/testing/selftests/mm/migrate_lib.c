@@ -932,14 +932,14 @@ static long settled_kb(void)
  * Move memory to and fro, and check that no page is lost with each move. Other
  * users also allocate and free memory, but the amount does not grow with time. So
  * the check uses the loss of all rounds together, and the limit grows with each
- * round.
+ * round. If another user has freed memory, the check begins anew.
  */
 void mig_check_loss(void (*move)(void *arg, int node), void *arg)
 {
 	const long limit = LOSS_MOVES * (long)(mig_psize / 1024) / 2;
 	const bool spoiled = mig_breaks(MIG_BREAK_LOSS);
-	long was, lost;
-	int round, nr;
+	int round, since = 0, nr;
+	long was, is, lost;
 
 	move(arg, MIG_B);
 	move(arg, MIG_A);
@@ -947,18 +947,23 @@ void mig_check_loss(void (*move)(void *arg, int node), void *arg)
 	for (round = 1;; round++) {
 		for (nr = 0; nr < LOSS_MOVES; nr++)
 			move(arg, nr % 2 ? MIG_A : MIG_B);
-		if (round < LOSS_ROUNDS)
+		if (round - since < LOSS_ROUNDS)
 			continue;
-		lost = was - settled_kb();
-		if (!spoiled && labs(lost) < round * limit)
+		is = settled_kb();
+		lost = was - is;
+		if (!spoiled && labs(lost) < (round - since) * limit)
 			return;
 		if (spoiled || round == LOSS_ROUNDS_MOST)
 			mig_fail("lost %ld kB in %d moves", lost,
-				 round * LOSS_MOVES);
+				 (round - since) * LOSS_MOVES);
 		mig_try_again(round - LOSS_ROUNDS + 2,
 			      LOSS_ROUNDS_MOST - LOSS_ROUNDS + 1,
 			      "lost %ld kB in %d moves", lost,
-			      round * LOSS_MOVES);
+			      (round - since) * LOSS_MOVES);
+		if (lost < 0) {
+			was = is;
+			since = round;
+		}
 	}
 }
 
