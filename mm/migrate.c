@@ -711,11 +711,6 @@ static bool migrate_wait_limited(struct migrate_run *run, struct folio *folio,
 	return true;
 }
 
-static bool migrate_try_locked(struct folio *folio)
-{
-	return folio_trylock(folio);
-}
-
 /**
  * migrate_wait_locked - wait for the lock of a folio
  * @run: The call.
@@ -728,11 +723,11 @@ static bool migrate_try_locked(struct folio *folio)
 bool migrate_wait_locked(struct migrate_run *run, struct folio *folio)
 {
 	if (run->mc->patience)
-		return migrate_wait_limited(run, folio, migrate_try_locked);
+		return migrate_wait_limited(run, folio, folio_trylock);
 	return !folio_lock_killable(folio);
 }
 
-static bool migrate_try_written(struct folio *folio)
+static bool migrate_no_writeback(struct folio *folio)
 {
 	return !folio_test_writeback(folio);
 }
@@ -748,7 +743,7 @@ static bool migrate_try_written(struct folio *folio)
 bool migrate_wait_writeback(struct migrate_run *run, struct folio *folio)
 {
 	if (run->mc->patience)
-		return migrate_wait_limited(run, folio, migrate_try_written);
+		return migrate_wait_limited(run, folio, migrate_no_writeback);
 	return !folio_wait_writeback_killable(folio);
 }
 
@@ -763,17 +758,12 @@ bool migrate_wait_writeback(struct migrate_run *run, struct folio *folio)
  */
 static bool migrate_wait_lock(struct migrate_batch *batch, struct folio *src)
 {
-	switch (batch->mode) {
-	case MIGRATE_SYNC:
-		return !(current->flags & PF_MEMALLOC) &&
-		       migrate_wait_locked(batch->run, src);
-	case MIGRATE_SYNC_LIGHT:
-		/* Not uptodate: the lock is held until the folio has been read. */
-		return !(current->flags & PF_MEMALLOC) &&
-		       folio_test_uptodate(src) && !folio_lock_killable(src);
-	default:
+	if (batch->mode == MIGRATE_ASYNC || (current->flags & PF_MEMALLOC))
 		return false;
-	}
+	if (batch->mode == MIGRATE_SYNC)
+		return migrate_wait_locked(batch->run, src);
+	/* Not uptodate: the lock is held until the folio has been read. */
+	return folio_test_uptodate(src) && !folio_lock_killable(src);
 }
 
 static bool migrate_lock_src(struct migrate_batch *batch, struct folio *src)
@@ -1189,12 +1179,21 @@ static void migrate_finish(const struct migrate_control *mc,
 		put_anon_vma(pair->anon_vma);
 }
 
-/* The method of a file system may wait, for buffer heads for example. */
-static enum migrate_mode migrate_switch_mode(const struct migrate_batch *batch)
+/*
+ * Switch in a call that has a time limit. The method of a file system may wait, for
+ * buffer heads for example. One that fails after a tenth of a second has waited.
+ */
+static int migrate_switch_limited(struct migrate_batch *batch, struct folio *src,
+				  struct folio *dst)
 {
-	if (batch->run->mc->patience && !batch->run->patience)
-		return MIGRATE_ASYNC;
-	return batch->mode;
+	const unsigned long start = jiffies;
+	int err;
+
+	err = migrate_folio_switch(src, dst, batch->run->patience ?
+				   batch->mode : MIGRATE_ASYNC);
+	if (err && time_after(jiffies, start + HZ / 10))
+		migrate_charge(batch->run, start);
+	return err;
 }
 
 /* Second phase, one pair: from unmapped to done. */
@@ -1203,7 +1202,6 @@ static enum migrate_outcome migrate_move(struct migrate_batch *batch,
 {
 	const struct migrate_control *mc = batch->run->mc;
 	struct folio *src = pair->src, *dst = pair->dst;
-	const unsigned long start = jiffies;
 	enum migrate_outcome outcome;
 	int err;
 
@@ -1217,11 +1215,11 @@ static enum migrate_outcome migrate_move(struct migrate_batch *batch,
 		 */
 		if (folio_test_large(src) && !(pair->was & MIGRATE_GOT_MARKED))
 			pair->was |= migrate_deferral(src);
-		err = migrate_folio_switch(src, dst, migrate_switch_mode(batch));
+		if (unlikely(mc->patience))
+			err = migrate_switch_limited(batch, src, dst);
+		else
+			err = migrate_folio_switch(src, dst, batch->mode);
 	}
-	/* A method that fails after such a time has waited. */
-	if (err && time_after(jiffies, start + HZ / 10))
-		migrate_charge(batch->run, start);
 
 	outcome = migrate_switch_outcome(pair, err);
 	if (likely(outcome == MIGRATE_DONE))
