@@ -645,37 +645,44 @@ static void limited_error(struct kunit *test)
 	expect_all_move(w);
 }
 
+/* Freeze the file system. The folios of the file are dirty on return. */
+static void make_frozen(struct writer *w)
+{
+	make_file(w);
+	KUNIT_ASSERT_EQ(w->test, 0, freeze_super(w->mnt->mnt_sb, FREEZE_HOLDER_KERNEL,
+						 NULL));
+	dirty_again(w);
+	atomic_set(&migrate_fs_state.writes, 0);
+}
+
+static void expect_all_move_thawed(struct writer *w)
+{
+	KUNIT_EXPECT_EQ(w->test, 0, thaw_super(w->mnt->mnt_sb, FREEZE_HOLDER_KERNEL,
+					       NULL));
+	expect_all_move(w);
+}
+
 /* The flusher threads are not woken, as they would wait for the thaw. */
 static void limited_frozen(struct kunit *test)
 {
 	struct writer *w = test->priv;
-	struct super_block *sb = w->mnt->mnt_sb;
 
-	make_file(w);
-	KUNIT_ASSERT_EQ(test, 0, freeze_super(sb, FREEZE_HOLDER_KERNEL, NULL));
-	dirty_again(w);
-	atomic_set(&migrate_fs_state.writes, 0);
+	make_frozen(w);
 	expect_early_end(w);
 	expect_nothing(w);
-	KUNIT_EXPECT_EQ(test, 0, thaw_super(sb, FREEZE_HOLDER_KERNEL, NULL));
-	expect_all_move(w);
+	expect_all_move_thawed(w);
 }
 
 /* A frozen file system is not written to. The call does not wait for its thaw. */
 static void frozen(struct kunit *test)
 {
 	struct writer *w = test->priv;
-	struct super_block *sb = w->mnt->mnt_sb;
 
-	make_file(w);
-	KUNIT_ASSERT_EQ(test, 0, freeze_super(sb, FREEZE_HOLDER_KERNEL, NULL));
-	dirty_again(w);
-	atomic_set(&migrate_fs_state.writes, 0);
+	make_frozen(w);
 	KUNIT_EXPECT_EQ(test, NR, migrate_file(w, MIGRATE_SYNC, MR_SYSCALL));
 	expect_writes(w, 0);
 	expect_folios(w, NR, 0);
-	KUNIT_EXPECT_EQ(test, 0, thaw_super(sb, FREEZE_HOLDER_KERNEL, NULL));
-	expect_all_move(w);
+	expect_all_move_thawed(w);
 }
 
 /* Nothing is written to a file system that is being unmounted. */
