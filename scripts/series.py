@@ -475,7 +475,7 @@ def repository(base, repo, paths):
 
 
 def whole_repository(base, repo):
-    """The base as a repository: a clone of one, or else a copy with one commit."""
+    """Clone the base if it is a repository, or else copy it and commit the copy."""
     tmp = repo + ".tmp"
     shutil.rmtree(tmp, ignore_errors=True)
     os.makedirs(os.path.dirname(repo), exist_ok=True)
@@ -496,13 +496,13 @@ def whole_repository(base, repo):
 
 
 def is_at(repo, branch, tag):
-    """Is a branch where a tag is?  One that does not exist is."""
+    """Return whether a branch points to the commit of a tag, or does not exist."""
     heads = git(repo, "for-each-ref", "--format=%(objectname)", f"refs/heads/{branch}")
     return not heads or heads == git(repo, "rev-parse", "-q", "--verify", tag)
 
 
 def branch(base, out):
-    """The series as commits, in a repository where git log, bisect and editors can be used."""
+    """Apply the patches to a repository of the base, one commit each."""
     base, out, name = os.path.abspath(base), os.path.abspath(out), "page-migration"
     patches = out + ".patches"
     format_patches(base, patches)
@@ -512,8 +512,8 @@ def branch(base, out):
         raise Failure(f"{out} is made from another base; move it away or remove it")
     if git(out, "status", "--porcelain", "--untracked-files=no") or \
             not is_at(out, name, "series-made"):
-        raise Failure(f"there are changes in {out} that nobody else has; "
-                      "give them a branch of their own first")
+        raise Failure(f"{out} has changes that are not in the series; "
+                      "save them on another branch first")
     git(out, "checkout", "-q", "-B", name, "series-base")
     numbered = sorted(glob.glob(os.path.join(patches, "*.patch")))
     git(out, "am", "-q", *numbered)
