@@ -1355,7 +1355,11 @@ char *mig_fs_dirty(int fd, size_t len, int node)
 	return mem;
 }
 
-static int pin_by_pipe(void *mem, size_t len)
+/*
+ * Take references as vmsplice(2) does until mig_unpin(). They are not long-term pins, so
+ * pages of ZONE_MOVABLE stay where they are.
+ */
+int mig_hold(void *mem, size_t len)
 {
 	struct iovec part = { .iov_base = mem, .iov_len = len };
 	int ends[2];
@@ -1364,7 +1368,8 @@ static int pin_by_pipe(void *mem, size_t len)
 		mig_skip("pipe: %m");
 	fcntl(ends[1], F_SETPIPE_SZ, len);
 	if (syscall(SYS_vmsplice, ends[1], &part, 1, 0) != (long)len)
-		mig_skip("neither gup_test nor a pipe holds the pages: %m");
+		mig_skip("a pipe does not hold the pages: %m");
+	close(ends[1]);
 	return ends[0];
 }
 
@@ -1390,7 +1395,7 @@ int mig_pin(void *mem, size_t len)
 {
 	int fd = mig_try_pin(mem, len);
 
-	return fd < 0 ? pin_by_pipe(mem, len) : fd;
+	return fd < 0 ? mig_hold(mem, len) : fd;
 }
 
 void mig_unpin(int fd)

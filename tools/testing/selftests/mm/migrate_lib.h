@@ -224,6 +224,7 @@ int mig_fs_file(void);
 void mig_read_all(int fd, size_t len);
 char *mig_fs_dirty(int fd, size_t len, int node);
 size_t mig_node_free(int node);
+int mig_hold(void *mem, size_t len);
 int mig_try_pin(void *mem, size_t len);
 int mig_pin(void *mem, size_t len);
 void mig_unpin(int fd);

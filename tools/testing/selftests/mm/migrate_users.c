@@ -1375,7 +1375,7 @@ static bool stays_while_pinned(char *mem, size_t len, long block)
 
 	if (!page)
 		return false;
-	pin = mig_pin(page, mig_psize);
+	pin = mig_hold(page, mig_psize);
 	err = try_offline(block, PINNED_SECONDS * mig_patience());
 	if (err && err != -EINTR) {
 		mig_unpin(pin);
