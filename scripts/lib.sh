@@ -76,7 +76,10 @@ kernel_version()
 }
 
 # use_ccache OUT: set $ccache to the prefix of a compiler command for builds in OUT.
-# The prefix is empty if ccache is not installed.
+# The prefix is empty if ccache is not installed. Results are shared by all checkouts:
+# paths below OUT's parent are relative for ccache. The kernel's Makefile removes the
+# path of the tree from __FILE__ by an option that contains this path. ccache ignores
+# the option, since __FILE__ is the same with each such path.
 # shellcheck disable=SC2034 # for the scripts that source this
 use_ccache()
 {
@@ -84,7 +87,7 @@ use_ccache()
 	command -v ccache >/dev/null || return 0
 	ccache='ccache '
 	CCACHE_BASEDIR=$(dirname "$1")
-	export CCACHE_BASEDIR CCACHE_NOHASHDIR=1
+	export CCACHE_BASEDIR CCACHE_NOHASHDIR=1 CCACHE_IGNOREOPTIONS='-fmacro-prefix-map=*'
 }
 
 # native: print our name of this machine's architecture.
