@@ -122,7 +122,7 @@ branch: deps ## the series as commits behind the base, for git log and git bisec
 series-check: tree ## apply the series with git am; build and run checkpatch at each step
 	@base=$(BASE) && scripts/series.py check "$$base" "$(BUILD)/src" "$(BUILD)/series-check"
 
-lint: tree ## run checkpatch, sparse, W=1, kernel-doc, shellcheck, pyflakes
+lint: tree ## run checkpatch, sparse, W=1, kernel-doc, Sphinx, shellcheck, pyflakes
 	@scripts/deps.sh lint
 	@scripts/lint.sh "$(BUILD)/src" "$(BUILD)/lint"
 

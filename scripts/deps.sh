@@ -82,6 +82,12 @@ wanted()
 	lint)
 		echo "shellcheck shellcheck"
 		echo "codespell codespell"
+		echo "sphinx-build python3-sphinx"
+		# Extensions of the kernel's Sphinx configuration import these.
+		if command -v apt-get >/dev/null; then
+			echo "/usr/lib/python3/dist-packages/yaml python3-yaml"
+			echo "/usr/lib/python3/dist-packages/sphinx_rtd_theme python3-sphinx-rtd-theme"
+		fi
 		echo "pyflakes3|pyflakes pyflakes3" ;;
 	arm64) machine arm64 arm64 ;;
 	riscv64) machine riscv64 riscv64 ;;

@@ -35,6 +35,45 @@ ours()
 	done
 }
 
+# pages: print the pages of Documentation/ that the series adds or changes, the indexes
+# above them, and the pages that define the labels to which they refer.
+pages()
+{
+	local changed labels page
+
+	mapfile -t changed < <(sed -n 's|^- Documentation/\(.*\.rst\)$|\1|p' "$src.state")
+	(
+		cd "$src/Documentation"
+		# shellcheck disable=SC2016 # these are no commands
+		labels=$(grep -ohE ':ref:`[^`]+`' "${changed[@]}" |
+			sed -E 's/^:ref:`(.*<)?([^<>]*)>?`$/\2/' | sort -u | paste -sd'|')
+		printf '%s\n' "${changed[@]}"
+		for page in "${changed[@]}"; do
+			while [[ $page == */* ]]; do
+				page=${page%/*}
+				echo "$page/index.rst"
+			done
+		done
+		# The second one has mm/index.rst in its table of contents.
+		printf '%s\n' index.rst subsystem-apis.rst
+		grep -rlE --include='*.rst' --exclude-dir=translations "^\.\. _($labels):" .
+	) | sed 's|^\./||' | sort -u
+}
+
+# html: build the pages with the kernel's Sphinx configuration. This is make htmldocs
+# for these pages only: with SPHINXDIRS= it builds whole folders one by one, and
+# warns of each reference from one folder to another.
+html()
+{
+	(
+		cd "$src/Documentation"
+		rm -rf "$out.html"
+		srctree=$src KBUILD_VERBOSE=0 sphinx-build -q -j"$(nproc)" -c . -b html \
+			-d "$out.html/.doctrees" -D "include_patterns=$(IFS=, && echo "${pages[*]}")" \
+			. "$out.html"
+	)
+}
+
 mapfile -t sources < <(ours '*.[ch]')
 mapfile -t documented < <(ours 'mm/*.[ch]' 'include/*.h' 'lib/*.[ch]')
 mapfile -t built < <(ours 'mm/*.c' 'lib/*.c')
@@ -65,6 +104,15 @@ sed -n 's/||/->/p' "$src/scripts/spelling.txt" >"$tmp.words"
 codespell -H -L damon,fro,iput,te,uptodate -D - -D "$tmp.words" "${text[@]}" >"$tmp" 2>&1 || true
 found "codespell (${#text[@]} files)"
 
+mapfile -t pages < <(pages)
+html >"$tmp.html" 2>&1 || echo "sphinx-build failed" >"$tmp.failed"
+{
+	cat "$tmp.failed" 2>/dev/null || true
+	grep -F -f <(sed -n 's|^- |/|p' "$src.state") "$tmp.html" |
+		grep -v 'toctree contains reference to nonexisting document' || true
+} >"$tmp"
+found "Sphinx (${#pages[@]} pages)"
+
 # Do not build the whole kernel, only generated headers and, again, our objects.
 TARGETS=prepare scripts/kernel.sh "$src" "$out" guest series
 printf '%s\n' "${sources[@]}" >"$out.ours"
@@ -79,5 +127,5 @@ done >"$tmp"
 grep -E '(warning|error|note):|C=1 specified' "$out.log" >>"$tmp" || true
 found "W=1 and sparse (${#objects[@]} objects)"
 
-rm -f "$tmp" "$tmp.words"
+rm -f "$tmp" "$tmp".*
 [ -z "$bad" ] || die "there are findings: $bad"
