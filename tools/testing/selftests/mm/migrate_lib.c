@@ -1202,6 +1202,25 @@ void mig_enter_cgroup(char *dir, size_t size, const char *label,
 	mig_write_number(path, getpid());
 }
 
+/* Let the tasks of a cpuset use a list of nodes. */
+void mig_set_mems(const char *dir, const char *nodes)
+{
+	char path[256];
+	int err;
+
+	snprintf(path, sizeof(path), "%s/cpuset.mems", dir);
+	err = mig_write(path, nodes);
+	mig_check(!err, "cannot write %s to %s: %s", nodes, path, strerror(-err));
+}
+
+void mig_set_mem(const char *dir, int node)
+{
+	char number[16];
+
+	snprintf(number, sizeof(number), "%d", node);
+	mig_set_mems(dir, number);
+}
+
 static bool dir_from_mounts(const char *type, char *dir, size_t size)
 {
 	char line[512], where[128], word[64];

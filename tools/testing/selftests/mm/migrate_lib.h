@@ -214,6 +214,8 @@ void mig_end_holder(pid_t pid);
 void mig_cgroup_dir(char *dir, size_t size, const char *label);
 void mig_enter_cgroup(char *dir, size_t size, const char *label,
 		      const char *controller);
+void mig_set_mems(const char *dir, const char *nodes);
+void mig_set_mem(const char *dir, int node);
 bool mig_ext4_dir(char *dir, size_t size);
 bool mig_xfs_dir(char *dir, size_t size);
 int mig_new_file(const char *dir, char *path, size_t size);

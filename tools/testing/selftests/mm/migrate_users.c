@@ -477,25 +477,17 @@ static void registers_migrate_pages(const void *arg)
  * Control groups
  */
 
-static void set_mems(const char *dir, int node)
-{
-	char path[256];
-
-	snprintf(path, sizeof(path), "%s/cpuset.mems", dir);
-	mig_write_number(path, node);
-}
-
 static void cpuset_changes(const void *arg)
 {
 	char dir[128], *mem;
 
 	mig_enter_cgroup(dir, sizeof(dir), "cpuset", "+cpuset");
-	set_mems(dir, MIG_A);
+	mig_set_mem(dir, MIG_A);
 	mem = mig_map(MB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	mig_fill(mem, MB, 1);
 	mig_check(mig_count_on(mem, MB, MIG_A) == MB / mig_psize,
 		  "memory was allocated outside of the cpuset");
-	set_mems(dir, MIG_B);
+	mig_set_mem(dir, MIG_B);
 	wait_on(mem, MB, MIG_B, 10);
 }
 
@@ -504,9 +496,9 @@ static void cpuset_entered(const void *arg)
 	char from[128], to[128], *mem;
 
 	mig_enter_cgroup(to, sizeof(to), "to", "+cpuset");
-	set_mems(to, MIG_B);
+	mig_set_mem(to, MIG_B);
 	mig_enter_cgroup(from, sizeof(from), "from", "+cpuset");
-	set_mems(from, MIG_A);
+	mig_set_mem(from, MIG_A);
 	mem = mig_map(MB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	mig_fill(mem, MB, 1);
 	mig_enter_cgroup(to, sizeof(to), "to", "+cpuset");
@@ -528,7 +520,7 @@ static void move_by_cpuset(void *arg, int node)
 	struct resident *r = arg;
 	double end = mig_seconds() + 10 * mig_patience();
 
-	set_mems(r->dir, node);
+	mig_set_mem(r->dir, node);
 	while (mig_count_on(r->mem, MB, node) < MB / mig_psize && mig_seconds() < end)
 		usleep(2000);
 }
@@ -538,7 +530,7 @@ static void cpuset_no_leak(const void *arg)
 	struct resident r;
 
 	mig_enter_cgroup(r.dir, sizeof(r.dir), "cpuset", "+cpuset");
-	set_mems(r.dir, MIG_A);
+	mig_set_mem(r.dir, MIG_A);
 	r.mem = mig_anon_on(MB, MIG_A);
 	mig_check_loss(move_by_cpuset, &r);
 	mig_expect_on(r.mem, MB, MIG_A);
@@ -552,9 +544,9 @@ static void cpuset_dirty(const void *arg)
 	char dir[128], *mem;
 
 	mig_enter_cgroup(dir, sizeof(dir), "cpuset", "+cpuset");
-	set_mems(dir, MIG_A);
+	mig_set_mem(dir, MIG_A);
 	mem = mig_fs_dirty(fd, MB, MIG_A);
-	set_mems(dir, MIG_B);
+	mig_set_mem(dir, MIG_B);
 	wait_on(mem, MB, MIG_B, 10);
 	written = mig_vmstat("pgmigrate_writeout") - written;
 	written -= mig_breaks(MIG_BREAK_COUNT) << 30;
@@ -1277,7 +1269,7 @@ static void enter_cpuset_of(int node)
 	char dir[128];
 
 	mig_enter_cgroup(dir, sizeof(dir), "offline", "+cpuset");
-	set_mems(dir, node);
+	mig_set_mem(dir, node);
 }
 
 /* The blocks that contain some of the memory, the last one first. */

@@ -100,24 +100,6 @@ static void expect_on_disk(int fd, char *mem, size_t len)
 		  "the contents on the disk are wrong");
 }
 
-static void set_mems(const char *dir, const char *nodes)
-{
-	char path[256];
-	int err;
-
-	snprintf(path, sizeof(path), "%s/cpuset.mems", dir);
-	err = mig_write(path, nodes);
-	mig_check(!err, "cannot write %s to %s: %s", nodes, path, strerror(-err));
-}
-
-static void set_mem(const char *dir, int node)
-{
-	char number[16];
-
-	snprintf(number, sizeof(number), "%d", node);
-	set_mems(dir, number);
-}
-
 /*
  * Written out
  */
@@ -261,9 +243,9 @@ static void written_for_cpuset(const void *arg)
 	long before = mig_vmstat("pgmigrate_writeout");
 
 	mig_enter_cgroup(dir, sizeof(dir), GROUP, "+cpuset");
-	set_mem(dir, MIG_A);
+	mig_set_mem(dir, MIG_A);
 	mig_expect_on(mem, LEN, MIG_A);
-	set_mem(dir, MIG_B);
+	mig_set_mem(dir, MIG_B);
 	expect_counted("pgmigrate_writeout", before, nr_pages());
 	mig_expect_on(mem, LEN, MIG_B);
 	expect_on_disk(fd, mem, LEN);
@@ -287,7 +269,7 @@ static void enter(void *arg)
 	struct member *member = arg;
 
 	mig_enter_cgroup(member->dir, sizeof(member->dir), member->label, "+cpuset");
-	set_mem(member->dir, MIG_A);
+	mig_set_mem(member->dir, MIG_A);
 	mig_sum(member->mem, LEN);
 }
 
@@ -301,7 +283,7 @@ static pid_t move_group(const char *label)
 	pid = fork();
 	mig_check(pid >= 0, "fork: %m");
 	if (!pid) {
-		set_mem(dir, MIG_B);
+		mig_set_mem(dir, MIG_B);
 		_exit(0);
 	}
 	return pid;
@@ -816,7 +798,7 @@ static void bound_by_cpuset(const void *arg)
 	filler = mig_holder(fill_b, NULL);
 	forbid_reclaim();
 	mig_enter_cgroup(dir, sizeof(dir), GROUP, "+cpuset");
-	set_mem(dir, MIG_A);
+	mig_set_mem(dir, MIG_A);
 	/* The process needs its stack, which could not be swapped in again. */
 	mig_check(!mlockall(MCL_CURRENT), "mlockall: %m");
 	file = file_behind();
@@ -824,11 +806,11 @@ static void bound_by_cpuset(const void *arg)
 	mig_check(mem < file, "the file does not come last");
 	before = mig_vmstat("pgmigrate_swapout");
 
-	set_mem(dir, MIG_B);
+	mig_set_mem(dir, MIG_B);
 	expect_swapped_out(mem, before);
 	/* MIG_B has no free memory to swap in the pages. */
 	snprintf(nodes, sizeof(nodes), "%d,%d", MIG_A, MIG_B);
-	set_mems(dir, nodes);
+	mig_set_mems(dir, nodes);
 	expect_contents(mem);
 	mig_check(mig_verify(file, LEN, 1) == LEN, "the file changed");
 	mig_end_holder(filler);
