@@ -119,8 +119,8 @@ series: tree ## write the numbered patches and the cover letter
 branch: deps ## the series as commits behind the base, for git log and git bisect
 	@base=$(BASE) && scripts/series.py branch "$$base" "$(BUILD)/branch"
 
-series-check: tree ## apply the series with git am; build and run checkpatch at each step
-	@base=$(BASE) && scripts/series.py check "$$base" "$(BUILD)/src" "$(BUILD)/series-check"
+series-check: tree ## apply the series with git am, check and build each step; P=number: build from there on
+	@base=$(BASE) && P='$(P)' scripts/series.py check "$$base" "$(BUILD)/src" "$(BUILD)/series-check"
 
 lint: tree ## run checkpatch, sparse, W=1, kernel-doc, Sphinx, shellcheck, pyflakes
 	@scripts/deps.sh lint

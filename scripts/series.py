@@ -556,8 +556,14 @@ def build_programs(repo, out, patch):
 
 
 def check(base, tree, out):
-    """Check that git am gives the patched tree, and check and build every step."""
-    out = os.path.abspath(out)
+    """Check that git am gives the patched tree, and check and build every step.
+
+    With P=number in the environment, do not build the steps before that patch.
+    """
+    out, first = os.path.abspath(out), os.environ.get("P") or "1"
+    if not first.isdecimal():
+        raise Failure(f"P={first} is not the number of a patch")
+    first = int(first)
     patches, repo, programs = (os.path.join(out, n) for n in ("patches", "src", "programs"))
     # With these names compilers see the same paths as for the guest's kernel, so
     # ccache has most of the results.
@@ -571,6 +577,8 @@ def check(base, tree, out):
         # The series no longer touches some files. Their objects may be outdated.
         shutil.rmtree(build, ignore_errors=True)
     write(seen, "\n".join(sorted(paths)).encode())
+    if not 1 <= first <= len(numbered):
+        raise Failure(f"P={first}: there are {len(numbered)} patches")
     repository(base, repo, paths)
     write(repo + ".state", "".join(f"- {path}\n" for path in sorted(paths)).encode())
     unstyled, fragment = [], os.path.join(out, "options")
@@ -580,6 +588,8 @@ def check(base, tree, out):
         git(repo, "am", "-q", patch)
         if subprocess.run([os.path.join(TOP, "scripts/style.py"), repo, patch]).returncode:
             unstyled.append(name)
+        if number < first:
+            continue
         here = {p for p in paths if os.path.exists(os.path.join(repo, p))}
         options_so_far(repo, here, fragment + ".config")
         subprocess.run([os.path.join(TOP, "scripts/kernel.sh"), repo, build, "guest",
@@ -592,7 +602,8 @@ def check(base, tree, out):
     if unstyled:
         raise Failure("checkpatch has findings in " + ", ".join(unstyled))
     shutil.rmtree(repo)
-    say(f"{len(numbered)} patches: each builds, together they are the patched tree")
+    which = "each" if first == 1 else f"each from number {first} on"
+    say(f"{len(numbered)} patches: {which} builds, together they are the patched tree")
 
 
 def patterns_of(maintainers):
