@@ -404,11 +404,15 @@ void migrate_account(struct migrate_batch *batch, struct migrate_pair *pair,
 void migrate_batch_end(struct migrate_batch *batch, int err);
 void migrate_put_target(const struct migrate_control *mc,
 			struct migrate_pair *pair);
+int migrate_folios(const struct migrate_control *mc, struct list_head *from,
+		   unsigned int *ret_succeeded);
+
+/* mm/migrate_wait.c */
+unsigned long migrate_patience(enum migrate_mode mode, enum migrate_reason reason);
+void migrate_charge(struct migrate_run *run, unsigned long start);
 bool migrate_pause(struct migrate_run *run, long ticks);
 bool migrate_wait_locked(struct migrate_run *run, struct folio *folio);
 bool migrate_wait_writeback(struct migrate_run *run, struct folio *folio);
-int migrate_folios(const struct migrate_control *mc, struct list_head *from,
-		   unsigned int *ret_succeeded);
 
 /* mm/migrate_writeout.c */
 extern unsigned int sysctl_migrate_resort;	/* bits of enum migrate_resort */
