@@ -356,21 +356,33 @@ def assemble(base, out):
     say(f"patched tree: {out} ({placed} files changed)")
 
 
-def author():
-    """Return name, address and date of our last commit.
+def author(paths=()):
+    """Return name, address and date of our last commit, or of the last one to PATHS.
 
     Without a repository, return name and address. The date is today then.
     """
-    last = subprocess.run(["git", "-C", TOP, "log", "-1", "--format=%an%n%ae%n%aI"],
+    last = subprocess.run(["git", "-C", TOP, "log", "-1", "--format=%an%n%ae%n%aI", "--", *paths],
                           capture_output=True, text=True)
-    if last.returncode == 0:
+    if last.returncode == 0 and last.stdout:
         return last.stdout.split("\n")
     message = steps()[-1].message()
     return list(re.search(r"^Signed-off-by: (.+) <(.+)>$", message, re.M).groups())
 
 
-def git(repo, *args, **kw):
-    who = author()
+def origin_of(base):
+    """Return a line for the cover letter that names the base."""
+    commit = subprocess.run(["git", "-C", base, "rev-parse", "-q", "--verify", "HEAD"],
+                            capture_output=True, text=True).stdout.strip()
+    is_top = os.path.exists(os.path.join(base, ".git"))
+    if commit and is_top:
+        return f"base-commit: {commit}"
+    numbers = re.findall(r"^(?:VERSION|PATCHLEVEL|SUBLEVEL) = (\d+)$",
+                         read(os.path.join(base, "Makefile")).decode(), re.M)
+    return f"base: Linux {'.'.join(numbers)}, from a folder without a repository"
+
+
+def git(repo, *args, who=None, **kw):
+    who = who or author()
     env = dict(os.environ)
     for role in ("AUTHOR", "COMMITTER"):
         for key, value in zip(("NAME", "EMAIL", "DATE"), who):
@@ -404,8 +416,9 @@ def format_patches(base, out):
             for path, data in change.items():
                 place(repo, path, data, mode_of(base, path))
             git(repo, "add", "-A")
-            git(repo, "commit", "-q", "-m", step.message())
-        cover = read(os.path.join(TOP, "series", "cover")).decode()
+            mine = [p for p in change if p in ours]
+            git(repo, "commit", "-q", "-m", step.message(), who=author([step.dir, *mine]))
+        cover = read(os.path.join(TOP, "series", "cover")).decode() + f"\n{origin_of(base)}\n"
         git(repo, "config", "branch.series.description", cover)
         git(repo, "format-patch", "-q", "--cover-letter", "--numbered", "-M",
             "--cover-from-description=subject", "-o", os.path.abspath(out), "HEAD~%d" % len(todo))
@@ -578,7 +591,7 @@ def check(base, tree, out):
         shutil.rmtree(build, ignore_errors=True)
     write(seen, "\n".join(sorted(paths)).encode())
     if not 1 <= first <= len(numbered):
-        raise Failure(f"P={first}: there are {len(numbered)} patches")
+        raise Failure(f"P={first} is not between 1 and {len(numbered)}")
     repository(base, repo, paths)
     write(repo + ".state", "".join(f"- {path}\n" for path in sorted(paths)).encode())
     unstyled, fragment = [], os.path.join(out, "options")
