@@ -83,10 +83,9 @@ wanted()
 		echo "shellcheck shellcheck"
 		echo "codespell codespell"
 		echo "sphinx-build python3-sphinx"
-		# Extensions of the kernel's Sphinx configuration import these.
+		# An extension of the kernel's Sphinx configuration imports it.
 		if command -v apt-get >/dev/null; then
 			echo "/usr/lib/python3/dist-packages/yaml python3-yaml"
-			echo "/usr/lib/python3/dist-packages/sphinx_rtd_theme python3-sphinx-rtd-theme"
 		fi
 		echo "pyflakes3|pyflakes pyflakes3" ;;
 	arm64) machine arm64 arm64 ;;
@@ -94,6 +93,7 @@ wanted()
 	s390x) machine s390x s390x ;;
 	# Debian 12 has no gcc for loongarch64. matrix.sh names what it cannot build.
 	matrix)
+		echo "ctags-universal|ctags universal-ctags"
 		for cross in aarch64-linux-gnu riscv64-linux-gnu s390x-linux-gnu \
 				alpha-linux-gnu mips64el-linux-gnuabi64 hppa-linux-gnu \
 				hppa64-linux-gnu powerpc-linux-gnu powerpc64-linux-gnu \
