@@ -52,10 +52,13 @@ PATTERNS = (
     ("tree", r"(?:vmalloc: )?tree is corrupted", "vmalloc: tree is corrupted: 1, 2"),
     ("slab", r"slab \S+ .*(?:corrupt|Redzone|Poison)", "slab nothing is corrupt"),
     ("slab-count", r"SLUB:? .*counted but counter", "SLUB nothing: 1 partial slabs counted but counter=2"),
+    # A counter is negative when a test has it summed over all CPUs.
+    ("vmstat", r"vmstat_refresh: \S+ -", "vmstat_refresh: nr_mlock -1"),
     ("memcg-stat", r".*Warning, stat buffer overflow", "memcg_stat_format: Warning, stat buffer overflow, please report"),
     ("reserved", r"hugetlb: Huge Page Reserved count may go negative", "hugetlb: Huge Page Reserved count may go negative."),
     ("vma-lock", r"HugeTLB: vma_lock already exists", "HugeTLB: vma_lock already exists in hugetlb_vm_op_open."),
     ("shmem", r"shmem_evict_inode: ino=\d+ i_blocks=", "shmem_evict_inode: ino=1 i_blocks=8 alloced=1 swapped=0 nrpages=0"),
+    ("zsmalloc", r"zsmalloc: Class-\d+ fullness group \d+ is not empty", "zsmalloc: Class-1 fullness group 1 is not empty"),
     ("zswap", r"zswap: Decompression error", "zswap: Decompression error from zswap (0:1 lzo 1->2)"),
     ("zone-device", r"Unsupported ZONE_DEVICE page type", "Unsupported ZONE_DEVICE page type."),
     # Checkers
@@ -72,6 +75,7 @@ PATTERNS = (
     ("read-only", r".*[Rr]emounting filesystem read-only", "EXT4-fs (vdb): Remounting filesystem read-only"),
     ("journal", r"(?:Aborting journal|JBD2: .*(?:rror|abort|corrupt))", "Aborting journal on device vdb-8."),
     ("xfs", r"XFS \([^)]*\): .*(?:[Cc]orrupt|Internal error|I/O [Ee]rror|[Ss]hut(?:ting)? down)", "XFS (vdc): Internal error nothing at line 1 of file fs/xfs/nothing.c."),
+    ("buffers", r".*__find_get_block_slow\(\) failed", "__find_get_block_slow() failed. block=1, b_blocknr=2"),
     ("buffer-io", r"Buffer I/O error", "Buffer I/O error on dev vdb, logical block 1, lost async page write"),
     ("disk-io", r"I/O error, dev ", "I/O error, dev vdb, sector 1 op 0x1:(WRITE) flags 0x0"),
     ("swap-read", r"Read-error on swap-device", "Read-error on swap-device (254:0:1)"),
@@ -92,6 +96,7 @@ OUT_OF_MEMORY = (
 # Messages about a failed allocation that the caller can do without.
 NO_MEMORY = (
     ("no-memory", r".*: page allocation failure: order:", "nobody: page allocation failure: order:0, mode:0x1(none)"),
+    ("stalled", r".*: page allocation stall", "nobody: page allocation stall for 10 secs: order:0, mode:0x1(none)"),
 )
 
 # Messages about a disk that accepts no more data. The data stays in memory.

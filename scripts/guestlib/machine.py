@@ -125,6 +125,8 @@ def probe_kvm(kernel):
         answer = "yes"
     else:
         answer = "KVM does not bring this kernel up"
+    for old in notes.glob("kvm-*"):
+        old.unlink(missing_ok=True)
     (note if said else silent).write_text(answer + "\n")
     return answer == "yes", answer
 

@@ -7,6 +7,7 @@ import re
 from .common import GUEST_FILES, Refused
 from .klogpatterns import ANNOUNCED
 
+LEAK_SECONDS = 60
 PORTABLE = ("kunit", "migrate")         # the suites that need no library of the distribution
 
 
@@ -150,11 +151,18 @@ def lacking(test, kernel):
 
 
 def boots(tests, kernel):
-    """Return the tests that this kernel can run, in groups that share a boot."""
+    """Return the tests that this kernel can run, in groups that share a boot.
+
+    If the kernel has kmemleak, each boot ends with a search for leaks.
+    """
     groups = {}
     for test in tests:
         if meant_for(test, kernel) and not lacking(test, kernel):
             groups.setdefault(test.boot, []).append(test)
+    if kernel.slow:
+        for boot, group in groups.items():
+            name = f"{boot}-leaks" if "/" in boot else f"{boot}/leaks"
+            group.append(Test(name, "debug", LEAK_SECONDS, "-", "leak_scan"))
     return list(groups.items())
 
 
