@@ -580,6 +580,15 @@ static void wait_unused(struct writer *w)
 	}
 }
 
+/* A folio is clean while a flusher thread writes it. Wait until all are dirty. */
+static void wait_dirty(struct writer *w)
+{
+	unsigned long end = jiffies + A_LONG_TIME;
+
+	while (nr_dirty(w) < NR && time_before(jiffies, end))
+		msleep(20);
+}
+
 static void limited_stall(struct kunit *test)
 {
 	const struct stall *stall = test->param_value;
@@ -637,6 +646,7 @@ static void limited_error(struct kunit *test)
 	migrate_fs_state.error = EIO;
 	migrate_fs_state.keep_dirty = true;
 	expect_early_end(w);
+	wait_dirty(w);
 	KUNIT_EXPECT_EQ(test, NR, nr_dirty(w));
 
 	migrate_fs_state.error = 0;
@@ -951,8 +961,28 @@ static struct kunit_case writeout_test_cases[] = {
 	{}
 };
 
+/*
+ * The flusher thread writes pages that have been dirty for 30 s. It holds references to
+ * them, and they cannot be migrated for as long as its CPU does not run.
+ */
+static unsigned int writeback_interval;
+
+static int writeout_suite_init(struct kunit_suite *suite)
+{
+	writeback_interval = dirty_writeback_interval;
+	dirty_writeback_interval = 0;
+	return 0;
+}
+
+static void writeout_suite_exit(struct kunit_suite *suite)
+{
+	dirty_writeback_interval = writeback_interval;
+}
+
 static struct kunit_suite writeout_test_suite = {
 	.name = "migrate_writeout",
+	.suite_init = writeout_suite_init,
+	.suite_exit = writeout_suite_exit,
 	.init = writeout_test_init,
 	.exit = writeout_test_exit,
 	.test_cases = writeout_test_cases,
