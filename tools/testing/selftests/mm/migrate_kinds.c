@@ -1570,6 +1570,10 @@ static void move_mixed(void *arg, int node)
 	mig_move_to(m->small, m->len, node, MIG_MF_MOVE, NULL);
 	if (m->huge)
 		mig_mbind(m->huge, m->len, MIG_MPOL_BIND, 1UL << node, MIG_MF_MOVE);
+	mig_check(mig_node_of(m->small + m->len - mig_psize) == node,
+		  "the last page is not on node %d", node);
+	mig_check(!m->huge || mig_node_of(m->huge) == node,
+		  "the huge page is not on node %d", node);
 }
 
 /* Moves must not lose memory if some of the pages fail to move each time. */
@@ -1622,7 +1626,8 @@ static const struct mig_case cases[] = {
 	KIND("anon with holes", anon_holes, 0, 256 * KB),
 	KIND("anon mlocked", anon_locked, 0, 256 * KB,
 	     .need = MIG_KPF_UNEVICTABLE | MIG_KPF_MLOCKED, .after = check_anon),
-	KIND("zero pages", zero_pages, 0, 64 * KB),
+	KIND("zero pages", zero_pages, 0, 64 * KB, .opts = KIND_STAYS,
+	     .status = -EFAULT, .need = MIG_KPF_ZERO),
 	KIND("huge zero page", huge_zero, 0, 0, .opts = KIND_STAYS,
 	     .status = -EFAULT, .need = MIG_KPF_ZERO | MIG_KPF_THP),
 	KIND("guard regions", guard_regions, 0, 256 * KB, .after = check_guards),

@@ -7,6 +7,7 @@
  * mig_fail() and mig_skip() end the case at any call depth. The parent then
  * restores what the case changed through mig_set() and mig_on_end_*(), also after a
  * crash or a timeout. Last, the parent checks that the case left nothing behind.
+ * kselftest_harness.h does neither.
  */
 #ifndef __MIGRATE_LIB_H
 #define __MIGRATE_LIB_H

@@ -228,19 +228,20 @@ static void migrate_pinned(const void *arg)
 	mig_expect_on(mem, 16 * mig_psize, MIG_B);
 }
 
-static void move_by_migrate_pages(void *unused, int node)
+static void move_by_migrate_pages(void *mem, int node)
 {
 	int from = node == MIG_A ? MIG_B : MIG_A;
 
 	mig_check(mig_migrate_pages(0, BIT_OF(from), BIT_OF(node)) >= 0,
 		  "migrate_pages: %m");
+	mig_check(mig_node_of(mem) == node, "the memory is not on node %d", node);
 }
 
 static void migrate_no_leak(const void *arg)
 {
 	char *mem = mig_anon_on(MB, MIG_A);
 
-	mig_check_loss(move_by_migrate_pages, NULL);
+	mig_check_loss(move_by_migrate_pages, mem);
 	mig_expect_on(mem, MB, MIG_A);
 }
 
@@ -466,10 +467,10 @@ static void registers_mbind(const void *arg)
 
 static void registers_migrate_pages(const void *arg)
 {
+	long rest = mig_nr_unmovable(0, BIT_OF(MIG_A), BIT_OF(MIG_B));
 	struct registers r = map_registers();
 
-	mig_check(mig_migrate_pages(0, BIT_OF(MIG_A), BIT_OF(MIG_B)) >= 0,
-		  "migrate_pages: %m");
+	send(0, BIT_OF(MIG_A), BIT_OF(MIG_B), rest);
 	expect_around(&r, MIG_B);
 }
 
@@ -521,8 +522,10 @@ static void move_by_cpuset(void *arg, int node)
 	double end = mig_seconds() + 10 * mig_patience();
 
 	mig_set_mem(r->dir, node);
-	while (mig_count_on(r->mem, MB, node) < MB / mig_psize && mig_seconds() < end)
+	while (mig_count_on(r->mem, MB, node) < MB / mig_psize) {
+		mig_check(mig_seconds() < end, "the memory is not on node %d", node);
 		usleep(2000);
+	}
 }
 
 static void cpuset_no_leak(const void *arg)

@@ -349,6 +349,7 @@ static void written_to(const void *arg)
 {
 	int i, fd = mig_fs_file();
 	struct scribe scribe = { .mem = mig_fs_dirty(fd, LEN, MIG_A) };
+	long before = mig_vmstat("pgmigrate_writeout");
 	size_t lost = 0, at;
 	pthread_t thread;
 
@@ -358,6 +359,8 @@ static void written_to(const void *arg)
 		bind_to(scribe.mem, LEN, i % 2 ? MIG_A : MIG_B, 0);
 	__atomic_store_n(&scribe.stop, true, __ATOMIC_RELAXED);
 	pthread_join(thread, NULL);
+	before += mig_breaks(MIG_BREAK_COUNT) << 30;
+	mig_check(mig_vmstat("pgmigrate_writeout") > before, "no page was written");
 	mig_spoil_byte(scribe.mem, LEN);
 	for (at = 0; at < LEN; at += mig_psize)
 		lost += *(uint64_t *)(scribe.mem + at) != scribe.round;
@@ -607,13 +610,18 @@ static void split_thp_swapped_out(const void *arg)
 static void swapped_out_twice(const void *arg)
 {
 	char *mem = too_much();
+	long before;
 	int i;
 
 	mig_must_set(SWITCH, "7");
 	for (i = 0; i < 3; i++) {
+		before = mig_vmstat("pgmigrate_swapout");
+		before += mig_breaks(MIG_BREAK_COUNT) << 30;
 		mig_expect_errno(madvise(mem, TOO_MUCH, MADV_PAGEOUT), 0);
 		mig_fill(mem, TOO_MUCH, 1);
 		bind_to(mem, TOO_MUCH, MIG_B, 0);
+		mig_check(mig_vmstat("pgmigrate_swapout") > before,
+			  "no page was swapped out in round %d", i);
 		expect_contents(mem);
 	}
 }
