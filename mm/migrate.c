@@ -1322,7 +1322,7 @@ static int migrate_give_up(struct migrate_run *run, struct list_head *aside)
 	list_for_each_entry(folio, aside, lru) {
 		migrate_pair_init(&pair, folio);
 		migrate_tally_pair(&run->nr_failed, &pair);
-		/* Anonymous folios are set aside only for want of a target. */
+		/* Anonymous folios are put aside only if they have no target. */
 		if (folio_test_anon(folio))
 			err = -ENOMEM;
 	}

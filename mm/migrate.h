@@ -123,8 +123,8 @@ enum migrate_resort {
  * @mode: What the call may wait for.
  * @reason: Why the caller migrates.
  * @resorts: Bits of &enum migrate_resort, see migrate_resorts().
- * @patience: Jiffies that the call may wait for locks and writeback in vain, in
- *	all. 0 if there is no limit except a fatal signal.
+ * @patience: Jiffies that waits for locks and writeback may take in all if they
+ *	fail. 0 if there is no limit except a fatal signal.
  *
  * Does not change during the call.
  */

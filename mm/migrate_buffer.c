@@ -203,8 +203,7 @@ static int migrate_with_buffers(struct address_space *mapping, struct folio *dst
  * Context: Both folios are locked. No page table maps @src, and it is not under
  * writeback. May sleep.
  *
- * Return: 0, -EAGAIN if a buffer is locked or @src has unexpected references,
- * or
+ * Return: 0, -EAGAIN if a buffer is locked or @src has unexpected references, or
  * -EHWPOISON if @src could not be read.
  */
 int buffer_migrate_folio(struct address_space *mapping, struct folio *dst,

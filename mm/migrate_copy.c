@@ -68,8 +68,7 @@ static int migrate_copy_bytes(struct folio *src, struct folio *dst)
  * architecture supports copy_mc_to_kernel().
  *
  * Context: @src is locked and no page table maps it writable. No lookup can
- * find
- * @dst. May sleep.
+ * find @dst. May sleep.
  *
  * Return: 0, or -EHWPOISON if a page of @src could not be read.
  */

@@ -263,7 +263,7 @@ enum migrate_choice {
 	MIGRATE_SKIP,	/* leave it alone */
 	MIGRATE_HOLE,	/* none or a zero page: the driver may fill it */
 	MIGRATE_TAKE,	/* replace it with a migration entry */
-	MIGRATE_SPLIT,	/* the folio is too large: split it and retry */
+	MIGRATE_MUST_SPLIT,	/* the folio is too large: split it and retry */
 };
 
 static struct migrate_leaf migrate_leaf_from_softleaf(softleaf_t entry)
@@ -380,7 +380,7 @@ static enum migrate_choice migrate_vma_choose(const struct migrate_vma *migrate,
 	folio = page_folio(leaf->page);
 	if (!migrate_vma_selects(migrate, folio) || !migrate_folio_movable(folio))
 		return MIGRATE_SKIP;
-	return folio_nr_pages(folio) > nr ? MIGRATE_SPLIT : MIGRATE_TAKE;
+	return folio_nr_pages(folio) > nr ? MIGRATE_MUST_SPLIT : MIGRATE_TAKE;
 }
 
 /* Write the entry for the next @nr pages. All slots of src are empty before. */
@@ -556,7 +556,7 @@ static unsigned long migrate_vma_collect_huge(struct migrate_vma *migrate,
 		choice = MIGRATE_SKIP;
 	spin_unlock(ptl);
 
-	if (choice == MIGRATE_SPLIT) {
+	if (choice == MIGRATE_MUST_SPLIT) {
 		if (migrate_vma_split(migrate, leaf.page, &grab))
 			return addr;
 		choice = MIGRATE_SKIP;
@@ -676,7 +676,7 @@ struct migrate_pte_run {
 /*
  * Collect from the PTE at @run->addr, and store in @leaf what it was. If this
  * returns MIGRATE_TAKE, a migration entry has replaced the PTE. If it returns
- * MIGRATE_TAKE or MIGRATE_SPLIT, @run->grab has the folio. Pages of @run->whole
+ * MIGRATE_TAKE or MIGRATE_MUST_SPLIT, @run->grab has the folio. Pages of @run->whole
  * that would need a split are skipped.
  */
 static enum migrate_choice migrate_vma_collect_pte(const struct migrate_vma *migrate,
@@ -693,7 +693,7 @@ static enum migrate_choice migrate_vma_collect_pte(const struct migrate_vma *mig
 		return choice;
 
 	folio = page_folio(leaf->page);
-	if (choice == MIGRATE_SPLIT && folio == run->whole)
+	if (choice == MIGRATE_MUST_SPLIT && folio == run->whole)
 		return MIGRATE_SKIP;
 	if (!migrate_folio_grab(migrate, folio, &run->grab))
 		return MIGRATE_SKIP;
@@ -716,7 +716,7 @@ static void migrate_vma_collect_run(struct migrate_vma *migrate,
 		enum migrate_choice choice;
 
 		choice = migrate_vma_collect_pte(migrate, run, ptep, &leaf);
-		if (choice == MIGRATE_SPLIT) {
+		if (choice == MIGRATE_MUST_SPLIT) {
 			run->split = leaf.page;
 			return;
 		}
@@ -1217,7 +1217,7 @@ static bool migrate_vma_insert_pmd(struct vm_area_struct *vma,
 				   struct folio *folio)
 {
 	struct mm_struct *mm = vma->vm_mm;
-	struct migrate_leaf leaf = {};
+	struct migrate_leaf leaf = { .kind = MIGRATE_LEAF_OTHER };
 	pgtable_t pgtable;
 	spinlock_t *ptl;
 	bool vacant;

@@ -19,7 +19,7 @@
 #define MIGRATE_PATIENCE	(30UL * HZ)
 
 /**
- * migrate_patience - how long a call may wait in vain
+ * migrate_patience - limit for the waits of a call that fail
  * @mode: Mode of the call.
  * @reason: Reason of the call.
  *

@@ -16,8 +16,8 @@
  *
  * A folio that was dropped or swapped out stays on its list, with only the reference
  * of the isolation. mm/migrate.c treats it as a folio that its last user has freed.
- * The folios for which this was successful are tried once more. What fails then is
- * not put aside again.
+ * The folios for which this was successful are tried once more. A folio that fails
+ * then is not put aside again.
  *
  * migrate_help() starts the I/O of all folios before it waits for any of it. But if a
  * folio is under writeback already, it waits for that first. A fatal signal ends the
