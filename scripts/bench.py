@@ -1,6 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""Measure this series against the base kernel, in one run with equal workloads."""
+"""Measure this series against the base kernel, in one run with equal workloads.
+
+perf bench and mmtests measure one kernel. Here the samples of two kernels alternate,
+and are numbers of instructions where the emulator can count them.
+"""
 
 import argparse
 import concurrent.futures

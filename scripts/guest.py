@@ -1,6 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""Boot a kernel in a machine with four NUMA nodes, for a demo, tests or a shell."""
+"""Boot a kernel in a machine with four NUMA nodes, for a demo, tests or a shell.
+
+virtme-ng boots the host's root file system. This guest is the same on each host, and
+has disks of its own, a fifth node, a balloon, and foreign architectures.
+"""
 
 import argparse
 import contextlib

@@ -5,7 +5,8 @@
 # without installing it. FOLDER is created only if this succeeds. The package comes
 # from a mirror in this machine's apt configuration, and from the first SUITE that
 # has it, by default the release of this machine. The package lists are our own, and
-# the apt configuration does not change. apt checks the signatures.
+# the apt configuration does not change. apt checks the signatures. `apt-get install`
+# would change the machine, and cannot install a package for another release.
 set -eu
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"

@@ -7,7 +7,7 @@ usage: style.py TREE -f FILE...    files of this checkout
 
 A line FILE TYPE TEXT of scripts/style.allow allows a finding TYPE in a line that
 contains TEXT, in files that match the glob pattern FILE.  The comment above it has
-the reason.
+the reason.  .checkpatch.conf can ignore a type of finding, but not a single one.
 """
 
 import fnmatch

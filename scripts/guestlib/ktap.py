@@ -3,6 +3,9 @@
 
 A program may nest its results, as KUnit does. Only the innermost results are
 counted, so that a suite is not counted in addition to its cases.
+
+kunit.py and run_kselftest.sh have no list of expected skips, and do not find the test
+during which the kernel logged a message.
 """
 
 import re
