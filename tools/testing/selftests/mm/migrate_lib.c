@@ -10,6 +10,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/membarrier.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -917,15 +918,31 @@ long mig_nr_unmovable(pid_t pid, unsigned long from, unsigned long to)
 	return left;
 }
 
-#define LOSS_MOVES		16
+#define LOSS_MOVES		32
 #define LOSS_ROUNDS		3
 #define LOSS_ROUNDS_MOST	12
+#define SETTLE_TRIES		50
 
+/*
+ * Return mig_known_kb() when it has stopped to change. After the end of a process the
+ * kernel frees some of its memory with a delay.
+ */
 static long settled_kb(void)
 {
-	mig_drain();
-	mig_write("/proc/sys/vm/stat_refresh", "1");
-	return mig_known_kb();
+	long was, is = 0;
+	int try;
+
+	for (try = 0; try < SETTLE_TRIES; try++) {
+		was = is;
+		syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+		mig_drain();
+		mig_write("/proc/sys/vm/stat_refresh", "1");
+		is = mig_known_kb();
+		if (labs(is - was) <= (long)mig_psize / 1024)
+			break;
+		usleep(10000);
+	}
+	return is;
 }
 
 /*
