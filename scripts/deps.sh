@@ -93,7 +93,6 @@ wanted()
 	s390x) machine s390x s390x ;;
 	# Debian 12 has no gcc for loongarch64. matrix.sh names what it cannot build.
 	matrix)
-		echo "ctags-universal|ctags universal-ctags"
 		for cross in aarch64-linux-gnu riscv64-linux-gnu s390x-linux-gnu \
 				alpha-linux-gnu mips64el-linux-gnuabi64 hppa-linux-gnu \
 				hppa64-linux-gnu powerpc-linux-gnu powerpc64-linux-gnu \

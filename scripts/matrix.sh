@@ -2,11 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # matrix.sh SRC OUT [PATTERN]: build a part of the patched tree SRC in many
-# configurations: our files, the files that the series changes, and the files that
-# include our headers, unless these headers are the same as in another variant. Build
-# them with W=1, and run sparse on our files. A kernel of the configuration must define
-# each symbol that our files refer to, see missing_symbols(). Whole kernels of all these
-# configurations would take days.
+# configurations: our files and the files that include our headers. Build them with
+# W=1, and run sparse on our files. A kernel of the configuration must define each
+# symbol that our files refer to, see missing_symbols().
 #
 # A variant is ARCH-all, ARCH-no-OPTION or ARCH-FEATURE. A FEATURE adds
 # instrumentation or changes locking. PATTERN selects variants by name.
@@ -30,12 +28,12 @@ src=$1 out=$2 pattern=${3:-}
 unset MAKEFLAGS MAKEOVERRIDES
 # These architectures have a variant for each of OPTIONS. A variant turns one option
 # off, so without NUMA, for example, COMPACTION stays on.
-# i386 and arm64 also have GENERIC.
 WHOLE="x86_64 i386 arm64"
-OPTIONS="NUMA THP HUGETLBFS SWAP COMPACTION ZONE_DEVICE MIGRATION"
+OPTIONS="NUMA THP HUGETLBFS SWAP MEMCG BLOCK BUFFER_HEAD KSM COMPACTION
+	ZONE_DEVICE MIGRATION"
 # Only on x86_64: options to turn off and features to turn on, one at a time. HUGE is
 # THP and HUGETLBFS.
-MORE="MEMCG BLOCK BUFFER_HEAD KSM HUGE MMU_NOTIFIER SMP"
+MORE="HUGE MMU_NOTIFIER SMP"
 FEATURES="RT KCSAN UBSAN DEBUG_VM PREEMPT MEM_ALLOC_PROFILING DEBUG_PAGEALLOC
 	NO_PAGE_MAPCOUNT"
 # Built with all options that they have, riscv64 and s390x also without HUGE.
@@ -62,8 +60,6 @@ off_with()
 		VIRTIO_BLK SWAP ZRAM ZRAM_BACKEND_LZO ZSWAP ZSMALLOC ;;
 	BUFFER_HEAD) echo BUFFER_HEAD EXT4_FS ;;
 	KSM) echo KSM ;;
-	# Next to no code of an architecture depends on these, except on SWAP.
-	GENERIC) off_with MEMCG && off_with BLOCK && off_with KSM ;;
 	COMPACTION) off_with THP && echo COMPACTION ;;
 	ZONE_DEVICE) echo ZONE_DEVICE DEVICE_PRIVATE TEST_HMM \
 		MIGRATE_DEVICE_KUNIT_TEST ;;
@@ -134,7 +130,7 @@ on_with()
 	esac
 	case $2 in
 	# Both need EXPERT. With EXPERT, SHMEM is off unless it is asked for.
-	BLOCK | GENERIC | RT) echo EXPERT SHMEM ;;
+	BLOCK | RT) echo EXPERT SHMEM ;;
 	esac
 	case $1-$2 in
 	*-RT) echo PREEMPT_RT ;;
@@ -318,55 +314,11 @@ in_script()
 		"$src/arch/$srcarch/kernel/vmlinux.lds.S" | sort -u) || true
 }
 
-# not_known: print the symbols in $dir.wanted that are not in $dir.known, and the
-# linked objects that may define them to $dir.definers. Fail if there are none.
-not_known()
-{
-	lines_in -v "$dir.known" "$dir.wanted" >"$dir.left"
-	[ -s "$dir.left" ] || return 1
-	definers <"$dir.left" | sort -u >"$dir.definers"
-}
-
-# defined_in_c: preprocess the C files of $dir.definers, and print the functions and
-# variables that they define and that are not static. This takes a third of the time
-# to compile them. ctags does not find all definitions, for example not that of a
-# variable for each CPU, and some files cannot be preprocessed. missing_symbols()
-# compiles the files of what is not found here.
-defined_in_c()
-{
-	local files there
-
-	mapfile -t files < <(sed 's/\.o$/.c/' "$dir.definers" |
-		(cd "$src" && xargs -r ls 2>/dev/null) | sed 's/\.c$/.i/')
-	make_targets -k "${files[@]}" >&2 || true
-	mapfile -t there < <(cd "$dir" && printf '%s\n' "${files[@]}" | xargs -r ls 2>/dev/null)
-	[ "${#there[@]}" != 0 ] || return 0
-	(cd "$dir" && ctags --options=NONE -f - --language-force=C --kinds-C=fv --extras=-F \
-		"${there[@]}" | cut -f1 && rm -f "${there[@]}")
-}
-
-# make_targets [-k] TARGET...: build them. kbuild descends into arch/*/lib twice, and
-# two jobs could make one target of it, so make these by one job.
-make_targets()
-{
-	local keep=() twice=() once=() target
-
-	[ "$1" != -k ] || { keep=(-k) && shift; }
-	for target; do
-		case $target in
-		"arch/$srcarch/lib/"*) twice+=("$target") ;;
-		?*) once+=("$target") ;;
-		esac
-	done
-	[ "${#twice[@]}" = 0 ] || kbuild -j1 "${keep[@]}" "${twice[@]}" || return 1
-	[ "${#once[@]}" = 0 ] || kbuild -j"$(nproc)" "${keep[@]}" "${once[@]}" || return 1
-}
-
 # missing_symbols: print the symbols that no object of the configured kernel defines,
 # and that our objects, or objects of files that we edit, refer to. Look for
 # definitions in the objects that are compiled already. A symbol that an untouched
 # object of the base refers to exists, since the base links. For the other symbols,
-# look into the files that definers() finds, and compile these if that is not enough.
+# compile the files that definers() finds, and look there.
 missing_symbols()
 {
 	local wanted=$dir.wanted known=$dir.known more=()
@@ -377,29 +329,18 @@ missing_symbols()
 	symbols -u "${more[@]}" >"$known"
 	mapfile -t more <"$dir.objects"
 	symbols --defined-only "${more[@]}" >>"$known"
-	not_known || return 0
-	in_script <"$dir.left" >>"$known"
-	defined_in_c >>"$known"
-	not_known || return 0
+	lines_in -v "$known" "$wanted" >"$dir.left"
+	[ -s "$dir.left" ] || return 0
+	definers <"$dir.left" | sort -u >"$dir.definers"
+	# kbuild descends into arch/*/lib twice. Two jobs could compile one object.
+	mapfile -t more < <(grep "^arch/$srcarch/lib/" "$dir.definers")
+	[ "${#more[@]}" = 0 ] || kbuild -j1 "${more[@]}" >&2 || return 1
+	mapfile -t more < <(grep -v "^arch/$srcarch/lib/" "$dir.definers")
+	[ "${#more[@]}" = 0 ] || kbuild -j"$(nproc)" "${more[@]}" >&2 || return 1
 	mapfile -t more <"$dir.definers"
-	make_targets "${more[@]}" >&2 || return 1
 	symbols --defined-only "${more[@]}" >>"$known"
+	in_script <"$dir.left" >>"$known"
 	lines_in -v "$known" "$dir.left"
-}
-
-# changes_headers OPTION: succeed if our headers in include/ may differ from those in
-# ARCH-all, because a symbol that is off is in one of them.
-changes_headers()
-{
-	local symbol
-
-	case $1 in
-	all | drivers | MMU | KUNIT) return ;;
-	esac
-	for symbol in $(off_with "$1"); do
-		! grep -qw "CONFIG_$symbol" include/linux/*.h || return 0
-	done
-	return 1
 }
 
 # build OPTION: configure a variant and build its objects.
@@ -422,18 +363,16 @@ build()
 	{
 		with_line "$HEADERS" && users
 		[ "$1" != MMU ] || with_line "$INTERNAL"
-		lines_in "$out/mine" "$dir.linked"
-	} | sort -u >"$dir.users"
-	if changes_headers "$1"; then
-		cp "$dir.users" "$dir.objects"
-	else
-		lines_in "$out/mine" "$dir.users" >"$dir.objects"
-	fi
-	# An object that is also a driver is built with the drivers. sparse runs on our
-	# files only.
-	mapfile -t objects < <(printf '%s\n' "${others[@]}" | grep -vxFf - "$dir.objects")
+	} | sort -u >"$dir.objects"
+	# Run sparse on our files only. It takes as long for a file as GCC does.
+	mapfile -t objects < <(printf '%s\n' "${ours[@]/%.c/.o}" | grep -xFf "$dir.objects")
 	[ "${#objects[@]}" = 0 ] ||
 		kbuild -j"$(nproc)" -k W=1 C=1 CHECK="$sparse" "${objects[@]}" || return 1
+	# An object that is also a driver is built with the drivers.
+	mapfile -t objects < <(printf '%s\n' "${others[@]}" "${ours[@]/%.c/.o}" |
+		grep -vxFf - "$dir.objects")
+	[ "${#objects[@]}" = 0 ] ||
+		kbuild -j"$(nproc)" -k W=1 "${objects[@]}" || return 1
 	[ "${#others[@]}" = 0 ] || kbuild -j"$(nproc)" -k "${others[@]}" || return 1
 	undefined=$(missing_symbols) || return 1
 }
@@ -529,7 +468,6 @@ for arch in $WHOLE; do
 	for option in all $OPTIONS; do
 		variant "$arch" "$option"
 	done
-	[ "$arch" = x86_64 ] || variant "$arch" GENERIC
 done
 for option in $MORE $FEATURES; do
 	variant x86_64 "$option"
