@@ -60,6 +60,13 @@ pages()
 	) | sed 's|^\./||' | sort -u
 }
 
+# sphinx_is_new: succeed if Sphinx knows include_patterns.
+sphinx_is_new()
+{
+	printf '%s\n' 5.1 "$(sphinx-build --version | grep -oE '[0-9.]+' | head -n 1)" |
+		sort -CV
+}
+
 # html: build the pages with the kernel's Sphinx configuration. This is make htmldocs
 # for these pages only: with SPHINXDIRS= it builds whole folders one by one, and
 # warns of each reference from one folder to another.
@@ -82,8 +89,8 @@ real_findings()
 	local line
 
 	while IFS= read -r line; do
-		if [[ $line =~ Documentation/(.*)/[^/]*:.*toctree\ contains.*document\ \'(.*)\' ]] &&
-			[ -f "$src/Documentation/${BASH_REMATCH[2]}.rst" ]; then
+		if [[ $line =~ toctree\ contains.*document\ \'(.*)\' ]] &&
+			[ -f "$src/Documentation/${BASH_REMATCH[1]}.rst" ]; then
 			continue
 		fi
 		printf '%s\n' "$line"
@@ -121,12 +128,6 @@ codespell -H -L damon,fro,iput,te,uptodate -D - -D "$tmp.words" "${text[@]}" >"$
 found "codespell (${#text[@]} files)"
 
 mapfile -t pages < <(pages)
-# Older ones do not know include_patterns.
-sphinx_is_new()
-{
-	printf '%s\n' 5.1 "$(sphinx-build --version | grep -oE '[0-9.]+' | head -n 1)" |
-		sort -CV
-}
 if sphinx_is_new; then
 	if html >"$tmp.html" 2>&1; then
 		grep -F -f <(sed -n 's|^- |/|p' "$src.state") "$tmp.html" | real_findings >"$tmp" || true

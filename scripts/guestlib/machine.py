@@ -113,7 +113,8 @@ def probe_kvm(kernel):
     notes.mkdir(parents=True, exist_ok=True)
     boot = pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     silent = notes / f"kvm-silent-{boot}"
-    note = notes / f"kvm-{hashlib.sha256(kernel.image.read_bytes()).hexdigest()[:16]}"
+    digest = hashlib.sha256(kernel.image.read_bytes()).hexdigest()[:16]
+    note = notes / f"kvm-{kernel.kind}-{digest}"
     for known in (silent, note):
         if known.exists():
             answer = known.read_text().strip()
@@ -125,7 +126,7 @@ def probe_kvm(kernel):
         answer = "yes"
     else:
         answer = "KVM does not bring this kernel up"
-    for old in notes.glob("kvm-*"):
+    for old in notes.glob(f"kvm-{kernel.kind}-" + "?" * len(digest)):
         old.unlink(missing_ok=True)
     (note if said else silent).write_text(answer + "\n")
     return answer == "yes", answer
