@@ -580,13 +580,18 @@ static void wait_unused(struct writer *w)
 	}
 }
 
-/* A folio is clean while a flusher thread writes it. Wait until all are dirty. */
-static void wait_dirty(struct writer *w)
+/*
+ * A folio is clean while a flusher thread writes it. Wait until all are dirty at once.
+ * Returns the number of dirty folios.
+ */
+static unsigned int wait_dirty(struct writer *w)
 {
 	unsigned long end = jiffies + A_LONG_TIME;
+	unsigned int nr;
 
-	while (nr_dirty(w) < NR && time_before(jiffies, end))
+	while ((nr = nr_dirty(w)) < NR && time_before(jiffies, end))
 		msleep(20);
+	return nr;
 }
 
 static void limited_stall(struct kunit *test)
@@ -646,8 +651,7 @@ static void limited_error(struct kunit *test)
 	migrate_fs_state.error = EIO;
 	migrate_fs_state.keep_dirty = true;
 	expect_early_end(w);
-	wait_dirty(w);
-	KUNIT_EXPECT_EQ(test, NR, nr_dirty(w));
+	KUNIT_EXPECT_EQ(test, NR, wait_dirty(w));
 
 	migrate_fs_state.error = 0;
 	KUNIT_EXPECT_EQ(test, -EIO, vfs_fsync(w->file, 0));
