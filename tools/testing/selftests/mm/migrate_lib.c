@@ -767,6 +767,17 @@ int mig_node_of(const void *addr)
 	return mig_node_of_in(0, addr);
 }
 
+/* Return what get_mempolicy(2) says is the node of the page, or a negative errno. */
+int mig_node_by_policy(const void *addr)
+{
+	int node = -1;
+
+	if (syscall(SYS_get_mempolicy, &node, NULL, 0, addr,
+		    MIG_MPOL_F_NODE | MIG_MPOL_F_ADDR))
+		return -errno;
+	return node;
+}
+
 /* Return 0 if the page is not readable. Call this for present pages only. */
 static uint64_t sum_of(char *addr)
 {

@@ -32,6 +32,8 @@
 #define MIG_MPOL_DEFAULT	0
 #define MIG_MPOL_BIND		2
 #define MIG_MPOL_INTERLEAVE	3
+#define MIG_MPOL_F_NODE		MIG_BIT(0)
+#define MIG_MPOL_F_ADDR		MIG_BIT(1)
 
 /* Bits of an entry of /proc/PID/pagemap. */
 #define MIG_PM_PFN		((1ULL << 55) - 1)
@@ -184,6 +186,7 @@ uint64_t mig_kpagecount(uint64_t pfn);
 int mig_node_of_pfn(uint64_t pfn);
 int mig_node_of(const void *addr);
 int mig_node_of_in(pid_t pid, const void *addr);
+int mig_node_by_policy(const void *addr);
 void mig_look(void *mem, size_t nr, struct mig_page *pages);
 size_t mig_nr_folios(void *mem, size_t len, size_t pages_each);
 size_t mig_count_on(void *mem, size_t len, int node);

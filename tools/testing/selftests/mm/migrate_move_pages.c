@@ -533,7 +533,10 @@ static void wild_addresses(const void *arg)
 	expect_status(3, -EFAULT);
 }
 
-/* A ring buffer of the kernel is mapped by pfn, so it must not be moved. */
+/*
+ * A ring buffer of the kernel is mapped by pfn, and its VMA has no migrate() and no
+ * get_node(). So each system call treats it as the base does.
+ */
 static void mapped_by_pfn(const void *arg)
 {
 	struct perf_event_attr attr = {
@@ -541,19 +544,44 @@ static void mapped_by_pfn(const void *arg)
 		.size = sizeof(attr),
 		.config = PERF_COUNT_SW_DUMMY,
 	};
-	int fd = syscall(SYS_perf_event_open, &attr, 0, -1, -1, 0);
+	const unsigned long from = MIG_BIT(MIG_A), to = MIG_BIT(MIG_B);
+	const int strict = MIG_MF_STRICT, all = MIG_MF_MOVE_ALL;
+	int fd = syscall(SYS_perf_event_open, &attr, 0, -1, -1, 0), node;
+	long left = mig_nr_unmovable(0, from, to);
+	const size_t len = 2 * mig_psize;
 	char *ring;
 
 	if (fd < 0)
 		mig_skip("perf_event_open: %m");
-	ring = mmap(NULL, 2 * mig_psize, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ring = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (ring == MAP_FAILED)
 		mig_skip("mmap of the ring: %m");
-	mig_sum(ring + mig_psize, mig_psize);
-	name(ring + mig_psize, mig_node_of(ring + mig_psize) == MIG_A ? MIG_B : MIG_A);
-	move(MIG_MF_MOVE_ALL);
+	mig_sum(ring, len);
+
+	for (node = 0; node < 2; node++) {
+		call.nr = 0;
+		name(ring + mig_psize, node ? MIG_B : MIG_A);
+		move(MIG_MF_MOVE);
+		expect_ret(0);
+		expect_status(0, -EFAULT);
+		move(MIG_MF_MOVE_ALL);
+		expect_ret(0);
+		expect_status(0, -EFAULT);
+	}
+	query();
 	expect_ret(0);
-	expect_status(0, -EFAULT);
+	expect_status(0, -ENOENT);
+	mig_expect_errno(mig_node_by_policy(ring + mig_psize), EFAULT);
+	for (node = 0; node < 2; node++) {
+		mig_expect_errno(mig_mbind(ring, len, MIG_MPOL_BIND, node ? to : from,
+					   strict), 0);
+		mig_expect_errno(mig_mbind(ring, len, MIG_MPOL_BIND, node ? to : from,
+					   strict | MIG_MF_MOVE), 0);
+		mig_expect_errno(mig_mbind(ring, len, MIG_MPOL_BIND, node ? to : from,
+					   strict | all), 0);
+	}
+	mig_check(mig_migrate_pages(0, from, to) == left,
+		  "migrate_pages: the ring changes the number of pages left behind");
 }
 
 static void alternating(const void *arg)

@@ -345,8 +345,6 @@ static void migrate_errors(const void *arg)
 
 #define PCI_DIR			"/sys/bus/pci/devices"
 #define VIRTIO			0x1af4
-#define MPOL_F_NODE		MIG_BIT(0)
-#define MPOL_F_ADDR		MIG_BIT(1)
 
 /* Map a page of one resource of the device. Only memory resources can be mapped. */
 static bool map_resource(const char *device, char *at)
@@ -418,7 +416,6 @@ static void expect_node(const void *page, int want)
 static void expect_around(const struct registers *r, int node)
 {
 	const void *registers = r->mem + mig_psize;
-	int got = -1;
 
 	mig_spoil(r->mem, mig_psize, node);
 	expect_node(r->mem, node);
@@ -427,8 +424,7 @@ static void expect_around(const struct registers *r, int node)
 	mig_check(mig_sum(r->mem, mig_psize) == r->sum[0] &&
 		  mig_sum(r->mem + 2 * mig_psize, mig_psize) == r->sum[1],
 		  "contents changed");
-	mig_expect_errno(syscall(SYS_get_mempolicy, &got, NULL, 0, registers,
-				 MPOL_F_NODE | MPOL_F_ADDR), EFAULT);
+	mig_expect_errno(mig_node_by_policy(registers), EFAULT);
 }
 
 static void registers_move_pages(const void *arg)

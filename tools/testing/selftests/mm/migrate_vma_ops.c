@@ -40,8 +40,6 @@
 #define FEW		8
 #define BIT_OF(node)	(1UL << (node))
 #define MPOL_LOCAL	4
-#define MPOL_F_NODE	MIG_BIT(0)
-#define MPOL_F_ADDR	MIG_BIT(1)
 #define SOME_UID	12345
 #define WRITERS		3
 #define READERS		2
@@ -504,15 +502,6 @@ static void query_fails(const void *arg)
 	end_memory(&m);
 }
 
-static long node_by_policy(const void *addr)
-{
-	int node = -1;
-
-	if (syscall(SYS_get_mempolicy, &node, NULL, 0, addr, MPOL_F_NODE | MPOL_F_ADDR))
-		return -errno;
-	return node;
-}
-
 /*
  * get_mempolicy(2) faults in a page that does not exist. If the fault fails, it
  * returns the error of get_user_pages(). It also returns errors of get_node().
@@ -523,19 +512,19 @@ static void get_mempolicy_node(const void *arg)
 
 	place(&m, 0, 1, MIG_A);
 	place(&m, 1, 1, MIG_B);
-	expect_long("page 0", node_by_policy(m.mem), MIG_A);
-	expect_long("page 1", node_by_policy(m.mem + mig_psize + 1), MIG_B);
+	expect_long("page 0", mig_node_by_policy(m.mem), MIG_A);
+	expect_long("page 1", mig_node_by_policy(m.mem + mig_psize + 1), MIG_B);
 	mig_alloc_on(MIG_B);
-	expect_long("page 2", node_by_policy(m.mem + 2 * mig_psize), MIG_B);
+	expect_long("page 2", mig_node_by_policy(m.mem + 2 * mig_psize), MIG_B);
 	mig_alloc_anywhere();
 	expect_long("pages held", held(), 3);
 
 	set_knob("query", "error", EXDEV);
-	expect_long("page 0", node_by_policy(m.mem), -EXDEV);
+	expect_long("page 0", mig_node_by_policy(m.mem), -EXDEV);
 	set_knob("query", "error", 0);
 	set_knob("fault", "error", EIO);
-	expect_long("page 0", node_by_policy(m.mem), MIG_A);
-	expect_long("page 3", node_by_policy(m.mem + 3 * mig_psize), -EFAULT);
+	expect_long("page 0", mig_node_by_policy(m.mem), MIG_A);
+	expect_long("page 3", mig_node_by_policy(m.mem + 3 * mig_psize), -EFAULT);
 	set_knob("fault", "error", 0);
 	expect_long("pages held", held(), 3);
 	end_memory(&m);
@@ -1023,7 +1012,7 @@ static void without_method(const void *arg)
 	mig_fill(m.mem, m.len, 1);
 	expect_not_movable(m.mem);
 	expect_long("query", mig_node_of(m.mem), -ENOENT);
-	expect_long("get_mempolicy", node_by_policy(m.mem), -EFAULT);
+	expect_long("get_mempolicy", mig_node_by_policy(m.mem), -EFAULT);
 	mig_expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
 				   MIG_MF_MOVE | MIG_MF_STRICT), 0);
 	mig_expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
@@ -1044,7 +1033,7 @@ static void without_get_node(const void *arg)
 
 	map_again(&m, TVM_MIGRATE);
 	expect_long("query", mig_node_of(m.mem), -ENOENT);
-	expect_long("get_mempolicy", node_by_policy(m.mem), -EFAULT);
+	expect_long("get_mempolicy", mig_node_by_policy(m.mem), -EFAULT);
 	expect_not_in_numa_maps(&m);
 	mig_expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
 				   MIG_MF_STRICT), 0);
@@ -1084,7 +1073,7 @@ static void without_migrate(const void *arg)
 	mig_check(m.mem == area, "mmap: %m");
 
 	expect_not_movable(m.mem);
-	expect_long("get_mempolicy", node_by_policy(m.mem), MIG_A);
+	expect_long("get_mempolicy", mig_node_by_policy(m.mem), MIG_A);
 	mig_expect_errno(mig_mbind(m.mem, m.len, MIG_MPOL_BIND, BIT_OF(MIG_A),
 				   strict | move), 0);
 	mig_expect_errno(mig_mbind(area, 2 * m.len, MIG_MPOL_BIND, BIT_OF(MIG_B),
