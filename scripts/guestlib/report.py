@@ -96,14 +96,15 @@ def total(outcomes):
     return tally.count
 
 
-def failures(outcomes):
-    """Print all failures again, if there are any."""
-    if not total(outcomes)[FAIL]:
-        return
-    say("\nFailed:")
-    for outcome in outcomes:
-        for result in outcome.of(FAIL):
-            say(f"  {outcome.label}{named(result.name)}: {result.why or 'failed'}")
+def failures(outcomes, others=()):
+    """Print all failures again, and others given in words, if there are any."""
+    failed = [f"{outcome.label}{named(result.name)}: {result.why or 'failed'}"
+              for outcome in outcomes for result in outcome.of(FAIL)]
+    failed += others
+    if failed:
+        say("\nFailed:")
+    for text in failed:
+        say(f"  {text}")
 
 
 def _tries(outcomes):

@@ -116,23 +116,20 @@ def never_spoiled(source):
     return [name for name in userland.own_programs(source) if name not in words]
 
 
-def count_missing(outcomes, must):
-    """Return how many of the required results are missing, and print them."""
-    missing = 0
+def missing_results(outcomes, must):
+    """Return, in words, which of the required results are missing."""
+    missing = []
     for test, status, pattern in must:
         found = [f"{r.name} {r.why}" for o in outcomes if o.test == test for r in o.of(status)]
         if not any(re.search(pattern, text) for text in found):
-            missing += 1
-            say(f"MISSING RESULT of {test}: {status}, {pattern}; results: {found}")
+            missing.append(f"missing of {test}: {status}, {pattern}; results: {found}")
     for test, tries in TRIES.items():
         found = [o.tries + o.again for o in outcomes if o.test == test]
         if found != [tries]:
-            missing += 1
-            say(f"MISSING RESULT of {test}: {tries}; results: {found}")
+            missing.append(f"missing of {test}: {tries}; tries: {found}")
     tail = [r for o in outcomes if o.test == "dead/panic" for r in o.of(FAIL) if r.name == ""]
     if not tail or not 30 <= len(tail[0].detail) <= 40:
-        missing += 1
-        say("NOT SHOWN: the last lines of the guest that died")
+        missing.append("dead/panic: the last lines of the guest are not shown")
     return missing
 
 
@@ -140,25 +137,21 @@ def run(kernel, source, until=None):
     """Run the tests of trouble and, if there is time, the spoiled programs."""
     log, must = log_tests()
     must += MUST
-    missing = 0
-    for name in overlapping():
-        missing += 1
-        say(f"OVERLAP: another pattern also matches the line of {name}, in klogpatterns.py")
-    for name in never_spoiled(source):
-        missing += 1
-        say(f"NOT SPOILED: {name} is in no line of scripts/guest/spoiled")
+    wrong = [f"klogpatterns.py: another pattern also matches the line of {name}"
+             for name in overlapping()]
+    wrong += [f"scripts/guest/spoiled: {name} is in no line" for name in never_spoiled(source)]
     say("Tests that must not pass; each FAIL below is wanted.")
     trouble = suites.load(name="trouble") + log
-    wrong = testrun.collect([kernel], trouble, source, Expected(trouble, FORESEEN))
-    missing += count_missing(wrong, must)
+    outcomes = testrun.collect([kernel], trouble, source, Expected(trouble, FORESEEN))
+    wrong += missing_results(outcomes, must)
     say("\nPrograms with spoiled observations, which they must notice; no test may fail.")
     spoiled = testrun.collect([kernel], suites.load(name="spoiled"), source,
                               Expected(testrun.everything(source)), until)
     report.left_out(spoiled)
-    report.failures(spoiled)
+    report.failures(spoiled, wrong)
     say(f"\nLogs: {log_folder() / 'test'}\n")
     count = report.total(spoiled)
-    count[PASS] += len(must) + len(TRIES) + 2 - missing
-    count[FAIL] += missing
+    count[PASS] += len(must) + len(TRIES) + 2 - len(wrong)
+    count[FAIL] += len(wrong)
     say(report.in_words(count))
     return 1 if count[FAIL] else 0
