@@ -536,12 +536,16 @@ def branch(base, out):
 
 
 def options_so_far(repo, paths, fragment):
-    """Write a fragment for kernel.sh with those of our options that exist so far."""
+    """Write a fragment for kernel.sh with those of our options that exist so far.
+
+    own.config, which precedes it, turns DAMON off. DAMON includes our headers.
+    """
     kconfig = "".join(read(os.path.join(repo, p)).decode() for p in sorted(paths)
                       if os.path.basename(p).startswith("Kconfig"))
     names = set(re.findall(r"^config (\w+)$", kconfig, re.M))
     wanted = lines_of(os.path.join(TOP, "kconfig", "series.config"))
     chosen = [ln for ln in wanted if ln.split("=")[0].removeprefix("CONFIG_") in names]
+    chosen += [f"CONFIG_DAMON{part}=y" for part in ("", "_VADDR", "_PADDR")]
     write(fragment, "".join(ln + "\n" for ln in chosen).encode())
 
 
@@ -579,7 +583,7 @@ def check(base, tree, out):
     first = int(first)
     patches, repo, programs = (os.path.join(out, n) for n in ("patches", "src", "programs"))
     # With these names compilers see the same paths as for the guest's kernel, so
-    # ccache has most of the results.
+    # ccache has some of the results.
     build = os.path.join(out, "guest")
     format_patches(base, patches)
     numbered = sorted(os.path.join(patches, p) for p in os.listdir(patches)
@@ -605,7 +609,7 @@ def check(base, tree, out):
             continue
         here = {p for p in paths if os.path.exists(os.path.join(repo, p))}
         options_so_far(repo, here, fragment + ".config")
-        subprocess.run([os.path.join(TOP, "scripts/kernel.sh"), repo, build, "guest",
+        subprocess.run([os.path.join(TOP, "scripts/kernel.sh"), repo, build, "guest", "own",
                         os.path.relpath(fragment, os.path.join(TOP, "kconfig"))],
                        env=dict(os.environ, TARGETS="vmlinux modules"), check=True)
         build_programs(repo, programs, patch)
