@@ -303,7 +303,7 @@ static struct folio *migrate_get_target(struct migrate_batch *batch,
 	const struct migrate_control *mc = run->mc;
 
 	/* The last allocation failed after reclaim. Do not reclaim for each folio. */
-	if (run->no_room && (run->resorts & MIGRATE_SWAP_OUT) &&
+	if (run->no_target && (run->resorts & MIGRATE_SWAP_OUT) &&
 	    !folio_test_large(src))
 		return NULL;
 	if (mc->get_new_folio == alloc_migration_target &&
@@ -730,9 +730,9 @@ static enum migrate_outcome migrate_target_failed(struct migrate_run *run,
 	if (!(run->resorts & MIGRATE_SWAP_OUT))
 		return outcome;
 	if (!folio_test_large(pair->src))
-		run->no_room = true;
+		run->no_target = true;
 	if (!migrate_may_swap_out(run->resorts, pair->src))
-		run->lacks_room = true;
+		run->enomem = true;
 	return MIGRATE_FAILED;
 }
 
@@ -1367,7 +1367,7 @@ static int migrate_second_attempt(struct migrate_run *run, int err)
 	else
 		migrate_again(run, &run->aside_pieces);
 	run->nr_failed.folios = nr_failed;
-	if (!err && run->lacks_room)
+	if (!err && run->enomem)
 		err = -ENOMEM;
 	return err;
 }

@@ -245,9 +245,9 @@ struct migrate_spares {
  *	slice that their folio was in.
  * @resorts: &migrate_control.resorts until all folios have been tried, then 0.
  * @patience: What is left of &migrate_control.patience.
- * @no_room: No target could be allocated for a small folio. While @resorts
+ * @no_target: No target could be allocated for a small folio. While @resorts
  *	allows to swap out, no further small target is allocated.
- * @lacks_room: No target could be allocated for a folio that must not be
+ * @enomem: No target could be allocated for a folio that must not be
  *	swapped out.
  * @aside: List of the folios for which one of @resorts may help. They are not
  *	counted yet.
@@ -273,8 +273,8 @@ struct migrate_run {
 	struct list_head split;
 	unsigned int resorts;
 	unsigned long patience;
-	bool no_room;
-	bool lacks_room;
+	bool no_target;
+	bool enomem;
 	struct list_head aside;
 	struct list_head aside_pieces;
 	struct migrate_tally nr_done;

@@ -1753,11 +1753,11 @@ EXPORT_SYMBOL(migrate_vma_finalize);
 /*
  * Lock the folio that starts at @pfn and write its entry to @src[0]. Leave the
  * entry empty if the page is free or a tail, or the folio is locked or has more
- * than @room pages. The order is read under a reference: a split freezes the
+ * than @max pages. The order is read under a reference: a split freezes the
  * references, so the order cannot change. Return the number of slots that are
- * done: 1 for a free page or a tail, and at most @room.
+ * done: 1 for a free page or a tail, and at most @max.
  */
-static unsigned long migrate_device_lock(unsigned long *src, unsigned long room,
+static unsigned long migrate_device_lock(unsigned long *src, unsigned long max,
 					 unsigned long pfn)
 {
 	struct folio *folio = folio_get_nontail_page(pfn_to_page(pfn));
@@ -1770,10 +1770,10 @@ static unsigned long migrate_device_lock(unsigned long *src, unsigned long room,
 	nr = folio_nr_pages(folio);
 	if (!folio_trylock(folio)) {
 		folio_put(folio);
-		nr = min(nr, room);
-	} else if (nr > room) {
+		nr = min(nr, max);
+	} else if (nr > max) {
 		migrate_folio_release(NULL, folio);
-		nr = room;
+		nr = max;
 	} else {
 		*src = migrate_pfn(pfn) | MIGRATE_PFN_MIGRATE;
 		if (nr > 1)

@@ -193,7 +193,7 @@ enum {
  * @isolated: Change of the isolated counts of a node that is not made yet.
  * @failed: Isolated folios that could not be moved. They stay isolated until the
  *	pass is over, so that another address does not queue them again.
- * @no_room: The same for large folios without a target.
+ * @no_target: The same for large folios without a target.
  * @last: The folio that was queued last, NULL if the queues are empty.
  * @nr_todo: Addresses that the last move_gather() has left as MOVE_TODO.
  * @own: At least one address is MOVE_OWN.
@@ -220,7 +220,7 @@ struct move_run {
 	struct move_queue queue[MOVE_NR_QUEUES];
 	struct migrate_isolated isolated;
 	struct list_head failed;
-	struct list_head no_room;
+	struct list_head no_target;
 	struct folio *last;
 	unsigned int nr_todo;
 	bool own;
@@ -705,7 +705,7 @@ static int move_try_isolate(struct move_run *run, struct folio *folio)
 {
 	if (move_isolate(run, folio))
 		return MOVE_QUEUED;
-	if (move_is_among(folio, &run->no_room))
+	if (move_is_among(folio, &run->no_target))
 		return move_refuse(run, -ENOMEM);
 	if (move_is_among(folio, &run->failed))
 		return move_postpone(run, false);
@@ -897,7 +897,7 @@ static int move_try(struct move_run *run, struct list_head *list, int node)
 	return err > 0 ? -EBUSY : err;
 }
 
-/* Move the large folios on @list to @run->no_room. Returns false if there are none. */
+/* Move the large folios on @list to @run->no_target. Returns false if there are none. */
 static bool move_give_up_large(struct move_run *run, struct list_head *list)
 {
 	struct folio *folio, *next;
@@ -906,7 +906,7 @@ static bool move_give_up_large(struct move_run *run, struct list_head *list)
 	list_for_each_entry_safe(folio, next, list, lru) {
 		if (!folio_test_large(folio))
 			continue;
-		list_move_tail(&folio->lru, &run->no_room);
+		list_move_tail(&folio->lru, &run->no_target);
 		found = true;
 	}
 	return found;
@@ -1160,7 +1160,7 @@ static void move_pass(struct move_run *run, unsigned int first)
 		run->nr_failed += move_set_status(&run->chunk, first, MOVE_TODO,
 						  -EBUSY);
 	putback_movable_pages(&run->failed);
-	putback_movable_pages(&run->no_room);
+	putback_movable_pages(&run->no_target);
 	while (run->own)
 		run->own = move_own(run, first);
 	node_set(run->chunk.node[first], run->served);
@@ -1230,13 +1230,13 @@ static void move_chunk(struct move_run *run)
 /* If the allocation fails, the chunks are small ones. */
 static void move_chunk_init(struct move_chunk *chunk, unsigned long nr)
 {
-	void *room = NULL;
+	void *mem = NULL;
 
 	if (nr > MOVE_CHUNK_SMALL)
-		room = kmalloc(MOVE_CHUNK * MOVE_SLOT, GFP_KERNEL | __GFP_NOWARN);
+		mem = kmalloc(MOVE_CHUNK * MOVE_SLOT, GFP_KERNEL | __GFP_NOWARN);
 
-	chunk->max = room ? MOVE_CHUNK : MOVE_CHUNK_SMALL;
-	chunk->addr = room ?: chunk->small;
+	chunk->max = mem ? MOVE_CHUNK : MOVE_CHUNK_SMALL;
+	chunk->addr = mem ?: chunk->small;
 	chunk->node = (int *)(chunk->addr + chunk->max);
 	chunk->status = chunk->node + chunk->max;
 }
@@ -1369,7 +1369,7 @@ static long move_pages_to_nodes(struct mm_struct *mm, const nodemask_t *allowed,
 		.allowed = *allowed,
 		.shared = shared,
 		.failed = LIST_HEAD_INIT(run.failed),
-		.no_room = LIST_HEAD_INIT(run.no_room),
+		.no_target = LIST_HEAD_INIT(run.no_target),
 	};
 	int err;
 
