@@ -101,7 +101,8 @@ mapfile -t sources < <(ours '*.[ch]')
 mapfile -t documented < <(ours 'mm/*.[ch]' 'include/*.h' 'lib/*.[ch]')
 mapfile -t built < <(ours 'mm/*.c' 'lib/*.c')
 mapfile -t python < <(ours '*.py')
-mapfile -t prose < <(ours '*.[ch]' '*.rst' '*.md' 'series/*message' series/cover |
+mapfile -t prose < <(ours '*.[ch]' '*.rst' '*.md' 'series/*message' \
+	series/cover 'series/*.patch' 'series/*.cocci' |
 	grep -v '^scripts/')
 mapfile -t text < <(ours '*')
 mapfile -t shell < <(ours scripts .ci | while read -r file; do

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""Read the prose of files: comments in C, pages, and messages of patches.
+"""Read the prose of files: comments in C, pages, messages of patches, and what patches add.
 
 usage: prose.py TREE FILE...
 
@@ -38,10 +38,23 @@ PLACES = ("arch", "block", "drivers", "fs", "include", "init", "io_uring", "ipc"
           "mm", "net", "samples", "security", "sound", "tools", "virt", "Makefile", "scripts")
 
 
+def added(text):
+    """The text that a patch or a semantic patch adds, and the comments of the latter."""
+    lines = (line[1:] if line.startswith("+") and not line.startswith("+++ ")
+             else line if line.startswith("//") else "" for line in text.split("\n"))
+    return "\n".join(lines)
+
+
 def prose_of(path):
     """The text of a file that is for people."""
     text = path.read_text(encoding="utf-8")
-    if path.suffix not in (".c", ".h"):
+    if path.suffix in (".patch", ".cocci"):
+        # A patch adds to pages or to code, not to both.
+        page = re.search(r"^\+\+\+ b/.*\.rst$", text, re.M)
+        text = added(text)
+        if page:                # without the entries of a toctree
+            return re.sub(r"^[ \t]*\S+$", "", text, flags=re.M)
+    elif path.suffix not in (".c", ".h"):
         return text
     # A string is no comment, whatever is in it.
     text = re.sub(r'"(?:\\.|[^"\\\n])*"', '""', text)
