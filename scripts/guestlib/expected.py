@@ -4,7 +4,7 @@
 import fnmatch
 
 from .common import Refused
-from .ktap import FAIL, SKIP, Result
+from .ktap import FAIL, PASS, SKIP, Result
 from .suites import meant_for, table
 
 
@@ -64,8 +64,15 @@ class Expected:
     def judge(self, kernel, test, result):
         """Turn an expected failure into a skip, an unexpected skip into a failure.
 
-        A kernel that this project has not built may lack anything, so it may skip.
+        A kernel that this project has not built may lack anything, so it may skip. On
+        the base, the cases of the base's mistakes must fail.
         """
+        if kernel.kind == "base" and result.known and result.status != SKIP:
+            result.status, result.why = {
+                FAIL: (SKIP, f"as on the untouched base: {result.known}"),
+                PASS: (FAIL, f"passed on the base, which has a mistake: {result.known}"),
+            }[result.status]
+            return
         fitting = [r for r in self.rows if r.fits(kernel.kind, test, result)]
         for row in fitting:
             row.used.add(kernel.kind)

@@ -18,6 +18,9 @@ BAIL = re.compile(r"^Bail out!\s*(.*)$")
 # A try of the whole program has ended; a program begins to try a part of it again.
 TRY = re.compile(r"^# try (\d+) of \d+: exit status (\d+)$")
 AGAIN = re.compile(r"^# (try \d+ of \d+: .+)$")
+# A case did not make a comparison; a case is known to fail on the base.
+NOT_COMPARED = re.compile(r"^# (?:.+: )?not compared: (.+)$")
+KNOWN = re.compile(r"^# .+: fails on the base: (.+)$")
 EXIT_SKIP = 4
 LOST, BAILED = 124, 125         # as in guest/runner; greater: not run, or killed
 
@@ -27,11 +30,12 @@ PASS, FAIL, SKIP = "passed", "failed", "skipped"
 class Result:
     """One counted result: what was tested, how it went, why."""
 
-    def __init__(self, name, status, why="", detail=()):
+    def __init__(self, name, status, why="", detail=(), known=""):
         self.name = name
         self.status = status
         self.why = why
         self.detail = list(detail)
+        self.known = known          # the mistake of the base because of which it fails there
 
 
 class Level:
@@ -57,6 +61,8 @@ class Reader:
         self.bailed = None
         self.tries = []         # how each try ended, if there may be several
         self.again = []         # what the program tried again, and why
+        self.not_compared = []  # what the program did not compare, and why
+        self.known = ""         # why the next result fails on the base
         self.last_line = ""
 
     def feed(self, line):
@@ -69,10 +75,15 @@ class Reader:
         plan = PLAN.match(text)
         result = RESULT.match(text)
         bail, attempt, again = BAIL.match(text), TRY.match(text), AGAIN.match(text)
+        not_compared, known = NOT_COMPARED.match(text), KNOWN.match(text)
         if attempt:
             self.tries.append(how_ended(int(attempt.group(2))))
         elif again:
             self.again.append(again.group(1))
+        elif not_compared:
+            self.not_compared.append(not_compared.group(1))
+        elif known:
+            self.known = known.group(1)
         elif bail:
             self.bailed = bail.group(1) or "no reason given"
         elif subtest:
@@ -158,7 +169,8 @@ class Reader:
         else:
             status = FAIL if failed or kind == "XPASS" else PASS
         detail = self.comments if status == FAIL else ()
-        self.results.append(Result(name, status, why, detail))
+        self.results.append(Result(name, status, why, detail, self.known))
+        self.known = ""
 
     def finish(self, code):
         """Return all results of a program that has ended with this exit status."""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Count and print results."""
 
+import collections
 import textwrap
 
 from .common import say
@@ -40,6 +41,7 @@ class Outcome:
         # How each try of the program ended, and what the program itself tried again.
         self.tries = list(reader.tries) if reader else []
         self.again = list(reader.again) if reader else []
+        self.not_compared = list(reader.not_compared) if reader else []
         self.late = late                # it never began, as the time was over
         self.tally = Tally()
         self.tally.seconds = seconds
@@ -120,6 +122,14 @@ def _tries(outcomes):
                 f"the last: {outcome.again[-1]}")
 
 
+def _not_compared(outcomes):
+    """Print the comparisons that were not made."""
+    say("\nNot compared:")
+    for outcome in outcomes:
+        for what, times in collections.Counter(outcome.not_compared).items():
+            say(f"  {outcome.label}: {what}" + (f" ({times} times)" if times > 1 else ""))
+
+
 def left_out(outcomes):
     """Print the tests that did not begin in time, in a line."""
     late = [outcome.label for outcome in outcomes if outcome.late]
@@ -135,6 +145,8 @@ def summary(outcomes, logs):
         suites.setdefault(key, Tally()).add(outcome.tally)
     if any(outcome.tries or outcome.again for outcome in outcomes):
         _tries(outcomes)
+    if any(outcome.not_compared for outcome in outcomes):
+        _not_compared(outcomes)
     count = total(outcomes)
     skipped = [outcome for outcome in outcomes if outcome.of(SKIP) and not outcome.late]
     if skipped:

@@ -52,8 +52,9 @@
  * uses of memory. It is less than a huge page.
  */
 #define LOST_KB			1536
-/* From mm/gup_test.h: the only kind of pin that the tests need. */
+/* From mm/gup_test.h: long-term pins, the only kind that the tests need. */
 #define GUP_PIN_START		_IOW('g', 7, struct gup_pin)
+#define GUP_PIN_READ		_IOW('g', 9, uint64_t)
 #define GUP_PIN_WRITE		1
 
 struct gup_pin {
@@ -183,6 +184,18 @@ void mig_note(const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(shared->message, sizeof(shared->message), fmt, args);
 	va_end(args);
+}
+
+/* Print at once what is not compared, and why. The test scripts report these lines. */
+void mig_not_compared(const char *fmt, ...)
+{
+	char what[256];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(what, sizeof(what), fmt, args);
+	va_end(args);
+	ksft_print_msg("not compared: %s\n", what);
 }
 
 /* Print at once that try @nr begins, and why. The test scripts count these lines. */
@@ -1422,13 +1435,12 @@ int mig_hold(void *mem, size_t len)
 	return ends[0];
 }
 
-/* Pin by gup_test. Return -1 if there is none or it cannot pin this memory. */
-int mig_try_pin(void *mem, size_t len)
+static int try_pin(void *mem, size_t len, uint32_t flags)
 {
 	struct gup_pin pin = {
 		.addr = (uintptr_t)mem,
 		.size = len,
-		.flags = GUP_PIN_WRITE,
+		.flags = flags,
 	};
 	int fd = open("/sys/kernel/debug/gup_test", O_RDWR | O_CLOEXEC);
 
@@ -1437,6 +1449,27 @@ int mig_try_pin(void *mem, size_t len)
 		fd = -1;
 	}
 	return fd;
+}
+
+/* Pin by gup_test. Return -1 if there is none or it cannot pin this memory. */
+int mig_try_pin(void *mem, size_t len)
+{
+	return try_pin(mem, len, GUP_PIN_WRITE);
+}
+
+/* Pin pages that the pinner will not write to. */
+int mig_try_pin_to_read(void *mem, size_t len)
+{
+	return try_pin(mem, len, 0);
+}
+
+/* Copy what the pages that mig_try_pin() has pinned contain now. */
+void mig_read_pinned(int pin, void *copy)
+{
+	uint64_t addr = (uintptr_t)copy;
+
+	if (ioctl(pin, GUP_PIN_READ, &addr))
+		mig_fail("gup_test cannot read: %m");
 }
 
 /* Take references until mig_unpin(). No migration waits for them that long. */
@@ -1660,7 +1693,7 @@ static int wait_child(pid_t pid, unsigned int seconds)
  */
 static void end_group(pid_t pid)
 {
-	double end = mig_seconds() + 10 * mig_patience();
+	double end = mig_seconds() + 40 * mig_patience();
 
 	kill(-pid, SIGKILL);
 	while (waitpid(-pid, NULL, WNOHANG) >= 0 && mig_seconds() < end)
@@ -1717,9 +1750,8 @@ static void report(const struct mig_case *test, int result, double took)
 {
 	const char *why = shared->message;
 
-	if (result == KSFT_FAIL && test->known_bug)
-		ksft_print_msg("%s: known bug of other kernels: %s\n",
-			       test->name, test->known_bug);
+	if (test->known_bug)
+		ksft_print_msg("%s: fails on the base: %s\n", test->name, test->known_bug);
 	if (*why && result != KSFT_SKIP)
 		ksft_print_msg("%s: %s\n", test->name, why);
 	if (result == KSFT_SKIP)
@@ -1863,18 +1895,24 @@ static void parse_break(const char *word)
 		ksft_exit_fail_msg("-b byte|node|flag|status|count|loss|leak|each\n");
 }
 
-/* With -c TEXT the name of a case must contain TEXT, with -x TEXT it must not. */
+/*
+ * With -c TEXT the name of a case must contain TEXT, or the text of another -c. With
+ * -x TEXT it must not contain TEXT.
+ */
 static bool chosen(const struct mig_case *test, int argc, char **argv)
 {
+	bool limited = false, named = false;
 	int i;
 
 	for (i = 1; i + 1 < argc; i += 2) {
-		if (argv[i][1] == 'c' && !strstr(test->name, argv[i + 1]))
-			return false;
 		if (argv[i][1] == 'x' && strstr(test->name, argv[i + 1]))
 			return false;
+		if (argv[i][1] != 'c')
+			continue;
+		limited = true;
+		named |= !!strstr(test->name, argv[i + 1]);
 	}
-	return true;
+	return named || !limited;
 }
 
 /*

@@ -77,7 +77,7 @@
  * @name: name in the output, by which -c and -x select cases
  * @run: the test function
  * @arg: argument of @run, so that several cases can share a function
- * @known_bug: the known bug of other kernels on which the case fails, or NULL
+ * @known_bug: the mistake of the base because of which the case fails there, or NULL
  */
 struct mig_case {
 	const char *name;
@@ -138,6 +138,7 @@ int mig_main(int argc, char **argv, const struct mig_case *cases, size_t nr);
 void mig_fail(const char *fmt, ...) __printf(1, 2) __noreturn;
 void mig_skip(const char *fmt, ...) __printf(1, 2) __noreturn;
 void mig_note(const char *fmt, ...) __printf(1, 2);
+void mig_not_compared(const char *fmt, ...) __printf(1, 2);
 void mig_try_again(int nr, int most, const char *fmt, ...) __printf(3, 4);
 #define mig_check(cond, ...) do { if (!(cond)) mig_fail(__VA_ARGS__); } while (0)
 
@@ -232,6 +233,8 @@ char *mig_fs_dirty(int fd, size_t len, int node);
 size_t mig_node_free(int node);
 int mig_hold(void *mem, size_t len);
 int mig_try_pin(void *mem, size_t len);
+int mig_try_pin_to_read(void *mem, size_t len);
+void mig_read_pinned(int pin, void *copy);
 int mig_pin(void *mem, size_t len);
 void mig_unpin(int fd);
 void mig_hugetlb_reserve(int node, int nr);
