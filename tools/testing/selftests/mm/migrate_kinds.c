@@ -7,7 +7,8 @@
  *
  * A kind is a line of the table at the end. For each kind there is a second case,
  * named "counters". It compares all counters of nodes, zones and of a memory cgroup
- * before and after, see migrate_counters.c.
+ * before and after, see migrate_counters.c. For some kinds there are the cases
+ * "origin: owner" and "origin: tags", see migrate_origin.c.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -31,6 +32,7 @@
 
 #include "migrate_counters.h"
 #include "migrate_lib.h"
+#include "migrate_origin.h"
 
 #ifndef MADV_PAGEOUT
 #define MADV_PAGEOUT		21
@@ -217,7 +219,7 @@ static void go_by_address(const struct area *a, int node)
 	check_status(a, node, status);
 	free(status);
 	if (scanned != mig_vmstat("compact_migrate_scanned")) {
-		mig_note("compaction ran, so the event counters were not compared");
+		mig_not_compared("the VM events, as compaction ran");
 		return;
 	}
 	check_counted("pgmigrate_success", moved, pages);
@@ -601,6 +603,64 @@ static void run_counted(const void *arg)
 		mig_counters_check(was, &had, is, &has);
 	}
 	check_area(kind, &a, MIG_A);
+}
+
+/*
+ * Moves with a check of who allocated the memory
+ */
+
+/* page_owner knows folios, so leave out the pages of one that are not its first. */
+static void read_owners(const struct area *a, struct mig_owner *owners)
+{
+	size_t i;
+
+	for (i = 0; i < nr_pages(a); i++) {
+		if (!(a->was[i].kpf & MIG_KPF_TAIL))
+			mig_owner_read(a->mem + i * mig_psize, &owners[i]);
+	}
+}
+
+static void run_owned(const void *arg)
+{
+	static const char *const reasons[] = { "mempolicy_mbind", "syscall_or_cpuset" };
+	const struct kind *kind = arg;
+	struct mig_owner *was, *is;
+	struct area a;
+	size_t i, move;
+	int *status;
+
+	make_area(kind, &a);
+	was = calloc(nr_pages(&a), sizeof(*was));
+	is = calloc(nr_pages(&a), sizeof(*is));
+	status = calloc(a.named / a.step, sizeof(*status));
+	read_owners(&a, was);
+	for (move = 0; move < ARRAY_SIZE(reasons); move++) {
+		if (move)
+			send_by_address(&a, MIG_A, status);
+		else
+			go_by_range(&a, MIG_B);
+		check_area(kind, &a, move ? MIG_A : MIG_B);
+		read_owners(&a, is);
+		for (i = 0; i < nr_pages(&a); i++) {
+			if (!(a.was[i].kpf & MIG_KPF_TAIL))
+				mig_owner_check(&was[i], &is[i], reasons[move]);
+		}
+	}
+}
+
+/* If the tags stayed behind, a tag would get all bytes of the area, or lose them. */
+static void run_tagged(const void *arg)
+{
+	const struct kind *kind = arg;
+	struct mig_tags was, is;
+	struct area a;
+
+	make_area(kind, &a);
+	mig_tags_read(&was);
+	go_by_range(&a, MIG_B);
+	mig_tags_read(&is);
+	check_area(kind, &a, MIG_B);
+	mig_tags_check(&was, &is, a.len / 2);
 }
 
 /*
@@ -1723,22 +1783,67 @@ static const struct mig_case cases[] = {
 	{ .name = "failed moves lose no memory", .run = failed_moves_no_leak },
 };
 
-/* Run all cases, then each kind a second time for its counters. */
+/* The kinds whose allocation is checked. Tags need at least 1 MiB to be told apart. */
+static const struct {
+	const char *kind;
+	bool tags;
+} origins[] = {
+	{ "anon", true },
+	{ "anon folios of 64K" },
+	{ "PMD THP", true },
+	{ "KSM" },
+	{ "swap cache" },
+	{ "ext4 dirty" },
+	{ "shared anon" },
+	{ "tmpfs, huge pages", true },
+	{ "hugetlb shared" },
+};
+
+#define NR_CASES	(2 * ARRAY_SIZE(cases) + 2 * ARRAY_SIZE(origins))
+
+static struct mig_case all[NR_CASES];
+static size_t nr_all;
+
+/* Add the case of a kind with another name and another function. */
+static void add_case(const struct mig_case *of, const char *prefix,
+		     void (*run)(const void *arg), const char *known_bug)
+{
+	char *name;
+
+	if (asprintf(&name, "%s: %s", prefix, of->name) < 0)
+		exit(1);
+	all[nr_all] = *of;
+	all[nr_all].name = name;
+	all[nr_all].run = run;
+	all[nr_all++].known_bug = known_bug;
+}
+
+static const struct mig_case *find_case(const char *name)
+{
+	size_t i;
+
+	for (i = 0; strcmp(cases[i].name, name); i++)
+		;
+	return &cases[i];
+}
+
+/* Run all cases, then each kind a second time for its counters, then the origins. */
 int main(int argc, char **argv)
 {
-	static struct mig_case all[2 * ARRAY_SIZE(cases)];
-	static char names[ARRAY_SIZE(cases)][64];
-	size_t i, nr = ARRAY_SIZE(cases);
+	const struct mig_case *of;
+	size_t i;
 
 	memcpy(all, cases, sizeof(cases));
+	nr_all = ARRAY_SIZE(cases);
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
-		if (cases[i].run != run_kind)
-			continue;
-		snprintf(names[i], sizeof(names[i]), "counters: %s", cases[i].name);
-		all[nr] = cases[i];
-		all[nr].name = names[i];
-		all[nr].known_bug = COUNTERS_BUG;
-		all[nr++].run = run_counted;
+		if (cases[i].run == run_kind)
+			add_case(&cases[i], "counters", run_counted, COUNTERS_BUG);
 	}
-	return mig_main(argc, argv, all, nr);
+	for (i = 0; i < ARRAY_SIZE(origins); i++) {
+		of = find_case(origins[i].kind);
+		add_case(of, "origin: owner", run_owned, NULL);
+		if (origins[i].tags)
+			add_case(of, "origin: tags", run_tagged, NULL);
+	}
+	return mig_main(argc, argv, all, nr_all);
 }
