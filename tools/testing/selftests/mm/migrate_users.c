@@ -36,7 +36,11 @@
 /* A block takes a second or two. The kernel retries until a signal ends that. */
 #define OFFLINE_SECONDS		60
 #define PINNED_SECONDS		3
-#define OFFLINE_LEN		(160 * MB)
+/*
+ * More than two blocks. The first block of a node can have memory of two zones, and the
+ * last one memory that the kernel allocated at boot. Neither can go offline.
+ */
+#define OFFLINE_LEN		(288 * MB)
 #define BIT_OF(node)		(1UL << (node))
 #define BALLOON_SECONDS		5
 #define BALLOON_TRIES		5
@@ -1205,6 +1209,34 @@ static bool is_online(long block)
 	return mig_read(path, text, sizeof(text)) > 0 && !strcmp(text, "online");
 }
 
+/* What brings the block that went offline last back into its zone. */
+static const char *online_again;
+
+/*
+ * A block at the end of its zone is not in the range of the zone any more when it is
+ * offline. The word `online` would then make it memory of the kernel.
+ */
+static const char *word_for_zone(long block)
+{
+	char path[128], text[32];
+
+	snprintf(path, sizeof(path), BLOCK_DIR "/memory%ld/valid_zones", block);
+	mig_read(path, text, sizeof(text));
+	return strcmp(text, "Movable") ? "online" : "online_movable";
+}
+
+static void bring_online(long block)
+{
+	char path[128];
+	int err;
+
+	snprintf(path, sizeof(path), BLOCK_DIR "/memory%ld/state", block);
+	err = mig_write(path, online_again);
+	err -= mig_breaks(MIG_BREAK_STATUS);
+	mig_check(!err && is_online(block), "block %ld is not online again: %s",
+		  block, strerror(-err));
+}
+
 /* Returns 0 or -errno: -EINTR if the block is not offline after @seconds. */
 static int try_offline(long block, unsigned int seconds)
 {
@@ -1215,22 +1247,23 @@ static int try_offline(long block, unsigned int seconds)
 	if (!is_online(block))
 		return -EINVAL;
 	snprintf(path, sizeof(path), BLOCK_DIR "/memory%ld/state", block);
+	online_again = word_for_zone(block);
 	sigaction(SIGALRM, &action, NULL);
 	alarm(seconds);
 	err = mig_write(path, "offline");
 	alarm(0);
 	if (!err)
-		mig_on_end_write(path, "online");
+		mig_on_end_write(path, online_again);
 	return err;
 }
 
-static bool take_offline(long block)
+static int take_offline(long block)
 {
 	int err = try_offline(block, OFFLINE_SECONDS * mig_patience());
 
 	if (err == -EINTR)
 		fail_in_use(block);
-	return !err;
+	return err;
 }
 
 /*
@@ -1297,49 +1330,353 @@ static size_t blocks_with(char *mem, size_t len, long *blocks)
 	return nr;
 }
 
+/* Take the first of these blocks offline that can be, and return it. */
+static long take_one(const long *blocks, size_t nr, int node, uint64_t per)
+{
+	char tried[256] = "";
+	size_t i, len = 0;
+	int err;
+
+	for (i = 0; i < nr; i++) {
+		if (mig_node_of_pfn(blocks[i] * per) != node)
+			continue;
+		err = take_offline(blocks[i]);
+		if (!err)
+			return blocks[i];
+		if (len < sizeof(tried) - 80)
+			len += snprintf(tried + len, sizeof(tried) - len, ", %ld: %s",
+					blocks[i], strerror(-err));
+	}
+	mig_skip("no memory block of node %d can be taken offline%s", node, tried);
+}
+
+/* The pages that were in the block, according to @was, must be on another node. */
+static void check_left(char *mem, size_t len, const uint64_t *was, long block)
+{
+	const uint64_t per = pages_per_block(), from = block * per;
+	uint64_t *is = mig_pagemap_range(mem, len), pfn;
+	size_t i, nr = 0, left = 0, in;
+
+	for (i = 0; i < len / mig_psize; i++) {
+		if ((was[i] & MIG_PM_PFN) / per != (uint64_t)block)
+			continue;
+		pfn = is[i] & MIG_PM_PFN;
+		nr++;
+		left += pfn && mig_node_of_pfn(pfn) >= 0 &&
+			mig_node_of_pfn(pfn) != mig_node_of_pfn(from);
+	}
+	free(is);
+	left -= mig_breaks(MIG_BREAK_NODE);
+	mig_check(nr && left == nr, "%zu of %zu pages of the block are on another node",
+		  left, nr);
+	in = nr_in_range(mem, len, from, from + per);
+	mig_check(!in, "%zu pages are in the block", in);
+	mig_note("%zu pages left the block", nr);
+}
+
 /*
- * Take the last block offline that contains some of the memory. If @is_confined, the
- * task enters a cpuset first that has no other node. From then on the kernel allocates
- * page tables of the task on that node. They cannot move, so the task allocates as
- * little as possible.
+ * Take the last block offline that contains some of the memory, and bring it online
+ * again. If @is_confined, the task enters a cpuset first that has no other node. From
+ * then on the kernel allocates page tables of the task on that node. They cannot move,
+ * so the task allocates as little as possible.
  */
 static void remove_last_block(char *mem, size_t len, int node, bool is_confined)
 {
-	const uint64_t per = pages_per_block();
-	long blocks[MAX_BLOCKS], last = -1;
-	size_t i, in, nr = blocks_with(mem, len, blocks);
-	uint64_t from;
+	uint64_t *was = mig_pagemap_range(mem, len), per = pages_per_block();
+	long blocks[MAX_BLOCKS], block;
+	size_t nr = blocks_with(mem, len, blocks);
 
 	if (is_confined)
 		enter_cpuset_of(node);
-	for (i = 0; i < nr && last < 0; i++) {
-		if (mig_node_of_pfn(blocks[i] * per) == node && take_offline(blocks[i]))
-			last = blocks[i];
-	}
-	if (last < 0)
-		mig_skip("no memory block of node %d can be taken offline", node);
-	from = last * per;
-	in = nr_in_range(mem, len, from, from + per);
-	in += mig_breaks(MIG_BREAK_NODE);
-	mig_check(!in, "%zu pages stayed in the block", in);
+	block = take_one(blocks, nr, node, per);
 	mig_spoil_byte(mem, len);
 	mig_check(mig_verify(mem, len, 1) == len, "contents changed");
+	check_left(mem, len, was, block);
+	bring_online(block);
+	free(was);
+}
+
+/*
+ * Kinds of memory that must leave a block or ZONE_MOVABLE
+ */
+
+/**
+ * struct kind - kind of memory
+ * @make: allocates it on a node, with the contents that seed 1 gives
+ * @folio: returns the size of its folios, NULL if that is not checked
+ * @need: flags that each page has, and keeps
+ * @never: flags that no page has, or gets
+ */
+struct kind {
+	char *(*make)(size_t len, int node);
+	size_t (*folio)(void);
+	uint64_t need;
+	uint64_t never;
+};
+
+/* Return the needed flags that some page lacks, and the others that some page has. */
+static uint64_t wrong_flags(const struct kind *kind, char *mem, size_t len)
+{
+	uint64_t *entries, flags, wrong = 0;
+	size_t i;
+
+	mig_drain();
+	entries = mig_pagemap_range(mem, len);
+	for (i = 0; i < len / mig_psize; i++) {
+		flags = mig_kpageflags(entries[i] & MIG_PM_PFN);
+		wrong |= (kind->need & ~flags) | (kind->never & flags);
+	}
+	free(entries);
+	return wrong;
+}
+
+static bool has_folios(const struct kind *kind, char *mem, size_t len)
+{
+	size_t size = kind->folio ? kind->folio() : 0;
+
+	return !size || mig_nr_folios(mem, len, size / mig_psize) == len / size;
+}
+
+static void need_kind(const struct kind *kind, char *mem, size_t len)
+{
+	uint64_t wrong = wrong_flags(kind, mem, len);
+
+	if (wrong)
+		mig_skip("flags %#llx of the memory are not as needed",
+			 (unsigned long long)wrong);
+	if (!has_folios(kind, mem, len))
+		mig_skip("the folios of the memory do not have the size needed");
+}
+
+static void expect_kind(const struct kind *kind, char *mem, size_t len)
+{
+	uint64_t wrong = wrong_flags(kind, mem, len);
+
+	if (mig_breaks(MIG_BREAK_FLAG))
+		wrong ^= kind->need;
+	mig_check(!wrong, "flags %#llx of some pages are wrong", (unsigned long long)wrong);
+	mig_check(has_folios(kind, mem, len), "the folios have another size");
+}
+
+static size_t thp_size(void)
+{
+	size_t size = mig_pmd_size();
+
+	if (!size)
+		mig_skip("no transparent huge pages");
+	return size;
+}
+
+static size_t hugetlb_size(void)
+{
+	long kb = mig_meminfo("Hugepagesize");
+
+	if (kb <= 0)
+		mig_skip("no hugetlb");
+	return kb * KB;
 }
 
 /* Allocate memory on @node. Its page tables, which cannot move, are on MIG_A. */
-static char *anon_to_remove(size_t len, int node)
+static char *fill_on(char *mem, size_t len, int node)
 {
-	char *mem = mig_map(len, PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS, -1);
-
-	madvise(mem, len, MADV_NOHUGEPAGE);
-	mig_mbind(mem, len, MIG_MPOL_BIND, 1UL << node, 0);
+	mig_check(!mig_mbind(mem, len, MIG_MPOL_BIND, BIT_OF(node), 0), "mbind: %m");
 	mig_alloc_on(MIG_A);
 	mig_fill(mem, len, 1);
 	mig_alloc_anywhere();
 	mig_mbind(mem, len, MIG_MPOL_DEFAULT, 0, 0);
 	return mem;
 }
+
+static char *anon_pages(size_t len, int node)
+{
+	char *mem = mig_map(len, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1);
+
+	madvise(mem, len, MADV_NOHUGEPAGE);
+	return fill_on(mem, len, node);
+}
+
+static char *locked_pages(size_t len, int node)
+{
+	char *mem = anon_pages(len, node);
+
+	if (mlock(mem, len))
+		mig_skip("mlock of %zu MiB: %m", len / MB);
+	return mem;
+}
+
+static char *thp_pages(size_t len, int node)
+{
+	size_t size = thp_size();
+	char *mem = mig_map_aligned(len, size);
+
+	mig_thp_enable(size / KB);
+	madvise(mem, len, MADV_HUGEPAGE);
+	return fill_on(mem, len, node);
+}
+
+static char *memfd_pages(size_t len, int node)
+{
+	char *mem = mig_map(len, PROT_READ | PROT_WRITE, MAP_SHARED, empty_memfd(len));
+
+	return fill_on(mem, len, node);
+}
+
+static char *hugetlb_pages(size_t len, int node)
+{
+	char *mem;
+
+	mig_hugetlb_reserve(node, len / hugetlb_size());
+	mem = mig_map(len, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1);
+	return fill_on(mem, len, node);
+}
+
+/* Reading ahead may make folios of several sizes. */
+static char *ext4_pages(size_t len, int node)
+{
+	char path[256], *mem;
+	int fd;
+
+	/* ext4 keeps metadata in page cache, which the journal prevents from moving. */
+	mig_alloc_on(MIG_A);
+	fd = mig_ext4_file(path, len);
+	mem = mig_map(len, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
+	mig_alloc_on(node);
+	mig_read_all(fd, len);
+	mig_alloc_on(MIG_A);
+	mig_sum(mem, len);
+	mig_alloc_anywhere();
+	return mem;
+}
+
+/**
+ * struct zones - where ZONE_MOVABLE is
+ * @from: for each node the first pfn of its ZONE_MOVABLE
+ * @to: for each node the pfn behind its ZONE_MOVABLE, equal to @from if it has none
+ * @others: for each node the number of pages in its other zones
+ */
+struct zones {
+	uint64_t from[MIG_MAX_NODES];
+	uint64_t to[MIG_MAX_NODES];
+	uint64_t others[MIG_MAX_NODES];
+};
+
+static struct zones read_zones(void)
+{
+	FILE *file = fopen("/proc/zoneinfo", "re");
+	unsigned long value, spanned = 0;
+	char line[128], name[16] = "";
+	struct zones zones = { };
+	int node = 0;
+
+	if (!file)
+		mig_skip("/proc/zoneinfo: %m");
+	while (fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "Node %d, zone %15s", &node, name) == 2) {
+			mig_check(node < MIG_MAX_NODES, "there is a node %d", node);
+		} else if (strcmp(name, "Movable")) {
+			if (sscanf(line, " present %lu", &value) == 1)
+				zones.others[node] += value;
+		} else if (sscanf(line, " spanned %lu", &spanned) != 1 &&
+			   sscanf(line, " start_pfn: %lu", &value) == 1) {
+			zones.from[node] = value;
+			zones.to[node] = value + spanned;
+		}
+	}
+	fclose(file);
+	return zones;
+}
+
+/* Count the pages in ZONE_MOVABLE of any node. */
+static size_t nr_movable(char *mem, size_t len)
+{
+	const struct zones zones = read_zones();
+	size_t nr = 0;
+	int i, node;
+
+	for (i = 0; i < mig_nr_nodes; i++) {
+		node = mig_nodes[i];
+		if (zones.from[node] < zones.to[node])
+			nr += nr_in_range(mem, len, zones.from[node], zones.to[node]);
+	}
+	return nr;
+}
+
+/* Return the last node that has a ZONE_MOVABLE. */
+static int movable_node(void)
+{
+	const struct zones zones = read_zones();
+	int i;
+
+	for (i = mig_nr_nodes - 1; i >= 0; i--) {
+		if (zones.from[mig_nodes[i]] < zones.to[mig_nodes[i]])
+			return mig_nodes[i];
+	}
+	mig_skip("no node has a ZONE_MOVABLE, for which the kernel needs kernelcore=");
+}
+
+/* Return the first node that has no ZONE_MOVABLE. */
+static int outer_node(void)
+{
+	const struct zones zones = read_zones();
+	int i;
+
+	for (i = 0; i < mig_nr_nodes; i++) {
+		if (zones.from[mig_nodes[i]] == zones.to[mig_nodes[i]])
+			return mig_nodes[i];
+	}
+	mig_skip("each node has a ZONE_MOVABLE");
+}
+
+/*
+ * With as many free pages in the pool of another node. If there are none, the kernel
+ * allocates pages there that stay in that pool when the case has ended.
+ */
+static char *hugetlb_with_room(size_t len, int node)
+{
+	char *mem = hugetlb_pages(len, node);
+
+	mig_hugetlb_reserve(outer_node(), len / hugetlb_size());
+	return mem;
+}
+
+static const struct kind anon_kind = {
+	anon_pages, NULL, MIG_KPF_ANON | MIG_KPF_SWAPBACKED, MIG_KPF_THP,
+};
+
+static const struct kind locked_kind = {
+	locked_pages, NULL, MIG_KPF_ANON | MIG_KPF_MLOCKED | MIG_KPF_UNEVICTABLE,
+	MIG_KPF_THP,
+};
+
+static const struct kind thp_kind = {
+	thp_pages, thp_size, MIG_KPF_ANON | MIG_KPF_THP, 0,
+};
+
+static const struct kind memfd_kind = {
+	memfd_pages, NULL, MIG_KPF_SWAPBACKED | MIG_KPF_MMAP,
+	MIG_KPF_ANON | MIG_KPF_THP,
+};
+
+static const struct kind hugetlb_kind = {
+	hugetlb_with_room, hugetlb_size, MIG_KPF_HUGE, 0,
+};
+
+static const struct kind hugetlb_without_room = {
+	hugetlb_pages, hugetlb_size, MIG_KPF_HUGE, 0,
+};
+
+static const struct kind ext4_kind = {
+	ext4_pages, NULL, MIG_KPF_UPTODATE | MIG_KPF_MMAP,
+	MIG_KPF_ANON | MIG_KPF_SWAPBACKED,
+};
+
+/* @make is not used: the case needs the file, too. */
+static const struct kind dirty_kind = {
+	NULL, NULL, MIG_KPF_DIRTY | MIG_KPF_MMAP,
+	MIG_KPF_ANON | MIG_KPF_SWAPBACKED,
+};
 
 /*
  * Offline a block of the last node, whose memory the kernel itself uses least. With
@@ -1349,9 +1686,78 @@ static void remove_block(const void *arg)
 {
 	int node = mig_nodes[mig_nr_nodes - 1];
 	size_t len = OFFLINE_LEN;
-	char *mem = anon_to_remove(len, node);
+	char *mem = anon_pages(len, node);
 
 	remove_last_block(mem, len, node, arg);
+}
+
+static void remove_filled(const struct kind *kind, char *mem, size_t len, int node)
+{
+	need_kind(kind, mem, len);
+	remove_last_block(mem, len, node, false);
+	expect_kind(kind, mem, len);
+}
+
+static void remove_kind(const void *arg)
+{
+	const struct kind *kind = arg;
+	int node = mig_nodes[mig_nr_nodes - 1];
+	char *mem = kind->make(OFFLINE_LEN, node);
+
+	remove_filled(kind, mem, OFFLINE_LEN, node);
+}
+
+/*
+ * Make a new file on ext4. Metadata of ext4 is page cache that cannot move while the
+ * journal uses it, so it must not be in the block. Have the journal release what it
+ * uses, drop it from the page cache, and allocate it on MIG_A from now on. The first
+ * write to drop_caches releases the clean buffers, the second one drops their pages.
+ * The blocks of the file are allocated here: if ext4 allocated them during writeback,
+ * it would begin to write when half of the free blocks are reserved.
+ */
+static int new_file_on_ext4(size_t len)
+{
+	char dir[128], path[256];
+	int fd;
+
+	if (!mig_ext4_dir(dir, sizeof(dir)))
+		mig_skip("no ext4 mounted and MIGRATE_EXT4 not set");
+	mig_alloc_on(MIG_A);
+	sync();
+	mig_write("/proc/sys/vm/drop_caches", "3");
+	mig_write("/proc/sys/vm/drop_caches", "3");
+	fd = mig_new_file(dir, path, sizeof(path));
+	if (posix_fallocate(fd, 0, len))
+		mig_skip("no space for a file of %zu bytes on ext4", len);
+	return fd;
+}
+
+/* Write the file to the disk, drop it from the page cache, and read it again. */
+static void check_on_disk(int fd, char *mem, size_t len)
+{
+	size_t i, nr = len / mig_psize, cached = 0;
+	unsigned char *vec = calloc(nr, 1);
+
+	mig_check(!fsync(fd), "fsync: %m");
+	munmap(mem, len);
+	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+	mem = mig_map(len, PROT_READ, MAP_SHARED, fd);
+	mig_check(vec && !mincore(mem, len, vec), "mincore: %m");
+	for (i = 0; i < nr; i++)
+		cached += vec[i] & 1;
+	mig_check(!cached, "%zu pages are still in the page cache", cached);
+	mig_check(mig_verify(mem, len, 1) == len, "contents on the disk are wrong");
+	free(vec);
+}
+
+/* ext4 can move dirty pages, so they must stay dirty until the case writes them. */
+static void remove_dirty_ext4(const void *arg)
+{
+	int fd = new_file_on_ext4(OFFLINE_LEN), node = mig_nodes[mig_nr_nodes - 1];
+	char *mem = mig_fs_dirty(fd, OFFLINE_LEN, node);
+
+	remove_filled(&dirty_kind, mem, OFFLINE_LEN, node);
+	check_on_disk(fd, mem, OFFLINE_LEN);
 }
 
 /*
@@ -1378,7 +1784,7 @@ static bool stays_while_pinned(char *mem, size_t len, long block)
 	mig_check(is_online(block), "the block is not online any more");
 	mig_check(nr_in_range(page, mig_psize, from, from + per), "the pinned page moved");
 	mig_unpin(pin);
-	mig_check(take_offline(block),
+	mig_check(!take_offline(block),
 		  "the block cannot go offline after the unpin");
 	mig_check(!nr_in_range(mem, len, from, from + per), "some pages stayed in the block");
 	return true;
@@ -1393,7 +1799,7 @@ static void remove_pinned(const void *arg)
 	const uint64_t per = pages_per_block();
 	int node = mig_nodes[mig_nr_nodes - 1];
 	size_t len = OFFLINE_LEN;
-	char *mem = anon_to_remove(len, node);
+	char *mem = anon_pages(len, node);
 	long block;
 
 	for (block = MAX_BLOCK; block >= 0; block--) {
@@ -1731,6 +2137,174 @@ static void longterm_pin(const void *arg)
 }
 
 /*
+ * Long-term pins of memory in ZONE_MOVABLE
+ */
+
+#define FAIL_PAGES		"/sys/kernel/debug/fail_page_alloc/"
+#define PIN_FOLIOS		8
+
+static char *movable_pages(const struct kind *kind, size_t len)
+{
+	int node = movable_node();
+	char *mem;
+	size_t in;
+
+	if (access("/sys/kernel/debug/gup_test", F_OK))
+		mig_skip("no gup_test in debugfs");
+	mem = kind->make(len, node);
+	need_kind(kind, mem, len);
+	in = nr_movable(mem, len);
+	if (in != len / mig_psize)
+		mig_skip("only %zu of %zu pages are in ZONE_MOVABLE", in, len / mig_psize);
+	return mem;
+}
+
+static void expect_counted(const char *name, long before, long least)
+{
+	long grown = mig_vmstat(name) - before;
+
+	grown *= !mig_breaks(MIG_BREAK_COUNT);
+	mig_check(grown >= least, "%s grew by %ld, not by %ld", name, grown, least);
+}
+
+static void expect_pinner_sees(int pin, size_t len, uint64_t seed)
+{
+	char *copy = mig_map(len, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS, -1);
+
+	mig_read_pinned(pin, copy);
+	mig_check(mig_verify(copy, len, seed) == len, "the pinner sees other contents");
+	munmap(copy, len);
+}
+
+/* The process and the pinner must see the same pages, so let the process write. */
+static void check_pinned(const struct kind *kind, int pin, char *mem, size_t len)
+{
+	size_t in = nr_movable(mem, len);
+
+	in += mig_breaks(MIG_BREAK_NODE);
+	mig_check(!in, "%zu pinned pages are in ZONE_MOVABLE", in);
+	expect_kind(kind, mem, len);
+	mig_spoil_byte(mem, len);
+	mig_check(mig_verify(mem, len, 1) == len, "contents changed");
+	expect_pinner_sees(pin, len, 1);
+	mig_fill(mem, len, 2);
+	expect_pinner_sees(pin, len, 2);
+}
+
+/*
+ * No reference may be left after the unpin. Some pages may be on @node, in another zone
+ * of it, so move them to another node and then back.
+ */
+static void check_unpinned(int pin, char *mem, size_t len, int node)
+{
+	size_t in;
+
+	mig_unpin(pin);
+	mig_must_move_to(mem, len, outer_node());
+	mig_must_move_to(mem, len, node);
+	in = nr_movable(mem, len);
+	mig_check(in == len / mig_psize, "%zu of %zu pages are back in ZONE_MOVABLE",
+		  in, len / mig_psize);
+	mig_check(mig_verify(mem, len, 2) == len, "contents changed after the unpin");
+}
+
+/* Pin @mem. Afterwards it must be of this kind. */
+static void pin_as(const struct kind *kind, char *mem, size_t len,
+		   int (*try_pin)(void *mem, size_t len))
+{
+	long before = mig_vmstat("pgmigrate_success");
+	int pin = try_pin(mem, len);
+
+	mig_expect_errno(pin, 0);
+	expect_counted("pgmigrate_success", before, len / mig_psize);
+	check_pinned(kind, pin, mem, len);
+	check_unpinned(pin, mem, len, movable_node());
+}
+
+static void pin_movable(const void *arg)
+{
+	const struct kind *kind = arg;
+	size_t len = kind->folio ? PIN_FOLIOS * kind->folio() : MB;
+
+	pin_as(kind, movable_pages(kind, len), len, mig_try_pin);
+}
+
+/* ext4 must know when its pages become dirty, so it allows pins for reading only. */
+static void pin_ext4(const void *arg)
+{
+	char *mem = movable_pages(&ext4_kind, MB);
+
+	mig_expect_errno(mig_try_pin(mem, MB), EFAULT);
+	mig_check(nr_movable(mem, MB) == MB / mig_psize,
+		  "a pin that was refused has moved pages");
+	pin_as(&ext4_kind, mem, MB, mig_try_pin_to_read);
+}
+
+/* Pin while this process can allocate no huge page, but smaller ones. */
+static int pin_without_huge(void *mem, size_t len)
+{
+	int pin, err, fd = open("/proc/self/make-it-fail", O_WRONLY | O_CLOEXEC);
+	char order[16];
+
+	if (fd < 0 || access(FAIL_PAGES, F_OK))
+		mig_skip("no fault injection");
+	snprintf(order, sizeof(order), "%d", __builtin_ctzl(thp_size() / mig_psize));
+	mig_must_set(FAIL_PAGES "task-filter", "Y");
+	mig_must_set(FAIL_PAGES "ignore-gfp-wait", "N");
+	mig_must_set(FAIL_PAGES "ignore-gfp-highmem", "N");
+	mig_must_set(FAIL_PAGES "min-order", order);
+	mig_must_set(FAIL_PAGES "verbose", "0");
+	mig_must_set(FAIL_PAGES "times", "-1");
+	mig_must_set(FAIL_PAGES "probability", "100");
+	mig_check(pwrite(fd, "1", 1, 0) == 1, "make-it-fail: %m");
+	pin = mig_try_pin(mem, len);
+	err = errno;
+	mig_check(pwrite(fd, "0", 1, 0) == 1, "make-it-fail: %m");
+	close(fd);
+	errno = err;
+	return pin;
+}
+
+/* Without a huge page elsewhere, each THP must be split, and its pages pinned. */
+static void pin_split(const void *arg)
+{
+	size_t len = PIN_FOLIOS * thp_size();
+	char *mem = movable_pages(&thp_kind, len);
+	long before = mig_vmstat("thp_migration_split");
+
+	pin_as(&anon_kind, mem, len, pin_without_huge);
+	expect_counted("thp_migration_split", before, PIN_FOLIOS);
+}
+
+/*
+ * hugetlb pages move only on their node for a pin, or to free pages of the pool, but
+ * they do not fit into the other zones of their node, and no page of the pool is free.
+ */
+static void pin_no_room(const void *arg)
+{
+	size_t len = PIN_FOLIOS * hugetlb_size(), nr = len / mig_psize, others, in;
+	char *mem = movable_pages(&hugetlb_without_room, len);
+	long before = mig_vmstat("pgmigrate_fail");
+	int node = movable_node();
+
+	others = read_zones().others[node];
+	if (others >= nr)
+		mig_skip("%zu pages of node %d are not in ZONE_MOVABLE", others, node);
+	if (mig_meminfo("HugePages_Free"))
+		mig_skip("%ld hugetlb pages are free", mig_meminfo("HugePages_Free"));
+	mig_expect_errno(mig_try_pin(mem, len), ENOMEM);
+	expect_counted("pgmigrate_fail", before, 1);
+	in = nr_movable(mem, len);
+	mig_check(in + others >= nr, "only %zu of %zu pages are in ZONE_MOVABLE", in, nr);
+	mig_hugetlb_reserve(outer_node(), PIN_FOLIOS);
+	mig_expect_on(mem, len, node);
+	/* No pin may be left. */
+	mig_must_move_to(mem, len, outer_node());
+	mig_check(mig_verify(mem, len, 1) == len, "contents changed");
+}
+
+/*
  * DAMON
  */
 
@@ -1834,8 +2408,13 @@ static const struct mig_case cases[] = {
 	{ "memory offline: by a task that a cpuset confines to the node",
 	  remove_block, "cpuset" },
 	{ "memory offline: pinned page", remove_pinned },
+	{ "memory offline: PMD THP", remove_kind, &thp_kind },
+	{ "memory offline: hugetlb", remove_kind, &hugetlb_kind },
+	{ "memory offline: mlocked anon", remove_kind, &locked_kind },
+	{ "memory offline: memfd", remove_kind, &memfd_kind },
 	{ "memory offline: dirty file", remove_dirty },
 	{ "memory offline: dirty file, disk fails", remove_dirty, "5" },
+	{ "memory offline: dirty file of ext4", remove_dirty_ext4 },
 	{ "CMA allocation", cma_alloc },
 	{ "long-term pin of CMA memory", longterm_pin,
 	  &(const enum filling){ FILL_ANON } },
@@ -1843,6 +2422,13 @@ static const struct mig_case cases[] = {
 	  &(const enum filling){ FILL_HUGE } },
 	{ "long-term pin of CMA memory: memfd", longterm_pin,
 	  &(const enum filling){ FILL_FILE } },
+	{ "long-term pin, movable zone: anon", pin_movable, &anon_kind },
+	{ "long-term pin, movable zone: PMD THP", pin_movable, &thp_kind },
+	{ "long-term pin, movable zone: PMD THP, no huge page elsewhere", pin_split },
+	{ "long-term pin, movable zone: memfd", pin_movable, &memfd_kind },
+	{ "long-term pin, movable zone: hugetlb", pin_movable, &hugetlb_kind },
+	{ "long-term pin, movable zone: hugetlb, no room elsewhere", pin_no_room },
+	{ "long-term pin, movable zone: file of ext4", pin_ext4 },
 	{ "soft offline: base page", soft_offline_small },
 	{ "soft offline: PMD THP", soft_offline_huge },
 	{ "soft offline: file", soft_offline_file },
