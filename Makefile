@@ -115,8 +115,9 @@ test-base: base-kernel tree ## run the suites on the untouched base
 
 series: tree ## write the numbered patches and the cover letter
 	@base=$(BASE) && scripts/series.py format "$$base" "$(BUILD)/series"
+	@ln -sfn "$(BUILD)/series" "$(CACHE)/series"
 
-branch: deps ## the series as commits behind the base, for git log and git bisect
+branch: deps ## the series as commits on top of the base, for git log and git bisect
 	@base=$(BASE) && scripts/series.py branch "$$base" "$(BUILD)/branch"
 
 series-check: tree ## apply the series with git am, check and build each step; P=number: build from there on

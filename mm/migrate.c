@@ -484,7 +484,7 @@ static void migrate_release(struct migrate_run *run, struct migrate_pair *pair)
  * @pair: The pair that the step worked on.
  * @outcome: Result of the step.
  *
- * Moves the source to the list that @outcome demands, links the target behind
+ * Moves the source to the list that @outcome demands, links the target after
  * it if the pair stays unmapped, and counts the folio.
  *
  * Context: May sleep. The folios of @pair are unlocked, unless @outcome is
@@ -860,7 +860,7 @@ static enum migrate_outcome migrate_unmap_src(struct migrate_batch *batch,
 			    MIGRATE_CAUSE_PINNED : MIGRATE_CAUSE_MAPPED);
 }
 
-/* No retry after a wait that had a limit. */
+/* Do not retry after a wait that had a limit. */
 static enum migrate_outcome migrate_not_locked(const struct migrate_batch *batch,
 					       struct migrate_pair *pair)
 {
@@ -927,7 +927,7 @@ static void migrate_undo(const struct migrate_control *mc,
 	migrate_put_target(mc, pair);
 }
 
-/* Saves the allocation of a target if the source could not be locked. */
+/* Avoid the allocation of a target if the source could not be locked. */
 static bool migrate_is_busy(const struct migrate_batch *batch,
 			    struct folio *src)
 {

@@ -26,8 +26,8 @@
  * only tried. If a batch can hold several folio locks, the lock of src is only
  * tried, too. The rmap locks (anon_vma, i_mmap) nest inside the folio locks.
  * For hugetlb files the i_mmap lock is only tried, and held from unmapping to
- * restoring. The LRU caches of other CPUs are not drained while a folio is
- * locked.
+ * restoring. migrate_pages() does not drain the LRU caches of other CPUs while a
+ * folio is locked.
  *
  * A step (unmap, move, ...) works on one &struct migrate_pair and returns an
  * &enum migrate_outcome. Only migrate_account() moves the source between the

@@ -141,7 +141,7 @@ static unsigned long migrate_entry_nr(unsigned long mpfn)
 	return folio ? folio_nr_pages(folio) : migrate_hole_nr();
 }
 
-/* What the driver has put into the first slot of dst for an entry of src. */
+/* The contents of the first slot of dst of an entry, as the driver has filled it. */
 enum migrate_target {
 	MIGRATE_NO_PAGE,
 	MIGRATE_SAME_SIZE,	/* a folio that can replace the whole entry */
@@ -238,7 +238,7 @@ static void migrate_entry_restore(const struct migrate_entries *e,
  * Collect
  */
 
-/* What a page table entry refers to. */
+/* The kinds of page table entries. */
 enum migrate_leaf_kind {
 	MIGRATE_LEAF_OTHER,	/* swapped out, a marker, special */
 	MIGRATE_LEAF_NONE,
@@ -258,7 +258,7 @@ struct migrate_leaf {
 	struct page *page;
 };
 
-/* What to do about a page table entry. From MIGRATE_TAKE on it has a folio. */
+/* The decision about a page table entry. From MIGRATE_TAKE on it has a folio. */
 enum migrate_choice {
 	MIGRATE_SKIP,	/* leave it alone */
 	MIGRATE_HOLE,	/* none or a zero page: the driver may fill it */
@@ -1452,7 +1452,7 @@ static bool migrate_entry_can_split(const struct migrate_entries *e,
 	return nr > 1 && nr <= e->nr - i && migrate_entry_has_targets(e, i, nr);
 }
 
-/* What to do about an entry once the driver has filled dst. */
+/* The decision about an entry, after the driver has filled dst. */
 enum migrate_plan {
 	MIGRATE_PLAN_KEEP,	/* leave the source where it is */
 	MIGRATE_PLAN_SPLIT,	/* split it, and plan again for its first page */

@@ -33,7 +33,7 @@
  * derived from it.
  *
  * page_vma_mapped_walk() finds the first entry of a run and takes the locks.
- * After a run, the walk continues behind its last entry.
+ * After a run, the walk continues after its last entry.
  *
  * A run is unmapped under the page table lock:
  *

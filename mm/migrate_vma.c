@@ -188,6 +188,9 @@ static bool vma_steps_next(struct vma_steps *steps)
  * guarantees that. With equal numbers the move is made in steps: the memory of a node
  * is moved in an earlier step than the memory whose target is this node.
  *
+ * The method has a range, which that of Linux 2.6.18 did not have. Without it mbind(2)
+ * could not move a part of a VMA.
+ *
  * Context: The mmap lock is held for reading. May sleep.
  * Return: 0, or the first error; see migrate_vmas_range().
  */

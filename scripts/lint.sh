@@ -127,6 +127,10 @@ found "names and sentences (${#prose[@]} files)"
 sed -n 's/||/->/p' "$src/scripts/spelling.txt" >"$tmp.words"
 codespell -H -L damon,fro,iput,te,uptodate -D - -D "$tmp.words" "${text[@]}" >"$tmp" 2>&1 || true
 found "codespell (${#text[@]} files)"
+for file in "${text[@]}"; do
+	[ -z "$(tail -c 1 "$file")" ] || echo "$file: no newline at the end"
+done >"$tmp"
+found newlines
 
 mapfile -t pages < <(pages)
 if sphinx_is_new; then

@@ -16,6 +16,8 @@
 # ARCH-drivers builds our files, and the base's files that move memory to a device
 # and back. ARCH-no-OPTION-linked is a whole kernel without some drivers.
 #
+# tuxmake and allmodconfig build whole kernels, which takes an hour a variant here.
+#
 # The variants of an architecture share an O= tree. Each variant compiles our files
 # again, and other files only if an option that they depend on has changed.
 set -eu

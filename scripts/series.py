@@ -16,6 +16,9 @@ A step is a folder series/NN-name.  Steps are applied in order.  A step has
   *.patch   unified diffs (-p1), for changes that Coccinelle cannot express
   remove    files of the base to remove, one path per line
 MAINTAINERS here has the lines that a patch adds to sections of the base's file.
+
+The repository has the final files, which can be read, checked and built as they are, and
+applies to any 7.3.y.  b4 and quilt keep the differences to one base instead.
 """
 
 import fcntl
@@ -532,7 +535,7 @@ def branch(base, out):
     git(out, "am", "-q", *numbered)
     git(out, "tag", "-f", "series-made")
     shutil.rmtree(patches)
-    say(f"{len(numbered)} commits behind series-base, on the branch {name} of {out}")
+    say(f"{len(numbered)} commits on top of series-base, on the branch {name} of {out}")
 
 
 def options_so_far(repo, paths, fragment):

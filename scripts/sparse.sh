@@ -7,8 +7,8 @@
 # well would take twice as long.
 #
 # The kernel refuses a sparse that does not know its dialect of C, such as the one of
-# older Debian releases. In this case, unpack a newer one in the cache. It runs with
-# the C library of its own release.
+# older Debian releases. In this case, unpack a newer one in the cache, since apt
+# cannot install it there. It runs with the C library of its own release.
 set -eu
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"

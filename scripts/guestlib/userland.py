@@ -20,7 +20,10 @@ FOLDERS = ("bin", "usr", "usr/bin", "lib", "lib64", "dev", "proc", "sys", "tmp",
 
 
 class Cpio:
-    """Writes an archive that the kernel unpacks as its root file system ("newc")."""
+    """Writes an archive that the kernel unpacks as its root file system ("newc").
+
+    cpio cannot add a device node without being root, and gen_init_cpio has to be built.
+    """
 
     def __init__(self, path):
         self._out = open(path, "wb")
