@@ -27,7 +27,7 @@ FRAME = re.compile(r"^[ \t]*(/\*+|\*/|\*|//)?[ \t]?|\*/$", re.M)
 NAME = re.compile(r"(?<![\w.$/%*<{-])(?:[A-Za-z]\w*(?=\(\))|[A-Za-z]\w*_\w+)(?![\w*/-]|\.[a-z])")
 PATH = re.compile(r"(?<![\w./])(?:Documentation|arch|drivers|fs|include|kernel|lib|mm|samples"
                   r"|scripts|tools)/[\w./-]*\w\.(?:[chS]|rst|sh|py|txt|cocci)\b")
-# What begins a sentence of its own: an item of a list, a parameter, a heading of kernel-doc.
+# Each begins a sentence of its own: an item of a list, a parameter, a heading of kernel-doc.
 ITEM = re.compile(r"^[ \t]*(?:[-*+] |\d+\. |#\. |@[\w.]+:|\w+ - |[A-Z]\w+: )", re.M)
 # A ruler, a frame, the second column of a list-table, or two lines with columns.
 TABLE = re.compile(r"^[ \t]*(?:[=-]+( +[=-]+)+|\+-[-+]*|\|.*\||[*-] - .*)$"
@@ -39,18 +39,27 @@ PLACES = ("arch", "block", "drivers", "fs", "include", "init", "io_uring", "ipc"
 
 
 def added(text):
-    """The text that a patch or a semantic patch adds, and the comments of the latter."""
-    lines = (line[1:] if line.startswith("+") and not line.startswith("+++ ")
-             else line if line.startswith("//") else "" for line in text.split("\n"))
-    return "\n".join(lines)
+    """The text that a patch or a semantic patch adds, and the comments of the latter.
+
+    Lines inside a comment of the base become a comment of their own.
+    """
+    found = []
+    for run in re.findall(r"(?:^\+(?!\+\+ ).*\n|^//.*\n)+", text, re.M):
+        lines = re.sub(r"^\+", "", run, flags=re.M)
+        if re.match(r"[ \t]*\*", lines):
+            lines = "/*" + lines
+        if lines.count("/*") > lines.count("*/"):
+            lines += "*/"
+        found.append(lines)
+    return "\n".join(found)
 
 
 def prose_of(path):
     """The text of a file that is for people."""
     text = path.read_text(encoding="utf-8")
     if path.suffix in (".patch", ".cocci"):
-        # A patch adds to pages or to code, not to both.
-        page = re.search(r"^\+\+\+ b/.*\.rst$", text, re.M)
+        # A patch adds to pages or to code, not to both. Kconfig has pages, too.
+        page = re.search(r"^\+\+\+ b/.*(?:\.rst|/Kconfig.*)$", text, re.M)
         text = added(text)
         if page:                # without the entries of a toctree
             return re.sub(r"^[ \t]*\S+$", "", text, flags=re.M)

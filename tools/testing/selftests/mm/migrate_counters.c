@@ -39,7 +39,6 @@
 #define LABEL			"counters"
 #define GROUP			CGROUP "/migrate_" LABEL
 #define NODE_DIR		"/sys/devices/system/node"
-#define THP_DIR			"/sys/kernel/mm/transparent_hugepage"
 
 #define MAX_COUNTERS		8192
 #define MAX_TEXT		(512 * 1024)
@@ -1004,10 +1003,7 @@ void mig_counters_begin(void)
 	long gen = mig_read_long("/sys/kernel/mm/lru_gen/enabled");
 
 	multi_gen = gen > 0 && (gen & 1);
-	mig_set("/proc/sys/kernel/numa_balancing", "0");
-	mig_set("/proc/sys/vm/dirty_writeback_centisecs", "0");
-	mig_set("/proc/sys/vm/compaction_proactiveness", "0");
-	mig_set(THP_DIR "/khugepaged/scan_sleep_millisecs", "600000");
+	mig_quiet();
 	sync();
 	enter_group();
 	text = new_memory(MAX_TEXT);

@@ -46,6 +46,7 @@
 
 #define MAX_UNDO		64
 #define MAX_BLOCKS		65536
+#define FAIL_PAGES		"/sys/kernel/debug/fail_page_alloc/"
 #define CASE_SECONDS		120
 /*
  * Memory in kB that may be missing after a case, as the kernel does not report all
@@ -1390,10 +1391,40 @@ void mig_read_all(int fd, size_t len)
 	}
 }
 
+/* Keep the kernel from moving or writing memory of its own accord during the case. */
+void mig_quiet(void)
+{
+	mig_set("/proc/sys/kernel/numa_balancing", "0");
+	mig_set("/proc/sys/vm/dirty_writeback_centisecs", "0");
+	mig_set("/proc/sys/vm/compaction_proactiveness", "0");
+	mig_set(THP_DIR "/khugepaged/scan_sleep_millisecs", "600000");
+}
+
 /*
- * Map a file of migrate_fs and make its pages dirty. They have never been written
- * to the disk, and the settings of writeback keep the kernel from writing them
- * soon.
+ * Prepare that this process can allocate no folio of @min_order or a higher order.
+ * Return a file: when "1" is written to its beginning, allocations fail until "0" is.
+ */
+int mig_fail_pages(unsigned int min_order)
+{
+	int fd = open("/proc/self/make-it-fail", O_WRONLY | O_CLOEXEC);
+	char order[16];
+
+	if (fd < 0 || access(FAIL_PAGES, F_OK))
+		mig_skip("no fault injection");
+	snprintf(order, sizeof(order), "%u", min_order);
+	mig_must_set(FAIL_PAGES "task-filter", "Y");
+	mig_must_set(FAIL_PAGES "ignore-gfp-wait", "N");
+	mig_must_set(FAIL_PAGES "ignore-gfp-highmem", "N");
+	mig_must_set(FAIL_PAGES "min-order", order);
+	mig_must_set(FAIL_PAGES "verbose", "0");
+	mig_must_set(FAIL_PAGES "times", "-1");
+	mig_must_set(FAIL_PAGES "probability", "100");
+	return fd;
+}
+
+/*
+ * Map a new file and make its pages dirty. They have never been written to the disk,
+ * and the settings of writeback keep the kernel from writing them soon.
  */
 char *mig_fs_dirty(int fd, size_t len, int node)
 {
@@ -1750,7 +1781,7 @@ static void report(const struct mig_case *test, int result, double took)
 {
 	const char *why = shared->message;
 
-	if (test->known_bug)
+	if (test->known_bug && !failed_otherwise)
 		ksft_print_msg("%s: fails on the base: %s\n", test->name, test->known_bug);
 	if (*why && result != KSFT_SKIP)
 		ksft_print_msg("%s: %s\n", test->name, why);

@@ -229,6 +229,8 @@ int mig_ext4_file(char *path, size_t size);
 void mig_fs_set(const char *name, const char *text);
 int mig_fs_file(void);
 void mig_read_all(int fd, size_t len);
+void mig_quiet(void);
+int mig_fail_pages(unsigned int min_order);
 char *mig_fs_dirty(int fd, size_t len, int node);
 size_t mig_node_free(int node);
 int mig_hold(void *mem, size_t len);

@@ -1429,24 +1429,6 @@ static void error_behind_pinned(const void *arg)
  * No memory: each page allocation of this process fails.
  */
 
-#define FAIL_PAGES	"/sys/kernel/debug/fail_page_alloc/"
-
-static int prepare_failures(void)
-{
-	int fd = open("/proc/self/make-it-fail", O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0 || access(FAIL_PAGES, F_OK))
-		mig_skip("no fault injection");
-	mig_must_set(FAIL_PAGES "task-filter", "Y");
-	mig_must_set(FAIL_PAGES "ignore-gfp-wait", "N");
-	mig_must_set(FAIL_PAGES "ignore-gfp-highmem", "N");
-	mig_must_set(FAIL_PAGES "min-order", "0");
-	mig_must_set(FAIL_PAGES "verbose", "0");
-	mig_must_set(FAIL_PAGES "times", "-1");
-	mig_must_set(FAIL_PAGES "probability", "100");
-	return fd;
-}
-
 /* No page fault may occur here: it would be retried until there is memory. */
 static void move_without_memory(int fd)
 {
@@ -1463,7 +1445,7 @@ static void no_memory(const void *arg)
 	name(mem, MIG_B);
 	name(mem + mig_psize, MIG_A);
 	name(mem + 2 * mig_psize, MIG_B);
-	move_without_memory(prepare_failures());
+	move_without_memory(mig_fail_pages(0));
 	expect_ret(-ENOMEM);
 	expect_status(0, -ENOMEM);
 	expect_status(1, MIG_A);
@@ -1479,10 +1461,9 @@ static void no_memory(const void *arg)
 static void no_memory_for_large(const void *arg)
 {
 	char *mem = some_pages(600), *large = mig_thp_on(64 * KB, 64, MIG_A);
-	int fd = prepare_failures(), pin = mig_pin(large, mig_psize);
+	int fd = mig_fail_pages(1), pin = mig_pin(large, mig_psize);
 	size_t i;
 
-	mig_must_set(FAIL_PAGES "min-order", "1");
 	name(large, MIG_B);
 	name_all(mem, 600 * mig_psize, MIG_B);
 	move_without_memory(fd);
@@ -1504,10 +1485,9 @@ static void no_memory_for_large(const void *arg)
 static void no_memory_for_large_and_pinned(const void *arg)
 {
 	char *mem = some_pages(2), *large = mig_thp_on(64 * KB, 64, MIG_A);
-	int fd = prepare_failures(), pin = mig_pin(large, mig_psize);
+	int fd = mig_fail_pages(1), pin = mig_pin(large, mig_psize);
 	int pin_small = mig_pin(mem, mig_psize);
 
-	mig_must_set(FAIL_PAGES "min-order", "1");
 	name(large, MIG_B);
 	name(mem, MIG_B);
 	name(mem + mig_psize, MIG_B);
@@ -1557,7 +1537,7 @@ static void no_memory_for_one_gone(const void *arg)
 {
 	char *mem = some_pages(4), *none;
 	struct shuttle shuttle = { .from = mem };
-	int round, fd = prepare_failures();
+	int round, fd = mig_fail_pages(0);
 	pthread_t thread;
 	size_t i;
 
@@ -1869,23 +1849,23 @@ static void moved_by_other_process(const void *arg)
 		mig_skip("no migration entry was seen");
 }
 
-#define QUERY_MOST	(1UL << 30)
-#define QUERY_FEW	(1UL << 18)
+#define QUERY_MOST	MIG_BIT(31)
+#define QUERY_FEW	MIG_BIT(18)
 #define QUERY_SECONDS	25
 #define KILLED_SECONDS	5
 
 /*
  * Query so many addresses, all NULL, that the call takes QUERY_SECONDS. A kernel that
- * does not notice the signal then still ends the call. The statuses share one piece
- * of memory.
+ * does not notice the signal then still ends the call. The fastest of some short calls
+ * gives the number, except the first, which also populates memory. The statuses share
+ * one piece of memory.
  */
 static void ask_for_long(int gate)
 {
 	const size_t piece = 2048 * KB;
-	int fd = memfd_create("status", 0);
+	int fd = memfd_create("status", 0), *status, try;
+	double began, took, best = 0;
 	void **pages;
-	char *status;
-	double began;
 	size_t i, nr;
 
 	pages = mig_map(QUERY_MOST * sizeof(*pages), PROT_READ,
@@ -1896,16 +1876,23 @@ static void ask_for_long(int gate)
 	if (fd < 0 || ftruncate(fd, piece))
 		mig_skip("memfd_create: %m");
 	for (i = 0; i < QUERY_MOST * sizeof(int); i += piece) {
-		if (mmap(status + i, piece, PROT_READ | PROT_WRITE,
+		if (mmap((char *)status + i, piece, PROT_READ | PROT_WRITE,
 			 MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
 			mig_skip("mmap: %m");
 	}
-	began = mig_seconds();
-	mig_move_pages(0, QUERY_FEW, pages, NULL, (int *)status, 0);
-	nr = QUERY_FEW * (QUERY_SECONDS * mig_patience() / (mig_seconds() - began));
+	for (try = 0; try < 4; try++) {
+		began = mig_seconds();
+		mig_check(!mig_move_pages(0, QUERY_FEW, pages, NULL, status, 0),
+			  "move_pages: %m");
+		took = mig_seconds() - began;
+		if (try == 1 || took < best)
+			best = took;
+	}
+	nr = QUERY_FEW * (QUERY_SECONDS * mig_patience() / best);
+	if (nr > QUERY_MOST)
+		mig_skip("%.9f s an address are too few", best / QUERY_FEW);
 	if (write(gate, "", 1) == 1)
-		mig_move_pages(0, nr < QUERY_MOST ? nr : QUERY_MOST, pages, NULL,
-			       (int *)status, 0);
+		mig_move_pages(0, nr, pages, NULL, status, 0);
 	_exit(0);
 }
 
@@ -1992,7 +1979,7 @@ static const struct mig_case cases[] = {
 	{ "large folio, last mapped by the third of three processes", last_of_three,
 	  .known_bug = SHARED_BUG },
 	{ "large folio of which others map a page", large_shared,
-	  .known_bug = SHARED_BUG },
+	  .known_bug = TWICE_BUG },
 	{ "cached by a CPU and mapped often", cached_and_mapped_often },
 	{ "page drained from an LRU cache during the move", drained_during_move },
 	{ "page of a ring, no cache is drained", ring_drains_nothing,

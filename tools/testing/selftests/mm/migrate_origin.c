@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What the kernel records about the allocation of a page must go along when the page
+ * The kernel's records about the allocation of a page must go along when the page
  * moves. Afterwards page_owner must show the task that allocated the source and its
  * call stack, not the migration of the page. The allocation tag of the target must be
  * that of the source, or else /proc/allocinfo shows all moved memory as allocated by
  * the migration.
  */
 #define _GNU_SOURCE
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "migrate_lib.h"
@@ -19,6 +19,7 @@
 
 #define OWNERS		"/sys/kernel/debug/page_owner"
 #define TAGS		"/proc/allocinfo"
+#define MAX_TAGS	(4UL << 20)
 #define MIGRATED	"Page has been migrated, last migrate reason: "
 
 /* Copy a line of page_owner to @owner, unless it depends on the place of the page. */
@@ -51,7 +52,7 @@ void mig_owner_read(const void *addr, struct mig_owner *owner)
 	if (fd < 0)
 		mig_skip("page_owner is off");
 	len = pread(fd, text, sizeof(text) - 1, pfn);
-	mig_check(len > 0, "%s: %m", OWNERS);
+	mig_check(len > 0, "%s has nothing at page %#lx", OWNERS, pfn);
 	close(fd);
 	text[len] = '\0';
 	snprintf(pfn_line, sizeof(pfn_line), "\nPFN 0x%lx ", pfn);
@@ -61,56 +62,110 @@ void mig_owner_read(const void *addr, struct mig_owner *owner)
 		take_line(owner, line);
 }
 
+/* Fail with the first lines that differ. */
+static void __noreturn fail_at_line(const char *was, const char *is)
+{
+	size_t len;
+
+	while ((len = strcspn(was, "\n")) == strcspn(is, "\n") &&
+	       !strncmp(was, is, len + 1)) {
+		was += len + 1;
+		is += len + 1;
+	}
+	mig_fail("the owner had the line '%.*s', and has '%.*s' now", (int)len, was,
+		 (int)strcspn(is, "\n"), is);
+}
+
 /* Check that the owner is the same, and that it was migrated last for @reason. */
 void mig_owner_check(const struct mig_owner *was, const struct mig_owner *is,
 		     const char *reason)
 {
 	const char *last = mig_breaks(MIG_BREAK_STATUS) ? "none" : is->reason;
 
-	mig_check(!strcmp(was->text, is->text), "the owner was:\n%s\nand is now:\n%s",
-		  was->text, is->text);
+	if (strcmp(was->text, is->text))
+		fail_at_line(was->text, is->text);
 	mig_check(!strcmp(last, reason), "the last reason is '%s', not '%s'", last, reason);
 }
 
-/* Read all allocation tags. Skip the case if the kernel does not count by tags. */
-void mig_tags_read(struct mig_tags *tags)
+/* Allocate memory for the tags, so that reading them allocates none. */
+void mig_tags_new(struct mig_tags *tags)
 {
-	FILE *file = fopen(TAGS, "re");
-	char *line = NULL;
-	size_t size = 0;
-	int at;
-
-	if (!file)
-		mig_skip("allocation profiling is off");
-	*tags = (struct mig_tags){};
-	while (getline(&line, &size, file) > 0) {
-		struct mig_tag tag;
-
-		if (sscanf(line, "%ld %*u %n", &tag.bytes, &at) != 1)
-			continue;
-		line[strcspn(line, "\n")] = '\0';
-		tag.place = strdup(line + at);
-		tags->tags = reallocarray(tags->tags, tags->nr + 1, sizeof(tag));
-		tags->tags[tags->nr++] = tag;
-	}
-	free(line);
-	fclose(file);
-	mig_check(tags->nr, "no tag in %s", TAGS);
+	tags->text = mig_map(MAX_TAGS, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1);
 }
 
-/* Check that no line of the kernel has @most or more bytes more or less than before. */
-void mig_tags_check(const struct mig_tags *was, const struct mig_tags *is, long most)
+/* Read all allocation tags. Skip the case if the kernel has none. */
+void mig_tags_read(struct mig_tags *tags)
 {
-	long more;
-	size_t i;
+	int fd = open(TAGS, O_RDONLY | O_CLOEXEC);
+	size_t len = 0;
+	ssize_t got;
 
-	mig_check(was->nr == is->nr, "%zu tags, and %zu before", is->nr, was->nr);
-	for (i = 0; i < is->nr; i++) {
-		mig_check(!strcmp(was->tags[i].place, is->tags[i].place),
-			  "tag %zu changed its place", i);
-		more = is->tags[i].bytes - was->tags[i].bytes;
-		if (!i && mig_breaks(MIG_BREAK_COUNT))
-			more += most;
-		mig_check(labs(more) < most, "%s has %+ld bytes", is->tags[i].place, more);
+	if (fd < 0)
+		mig_skip("allocation profiling is off");
+	do {
+		got = read(fd, tags->text + len, MAX_TAGS - 1 - len);
+		mig_check(got >= 0, "%s: %m", TAGS);
+		len += got;
+	} while (got);
+	close(fd);
+	mig_check(len < MAX_TAGS - 1, "%s has more than %zu bytes", TAGS, len);
+	tags->text[len] = '\0';
+}
+
+/* Go to the next line that begins with numbers. Return what is behind them. */
+static const char *next_tag(const char **text, long *bytes)
+{
+	const char *line;
+	char *end;
+
+	while (**text) {
+		line = *text;
+		*text += strcspn(*text, "\n");
+		*text += **text == '\n';
+		*bytes = strtol(line, &end, 10);
+		if (end == line)
+			continue;
+		strtoul(end, &end, 10);
+		return end + 1;
 	}
+	return NULL;
+}
+
+/**
+ * mig_tags_most() - find the tag that changed most
+ * @was: all tags before
+ * @is: all tags now
+ * @tag: is set to the line and the function of the tag, unless it is NULL
+ *
+ * Return: by how many bytes it changed.
+ */
+long mig_tags_most(const struct mig_tags *was, const struct mig_tags *is,
+		   const char **tag)
+{
+	const char *old = was->text, *new = is->text, *place;
+	long before, now, most = 0;
+
+	while ((place = next_tag(&new, &now))) {
+		if (!next_tag(&old, &before))
+			mig_fail("%s has more tags than before", TAGS);
+		if (labs(now - before) <= labs(most))
+			continue;
+		most = now - before;
+		if (tag)
+			*tag = place;
+	}
+	return labs(most);
+}
+
+/* Check that no line of the kernel has @limit or more bytes more or less than before. */
+void mig_tags_check(const struct mig_tags *was, const struct mig_tags *is, long limit)
+{
+	const char *tag = "";
+	long most = mig_tags_most(was, is, &tag);
+
+	if (mig_breaks(MIG_BREAK_COUNT))
+		most += limit;
+	mig_check(most < limit, "%ld bytes went to or from %.*s", most,
+		  (int)strcspn(tag, "\n"), tag);
 }

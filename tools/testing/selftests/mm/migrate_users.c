@@ -41,6 +41,7 @@
  * last one memory that the kernel allocated at boot. Neither can go offline.
  */
 #define OFFLINE_LEN		(288 * MB)
+#define RESERVE			(32 * MB)
 #define BIT_OF(node)		(1UL << (node))
 #define BALLOON_SECONDS		5
 #define BALLOON_TRIES		5
@@ -1209,7 +1210,7 @@ static bool is_online(long block)
 	return mig_read(path, text, sizeof(text)) > 0 && !strcmp(text, "online");
 }
 
-/* What brings the block that went offline last back into its zone. */
+/* The state to write to bring the block that went offline last back into its zone. */
 static const char *online_again;
 
 /*
@@ -1358,11 +1359,12 @@ static void check_left(char *mem, size_t len, const uint64_t *was, long block)
 	size_t i, nr = 0, left = 0, in;
 
 	for (i = 0; i < len / mig_psize; i++) {
-		if ((was[i] & MIG_PM_PFN) / per != (uint64_t)block)
+		if (!(was[i] & MIG_PM_PRESENT) ||
+		    (was[i] & MIG_PM_PFN) / per != (uint64_t)block)
 			continue;
 		pfn = is[i] & MIG_PM_PFN;
 		nr++;
-		left += pfn && mig_node_of_pfn(pfn) >= 0 &&
+		left += is[i] & MIG_PM_PRESENT && mig_node_of_pfn(pfn) >= 0 &&
 			mig_node_of_pfn(pfn) != mig_node_of_pfn(from);
 	}
 	free(is);
@@ -1479,6 +1481,9 @@ static size_t hugetlb_size(void)
 /* Allocate memory on @node. Its page tables, which cannot move, are on MIG_A. */
 static char *fill_on(char *mem, size_t len, int node)
 {
+	/* Without enough memory, the kernel would kill this process. */
+	if (mig_node_free(node) < len + RESERVE)
+		mig_skip("node %d has less than %zu MiB free", node, (len + RESERVE) / MB);
 	mig_check(!mig_mbind(mem, len, MIG_MPOL_BIND, BIT_OF(node), 0), "mbind: %m");
 	mig_alloc_on(MIG_A);
 	mig_fill(mem, len, 1);
@@ -1630,10 +1635,10 @@ static int outer_node(void)
 }
 
 /*
- * With as many free pages in the pool of another node. If there are none, the kernel
- * allocates pages there that stay in that pool when the case has ended.
+ * Also give another node as many free pages. Without them, the kernel would allocate
+ * pages there that stay in the pool of that node when the case has ended.
  */
-static char *hugetlb_with_room(size_t len, int node)
+static char *hugetlb_with_spares(size_t len, int node)
 {
 	char *mem = hugetlb_pages(len, node);
 
@@ -1642,40 +1647,51 @@ static char *hugetlb_with_room(size_t len, int node)
 }
 
 static const struct kind anon_kind = {
-	anon_pages, NULL, MIG_KPF_ANON | MIG_KPF_SWAPBACKED, MIG_KPF_THP,
+	.make = anon_pages,
+	.need = MIG_KPF_ANON | MIG_KPF_SWAPBACKED,
+	.never = MIG_KPF_THP,
 };
 
 static const struct kind locked_kind = {
-	locked_pages, NULL, MIG_KPF_ANON | MIG_KPF_MLOCKED | MIG_KPF_UNEVICTABLE,
-	MIG_KPF_THP,
+	.make = locked_pages,
+	.need = MIG_KPF_ANON | MIG_KPF_MLOCKED | MIG_KPF_UNEVICTABLE,
+	.never = MIG_KPF_THP,
 };
 
 static const struct kind thp_kind = {
-	thp_pages, thp_size, MIG_KPF_ANON | MIG_KPF_THP, 0,
+	.make = thp_pages,
+	.folio = thp_size,
+	.need = MIG_KPF_ANON | MIG_KPF_THP,
 };
 
 static const struct kind memfd_kind = {
-	memfd_pages, NULL, MIG_KPF_SWAPBACKED | MIG_KPF_MMAP,
-	MIG_KPF_ANON | MIG_KPF_THP,
+	.make = memfd_pages,
+	.need = MIG_KPF_SWAPBACKED | MIG_KPF_MMAP,
+	.never = MIG_KPF_ANON | MIG_KPF_THP,
 };
 
 static const struct kind hugetlb_kind = {
-	hugetlb_with_room, hugetlb_size, MIG_KPF_HUGE, 0,
+	.make = hugetlb_with_spares,
+	.folio = hugetlb_size,
+	.need = MIG_KPF_HUGE,
 };
 
-static const struct kind hugetlb_without_room = {
-	hugetlb_pages, hugetlb_size, MIG_KPF_HUGE, 0,
+static const struct kind hugetlb_without_spares = {
+	.make = hugetlb_pages,
+	.folio = hugetlb_size,
+	.need = MIG_KPF_HUGE,
 };
 
 static const struct kind ext4_kind = {
-	ext4_pages, NULL, MIG_KPF_UPTODATE | MIG_KPF_MMAP,
-	MIG_KPF_ANON | MIG_KPF_SWAPBACKED,
+	.make = ext4_pages,
+	.need = MIG_KPF_UPTODATE | MIG_KPF_MMAP,
+	.never = MIG_KPF_ANON | MIG_KPF_SWAPBACKED,
 };
 
-/* @make is not used: the case needs the file, too. */
+/* Without @make: the case needs the file, too. */
 static const struct kind dirty_kind = {
-	NULL, NULL, MIG_KPF_DIRTY | MIG_KPF_MMAP,
-	MIG_KPF_ANON | MIG_KPF_SWAPBACKED,
+	.need = MIG_KPF_DIRTY | MIG_KPF_MMAP,
+	.never = MIG_KPF_ANON | MIG_KPF_SWAPBACKED,
 };
 
 /*
@@ -1702,8 +1718,11 @@ static void remove_kind(const void *arg)
 {
 	const struct kind *kind = arg;
 	int node = mig_nodes[mig_nr_nodes - 1];
-	char *mem = kind->make(OFFLINE_LEN, node);
+	char *mem;
 
+	if (kind->folio && kind->folio() > OFFLINE_LEN)
+		mig_skip("a huge page has more than %lu MiB", OFFLINE_LEN / MB);
+	mem = kind->make(OFFLINE_LEN, node);
 	remove_filled(kind, mem, OFFLINE_LEN, node);
 }
 
@@ -2140,7 +2159,6 @@ static void longterm_pin(const void *arg)
  * Long-term pins of memory in ZONE_MOVABLE
  */
 
-#define FAIL_PAGES		"/sys/kernel/debug/fail_page_alloc/"
 #define PIN_FOLIOS		8
 
 static char *movable_pages(const struct kind *kind, size_t len)
@@ -2230,7 +2248,10 @@ static void pin_movable(const void *arg)
 	pin_as(kind, movable_pages(kind, len), len, mig_try_pin);
 }
 
-/* ext4 must know when its pages become dirty, so it allows pins for reading only. */
+/*
+ * ext4 must know when its pages become dirty, so the kernel refuses long-term pins for
+ * writing.
+ */
 static void pin_ext4(const void *arg)
 {
 	char *mem = movable_pages(&ext4_kind, MB);
@@ -2244,19 +2265,8 @@ static void pin_ext4(const void *arg)
 /* Pin while this process can allocate no huge page, but smaller ones. */
 static int pin_without_huge(void *mem, size_t len)
 {
-	int pin, err, fd = open("/proc/self/make-it-fail", O_WRONLY | O_CLOEXEC);
-	char order[16];
+	int fd = mig_fail_pages(__builtin_ctzl(thp_size() / mig_psize)), pin, err;
 
-	if (fd < 0 || access(FAIL_PAGES, F_OK))
-		mig_skip("no fault injection");
-	snprintf(order, sizeof(order), "%d", __builtin_ctzl(thp_size() / mig_psize));
-	mig_must_set(FAIL_PAGES "task-filter", "Y");
-	mig_must_set(FAIL_PAGES "ignore-gfp-wait", "N");
-	mig_must_set(FAIL_PAGES "ignore-gfp-highmem", "N");
-	mig_must_set(FAIL_PAGES "min-order", order);
-	mig_must_set(FAIL_PAGES "verbose", "0");
-	mig_must_set(FAIL_PAGES "times", "-1");
-	mig_must_set(FAIL_PAGES "probability", "100");
 	mig_check(pwrite(fd, "1", 1, 0) == 1, "make-it-fail: %m");
 	pin = mig_try_pin(mem, len);
 	err = errno;
@@ -2281,10 +2291,10 @@ static void pin_split(const void *arg)
  * hugetlb pages move only on their node for a pin, or to free pages of the pool, but
  * they do not fit into the other zones of their node, and no page of the pool is free.
  */
-static void pin_no_room(const void *arg)
+static void pin_without_spares(const void *arg)
 {
 	size_t len = PIN_FOLIOS * hugetlb_size(), nr = len / mig_psize, others, in;
-	char *mem = movable_pages(&hugetlb_without_room, len);
+	char *mem = movable_pages(&hugetlb_without_spares, len);
 	long before = mig_vmstat("pgmigrate_fail");
 	int node = movable_node();
 
@@ -2427,7 +2437,7 @@ static const struct mig_case cases[] = {
 	{ "long-term pin, movable zone: PMD THP, no huge page elsewhere", pin_split },
 	{ "long-term pin, movable zone: memfd", pin_movable, &memfd_kind },
 	{ "long-term pin, movable zone: hugetlb", pin_movable, &hugetlb_kind },
-	{ "long-term pin, movable zone: hugetlb, no room elsewhere", pin_no_room },
+	{ "long-term pin, movable zone: hugetlb, no page elsewhere", pin_without_spares },
 	{ "long-term pin, movable zone: file of ext4", pin_ext4 },
 	{ "soft offline: base page", soft_offline_small },
 	{ "soft offline: PMD THP", soft_offline_huge },
