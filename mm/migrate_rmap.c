@@ -210,7 +210,7 @@ struct migrate_series {
  * @defer: The flush is left to the caller.
  * @flush: One old value that a TLB may cache, with the dirty bit set if any old
  *	value is dirty. It is a NUMA hint only if there is no other, see
- *	migrate_run_note(). Valid if @may_be_cached.
+ *	migrate_ptes_note(). Valid if @may_be_cached.
  * @may_be_cached: A TLB may cache at least one old value.
  * @dirty: At least one old value is dirty.
  * @alike: The old values differ only in the page, so @series describes them
@@ -248,8 +248,8 @@ struct migrate_ptes {
  * run ends with the folio, with its part in the VMA (@end), or with the page
  * table.
  */
-static unsigned int migrate_run_limit(struct folio *folio, unsigned long first,
-				      unsigned long addr, unsigned long end)
+static unsigned int migrate_ptes_limit(struct folio *folio, unsigned long first,
+				       unsigned long addr, unsigned long end)
 {
 	return min3((end - addr) >> PAGE_SHIFT, PTRS_PER_PTE - pte_index(addr),
 		    folio_nr_pages(folio) - first);
@@ -452,7 +452,7 @@ static void migrate_remove_or_defer(struct migrate_unmap *mu,
  * pte_accessible() again, which would then skip the flush for the other entries
  * of the run as well. So record another entry than a hint if there is one.
  */
-static __always_inline void migrate_run_note(struct migrate_ptes *run, pte_t pte)
+static __always_inline void migrate_ptes_note(struct migrate_ptes *run, pte_t pte)
 {
 	if ((!run->may_be_cached || pte_protnone(run->flush)) &&
 	    pte_accessible(run->vma->vm_mm, pte)) {
@@ -463,21 +463,21 @@ static __always_inline void migrate_run_note(struct migrate_ptes *run, pte_t pte
 }
 
 /* Returns the value of entry @i of @run before it was cleared. */
-static __always_inline pte_t migrate_run_old(const struct migrate_ptes *run, unsigned int i)
+static __always_inline pte_t migrate_ptes_old(const struct migrate_ptes *run, unsigned int i)
 {
 	return likely(run->alike) ? migrate_series_pte(&run->series, i) : run->old[i];
 }
 
 /* Is the flush for @run left to the caller? */
-static __always_inline bool migrate_run_is_deferred(const struct migrate_ptes *run)
+static __always_inline bool migrate_ptes_is_deferred(const struct migrate_ptes *run)
 {
 	return IS_ENABLED(CONFIG_ARCH_WANT_BATCHED_UNMAP_TLB_FLUSH) && run->defer;
 }
 
 /* Has clearing the entries of @run flushed the TLB as well? */
-static __always_inline bool migrate_run_is_flushed(const struct migrate_ptes *run)
+static __always_inline bool migrate_ptes_is_flushed(const struct migrate_ptes *run)
 {
-	return MIGRATE_CLEAR_FLUSHES && !migrate_run_is_deferred(run);
+	return MIGRATE_CLEAR_FLUSHES && !migrate_ptes_is_deferred(run);
 }
 
 /*
@@ -485,12 +485,12 @@ static __always_inline bool migrate_run_is_flushed(const struct migrate_ptes *ru
  * be flushed while the translation exists, and immediately before the entry is
  * cleared: the copy would miss what is written to the cache in between.
  */
-static __always_inline pte_t migrate_run_clear_one(const struct migrate_ptes *run,
-						   unsigned long addr, pte_t *ptep,
-						   pte_t pte)
+static __always_inline pte_t migrate_ptes_clear_one(const struct migrate_ptes *run,
+						    unsigned long addr, pte_t *ptep,
+						    pte_t pte)
 {
 	flush_cache_page(run->vma, addr, pte_pfn(pte));
-	if (migrate_run_is_flushed(run))
+	if (migrate_ptes_is_flushed(run))
 		return ptep_clear_flush(run->vma, addr, ptep);
 	return ptep_get_and_clear(run->vma->vm_mm, addr, ptep);
 }
@@ -501,14 +501,14 @@ static __always_inline pte_t migrate_run_clear_one(const struct migrate_ptes *ru
  * hold for each of its entries. Returns the number of entries, and the merged
  * value in @pte.
  */
-static __always_inline unsigned int migrate_run_take(struct migrate_ptes *run, unsigned int nr,
-						     unsigned int max, pte_t *pte)
+static __always_inline unsigned int migrate_ptes_take(struct migrate_ptes *run, unsigned int nr,
+						      unsigned int max, pte_t *pte)
 {
 	const unsigned long addr = run->addr + nr * PAGE_SIZE;
 	unsigned int step = pte_batch_hint(run->ptep + nr, *pte);
 
-	if (step == 1 || migrate_run_is_flushed(run)) {
-		*pte = migrate_run_clear_one(run, addr, run->ptep + nr, *pte);
+	if (step == 1 || migrate_ptes_is_flushed(run)) {
+		*pte = migrate_ptes_clear_one(run, addr, run->ptep + nr, *pte);
 		return 1;
 	}
 
@@ -525,9 +525,9 @@ static __always_inline unsigned int migrate_run_take(struct migrate_ptes *run, u
  * because the CPU set a bit, it has been cleared: @odd is set and its value is
  * in @run->old.
  */
-static __always_inline unsigned int migrate_run_clear_alike(struct migrate_ptes *run,
-							    unsigned int nr, unsigned int max,
-							    bool *odd)
+static __always_inline unsigned int migrate_ptes_clear_alike(struct migrate_ptes *run,
+							     unsigned int nr, unsigned int max,
+							     bool *odd)
 {
 	u64 expected = pte_val(migrate_series_pte(&run->series, nr));
 	pte_t *const end = run->ptep + max;
@@ -538,7 +538,7 @@ static __always_inline unsigned int migrate_run_clear_alike(struct migrate_ptes 
 		pte = ptep_get(ptep);
 		if (pte_val(pte) != expected || pte_batch_hint(ptep, pte) != 1)
 			break;
-		pte = migrate_run_clear_one(run, addr, ptep, pte);
+		pte = migrate_ptes_clear_one(run, addr, ptep, pte);
 		if (unlikely(pte_val(pte) != expected)) {
 			run->old[ptep - run->ptep] = pte;
 			*odd = true;
@@ -550,15 +550,15 @@ static __always_inline unsigned int migrate_run_clear_alike(struct migrate_ptes 
 }
 
 /* Save the old values of @nr entries of @run from @first on. @pte is the first one. */
-static __always_inline void migrate_run_keep(struct migrate_ptes *run, unsigned int first,
-					     unsigned int nr, pte_t pte)
+static __always_inline void migrate_ptes_keep(struct migrate_ptes *run, unsigned int first,
+					      unsigned int nr, pte_t pte)
 {
 	unsigned int i;
 
 	for (i = 0; i < nr; i++)
 		run->old[first + i] = pte_advance_pfn(pte, i);
 	if (!pte_same(pte, migrate_series_pte(&run->series, first))) {
-		migrate_run_note(run, pte);
+		migrate_ptes_note(run, pte);
 		run->alike = false;
 	}
 }
@@ -568,8 +568,8 @@ static __always_inline void migrate_run_keep(struct migrate_ptes *run, unsigned 
  * and save their values. Returns the index of the first entry that was not
  * cleared.
  */
-static __always_inline unsigned int migrate_run_clear_rest(struct migrate_ptes *run,
-							   unsigned int nr, unsigned int max)
+static __always_inline unsigned int migrate_ptes_clear_rest(struct migrate_ptes *run,
+							    unsigned int nr, unsigned int max)
 {
 	const unsigned long pfn = page_to_pfn(run->page);
 	unsigned int step;
@@ -579,8 +579,8 @@ static __always_inline unsigned int migrate_run_clear_rest(struct migrate_ptes *
 		pte = ptep_get(run->ptep + nr);
 		if (!pte_present(pte) || pte_pfn(pte) != pfn + nr)
 			break;
-		step = migrate_run_take(run, nr, max, &pte);
-		migrate_run_keep(run, nr, step, pte);
+		step = migrate_ptes_take(run, nr, max, &pte);
+		migrate_ptes_keep(run, nr, step, pte);
 	}
 	return nr;
 }
@@ -591,24 +591,24 @@ static __always_inline unsigned int migrate_run_clear_rest(struct migrate_ptes *
  * the first one. The value that clearing returns is used, and not the one that
  * was read before, because the CPU may set a bit in between.
  */
-static __always_inline void migrate_run_clear(struct migrate_ptes *run, pte_t pte,
-					      unsigned int max)
+static __always_inline void migrate_ptes_clear(struct migrate_ptes *run, pte_t pte,
+					       unsigned int max)
 {
 	bool odd = false;
 	unsigned int nr;
 
-	nr = migrate_run_take(run, 0, max, &pte);
-	migrate_run_note(run, pte);
+	nr = migrate_ptes_take(run, 0, max, &pte);
+	migrate_ptes_note(run, pte);
 	run->series = migrate_series_present(pte);
 
-	nr = migrate_run_clear_alike(run, nr, max, &odd);
+	nr = migrate_ptes_clear_alike(run, nr, max, &odd);
 	if (nr < max) {
-		migrate_run_keep(run, 0, nr, pte);
+		migrate_ptes_keep(run, 0, nr, pte);
 		if (odd) {
-			migrate_run_keep(run, nr, 1, run->old[nr]);
+			migrate_ptes_keep(run, nr, 1, run->old[nr]);
 			nr++;
 		}
-		nr = migrate_run_clear_rest(run, nr, max);
+		nr = migrate_ptes_clear_rest(run, nr, max);
 	}
 
 	run->nr = nr;
@@ -617,7 +617,7 @@ static __always_inline void migrate_run_clear(struct migrate_ptes *run, pte_t pt
 }
 
 /* A device-private or device-exclusive entry is a run of its own. */
-static __always_inline void migrate_run_clear_softleaf(struct migrate_ptes *run, pte_t pte)
+static __always_inline void migrate_ptes_clear_softleaf(struct migrate_ptes *run, pte_t pte)
 {
 	pte_clear(run->vma->vm_mm, run->addr, run->ptep);
 	run->series = (struct migrate_series){ .first = pte_val(pte) };
@@ -625,13 +625,13 @@ static __always_inline void migrate_run_clear_softleaf(struct migrate_ptes *run,
 }
 
 /* Call arch_unmap_one() for the entries that will be migration entries. */
-static __always_inline bool migrate_run_unmap_arch(struct migrate_ptes *run)
+static __always_inline bool migrate_ptes_unmap_arch(struct migrate_ptes *run)
 {
 #ifdef __HAVE_ARCH_UNMAP_ONE
 	unsigned int i;
 
 	for (i = 0; i < run->nr; i++) {
-		const pte_t old = migrate_run_old(run, i);
+		const pte_t old = migrate_ptes_old(run, i);
 
 		if (pte_present(old) && !PageHWPoison(run->page + i) &&
 		    arch_unmap_one(run->vma->vm_mm, run->vma,
@@ -643,13 +643,13 @@ static __always_inline bool migrate_run_unmap_arch(struct migrate_ptes *run)
 }
 
 /* Find the pages of @run whose contents are not needed. */
-static __always_inline void migrate_run_find_unused(struct migrate_ptes *run)
+static __always_inline void migrate_ptes_find_unused(struct migrate_ptes *run)
 {
 	unsigned int i;
 	pte_t old;
 
 	for (i = 0; i < run->nr; i++) {
-		old = migrate_run_old(run, i);
+		old = migrate_ptes_old(run, i);
 		if (pte_present(old) && pte_unused(old) && !userfaultfd_armed(run->vma))
 			run->unused |= BIT_ULL(i);
 	}
@@ -698,7 +698,7 @@ static __always_inline unsigned int migrate_take_marks(struct page *page, unsign
  *
  * Adjacent pages are usually alike, so they are handled together.
  */
-static __always_inline bool migrate_run_sort(struct migrate_ptes *run)
+static __always_inline bool migrate_ptes_sort(struct migrate_ptes *run)
 {
 	const unsigned long mask = __PG_HWPOISON |
 			(folio_test_anon(run->folio) ? BIT(PG_anon_exclusive) : 0);
@@ -707,7 +707,7 @@ static __always_inline bool migrate_run_sort(struct migrate_ptes *run)
 	struct page *page;
 
 	VM_WARN_ON_ONCE_FOLIO(folio_test_hugetlb(run->folio), run->folio);
-	migrate_run_find_unused(run);
+	migrate_ptes_find_unused(run);
 
 	for (i = 0; i < run->nr; i += nr) {
 		page = run->page + i;
@@ -739,18 +739,18 @@ static __always_inline bool migrate_run_sort(struct migrate_ptes *run)
 }
 
 /* Restore the old values of @run. */
-static void migrate_run_undo(struct migrate_ptes *run)
+static void migrate_ptes_undo(struct migrate_ptes *run)
 {
 	unsigned int i;
 
 	for (i = 0; i < run->nr; i++)
 		set_pte_at(run->vma->vm_mm, run->addr + i * PAGE_SIZE,
-			   run->ptep + i, migrate_run_old(run, i));
+			   run->ptep + i, migrate_ptes_old(run, i));
 }
 
 /* Compute the migration entries of @run if they differ only in the page. */
-static __always_inline bool migrate_run_series(const struct migrate_ptes *run,
-					       struct migrate_series *series)
+static __always_inline bool migrate_ptes_series(const struct migrate_ptes *run,
+						struct migrate_series *series)
 {
 	swp_entry_t first;
 	pte_t old;
@@ -765,7 +765,7 @@ static __always_inline bool migrate_run_series(const struct migrate_ptes *run,
 }
 
 /* Write the migration entries of a run whose entries are not alike. */
-static __always_inline void migrate_run_install_mixed(struct migrate_ptes *run)
+static __always_inline void migrate_ptes_install_mixed(struct migrate_ptes *run)
 {
 	const u64 skip = run->poisoned | run->unused;
 	unsigned long addr = run->addr;
@@ -776,7 +776,7 @@ static __always_inline void migrate_run_install_mixed(struct migrate_ptes *run)
 	for (i = 0; i < run->nr; i++, addr += PAGE_SIZE) {
 		if (skip & BIT_ULL(i))
 			continue;
-		old = migrate_run_old(run, i);
+		old = migrate_ptes_old(run, i);
 		entry = migrate_encode(run->page + i, old, run->exclusive & BIT_ULL(i));
 		pte = migrate_entry_pte(entry, old);
 		set_pte_at(run->vma->vm_mm, addr, run->ptep + i, pte);
@@ -785,13 +785,13 @@ static __always_inline void migrate_run_install_mixed(struct migrate_ptes *run)
 }
 
 /* Write the migration entries of @run. */
-static __always_inline void migrate_run_install(struct migrate_ptes *run)
+static __always_inline void migrate_ptes_install(struct migrate_ptes *run)
 {
 	struct migrate_series series;
 	unsigned int i;
 
-	if (unlikely(!migrate_run_series(run, &series))) {
-		migrate_run_install_mixed(run);
+	if (unlikely(!migrate_ptes_series(run, &series))) {
+		migrate_ptes_install_mixed(run);
 		return;
 	}
 
@@ -809,10 +809,10 @@ static __always_inline void migrate_run_install(struct migrate_ptes *run)
 /*
  * Account for the pages of @run that do not get a migration entry. A poisoned
  * page gets a hwpoison entry. A page that a guest does not use (s390) gets an
- * empty entry, and is zero if it is accessed again. migrate_run_find_unused()
+ * empty entry, and is zero if it is accessed again. migrate_ptes_find_unused()
  * excludes VMAs with userfaultfd, where this would raise an unexpected fault.
  */
-static __always_inline void migrate_run_discard(struct migrate_ptes *run)
+static __always_inline void migrate_ptes_discard(struct migrate_ptes *run)
 {
 	struct mm_struct *mm = run->vma->vm_mm;
 	const u64 gone = run->poisoned | run->unused;
@@ -850,9 +850,9 @@ static __always_inline bool migrate_may_defer(struct mm_struct *mm, enum ttu_fla
  * copied, or after other entries have been written. flush_tlb_page() does
  * nothing on s390, so it is not used where MIGRATE_CLEAR_FLUSHES is true.
  */
-static __always_inline void migrate_run_flush_now(struct migrate_ptes *run)
+static __always_inline void migrate_ptes_flush_now(struct migrate_ptes *run)
 {
-	if (!run->may_be_cached || migrate_run_is_flushed(run))
+	if (!run->may_be_cached || migrate_ptes_is_flushed(run))
 		return;
 	if (!MIGRATE_CLEAR_FLUSHES && run->nr == 1)
 		flush_tlb_page(run->vma, run->addr);
@@ -865,10 +865,10 @@ static __always_inline void migrate_run_flush_now(struct migrate_ptes *run)
  * make a clean page dirty by a cached translation: it has to read the page
  * table for that, and finds the migration entry.
  */
-static __always_inline void migrate_run_flush(struct migrate_ptes *run)
+static __always_inline void migrate_ptes_flush(struct migrate_ptes *run)
 {
-	if (!migrate_run_is_deferred(run))
-		migrate_run_flush_now(run);
+	if (!migrate_ptes_is_deferred(run))
+		migrate_ptes_flush_now(run);
 	else if (run->may_be_cached)
 		set_tlb_ubc_flush_pending(run->vma->vm_mm, run->flush, run->addr,
 					  run->addr + run->nr * PAGE_SIZE);
@@ -884,20 +884,20 @@ static __always_inline void migrate_mark_dirty(struct folio *folio)
 }
 
 /* Replace all entries of @run, or none. */
-static __always_inline bool migrate_run_replace(struct migrate_ptes *run)
+static __always_inline bool migrate_ptes_replace(struct migrate_ptes *run)
 {
-	if (unlikely(!migrate_run_unmap_arch(run) || !migrate_run_sort(run))) {
+	if (unlikely(!migrate_ptes_unmap_arch(run) || !migrate_ptes_sort(run))) {
 		/* arm64: the TLB must not cache a block that is written in parts. */
-		migrate_run_flush_now(run);
-		migrate_run_undo(run);
+		migrate_ptes_flush_now(run);
+		migrate_ptes_undo(run);
 		return false;
 	}
 
 	if (run->dirty)
 		migrate_mark_dirty(run->folio);
-	migrate_run_install(run);
-	migrate_run_discard(run);
-	migrate_run_flush(run);
+	migrate_ptes_install(run);
+	migrate_ptes_discard(run);
+	migrate_ptes_flush(run);
 	return true;
 }
 
@@ -927,10 +927,10 @@ static __always_inline unsigned int migrate_unmap_run(struct migrate_unmap *mu,
 	run.unused = 0;
 
 	if (likely(pte_present(first)))
-		migrate_run_clear(&run, first, max);
+		migrate_ptes_clear(&run, first, max);
 	else
-		migrate_run_clear_softleaf(&run, first);
-	return migrate_run_replace(&run) ? run.nr : 0;
+		migrate_ptes_clear_softleaf(&run, first);
+	return migrate_ptes_replace(&run) ? run.nr : 0;
 }
 
 /*
@@ -967,7 +967,7 @@ static bool migrate_unmap_large(struct migrate_unmap *mu, struct page_vma_mapped
 
 	piece.first = pfn - folio_pfn(mu->folio);
 	page = folio_page(mu->folio, piece.first);
-	max = migrate_run_limit(mu->folio, piece.first, pvmw->address, end);
+	max = migrate_ptes_limit(mu->folio, piece.first, pvmw->address, end);
 	piece.nr = migrate_unmap_run(mu, pvmw, page, min(max, MIGRATE_RUN_MAX));
 	if (!piece.nr)
 		return false;
@@ -1500,7 +1500,7 @@ static void migrate_restore_large(struct folio *dst, struct page_vma_mapped_walk
 
 	/* set_ptes() can write several entries only if they are present. */
 	if (!folio_is_device_private(dst))
-		max = migrate_run_limit(dst, pfn - pvmw->pfn, pvmw->address, end);
+		max = migrate_ptes_limit(dst, pfn - pvmw->pfn, pvmw->address, end);
 
 	alike = migrate_count_alike(pvmw->pte, entry, old, max);
 	for (nr = alike; nr < max; nr++) {
