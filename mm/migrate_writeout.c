@@ -21,10 +21,13 @@
  *
  * migrate_help() starts the I/O of all folios before it waits for any of it. But if a
  * folio is under writeback already, it waits for that first. A fatal signal ends the
- * waits for locks and for writeback. A move for a cpuset has a time limit instead, and
- * has the flusher threads write. A folio that is dirty after its writeback is not tried
- * again: either a process has written to it, or the disk has failed. The mapping keeps
- * the error of the disk for the next fsync().
+ * waits for locks and for writeback, but not the start of a write, which waits for a
+ * free request of the disk as in fsync(). A move for a cpuset has a time limit instead,
+ * and has the flusher threads write files. It starts writes to swap itself.
+ *
+ * A folio that is dirty after its writeback is not tried again: either a process has
+ * written to it, or the disk has failed. The mapping keeps the error of the disk for the
+ * next fsync().
  */
 #include <linux/backing-dev.h>
 #include <linux/blkdev.h>
@@ -77,8 +80,8 @@ late_initcall(migrate_resort_init);
 /* ------------------------------------------------ callers and their conditions */
 
 /*
- * Only callers that hold no lock of a file system, of an mm or of a folio, and that
- * report a folio which was not migrated as a failure.
+ * Allow something only to callers that hold no lock of a file system, of an mm or of a
+ * folio, and that report a folio which was not migrated as a failure.
  */
 static unsigned int migrate_resorts_of(enum migrate_reason reason)
 {
@@ -128,7 +131,7 @@ static bool migrate_has_swap(struct folio *folio)
 	return nr > 0;
 }
 
-/* Checks that need no rmap walk. */
+/* Check what needs no rmap walk. */
 static bool migrate_is_swappable(struct folio *folio)
 {
 	return !folio_test_large(folio) && !folio_test_ksm(folio) &&
@@ -155,9 +158,10 @@ bool migrate_may_swap_out(unsigned int resorts, struct folio *src)
 /*
  * Did the file system of the folio refuse to migrate it? MIGRATE_CAUSE_REFUSED stands
  * for any error of migrate_folio() but -EAGAIN. MIGRATE_CAUSE_NONE means that -EAGAIN
- * was returned until no tries were left. Such a folio is most likely in use and is
- * left alone. Hot-remove makes an exception, because some migrate_folio() methods
- * return -EAGAIN for a dirty folio or for one with busy buffers.
+ * was returned until no tries were left. Such a folio is most likely in use, or its
+ * buffers are, as when another process writes to the file. It is left alone. Hot-remove
+ * makes an exception, because some migrate_folio() methods return -EAGAIN for a dirty
+ * folio or for one with busy buffers.
  */
 static bool migrate_is_refused(const struct migrate_control *mc,
 			       const struct migrate_pair *pair)
@@ -387,8 +391,8 @@ static void migrate_wait_refs(struct migrate_run *run, struct list_head *again)
 /* ------------------------------------------------------------------ dropping */
 
 /*
- * Only if there is a migrate_folio() method, which did not migrate the private data.
- * Without one, migrate_fallback() has already tried to release the private data.
+ * A folio is dropped only if there is a migrate_folio() method, which did not migrate
+ * the private data. Without one, migrate_fallback() has already tried to release the private data.
  */
 static bool migrate_may_drop(struct address_space *mapping, struct folio *folio)
 {

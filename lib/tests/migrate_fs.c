@@ -37,10 +37,12 @@ struct migrate_fs_state migrate_fs_state;
  * struct migrate_fs_write - a write that has not ended
  * @work: ends the write, unless the disk stalls
  * @folio: the folio under writeback
+ * @err: 0, or the error with which the write ends
  */
 struct migrate_fs_write {
 	struct delayed_work work;
 	struct folio *folio;
+	int err;
 };
 
 static struct xarray *blocks_of(struct inode *inode)
@@ -122,6 +124,13 @@ static int migrate_fs_write_end(const struct kiocb *iocb,
 	return copied;
 }
 
+/* After an error the folio is not made dirty again, as in most file systems. */
+static void end_write(struct folio *folio, int err)
+{
+	mapping_set_error(folio->mapping, err);
+	folio_end_writeback(folio);
+}
+
 static void look_at_write(struct work_struct *work)
 {
 	struct migrate_fs_write *write =
@@ -131,18 +140,19 @@ static void look_at_write(struct work_struct *work)
 		schedule_delayed_work(&write->work, STALL_DELAY);
 		return;
 	}
-	folio_end_writeback(write->folio);
+	end_write(write->folio, write->err);
 	kfree(write);
 }
 
 /* Keep the folio under writeback for at least one tick. */
-static int end_later(struct folio *folio)
+static int end_later(struct folio *folio, int err)
 {
 	struct migrate_fs_write *write = kmalloc(sizeof(*write), GFP_NOFS);
 
 	if (!write)
 		return -ENOMEM;
 	write->folio = folio;
+	write->err = err;
 	INIT_DELAYED_WORK(&write->work, look_at_write);
 	schedule_delayed_work(&write->work, 1);
 	return 0;
@@ -173,13 +183,14 @@ static int put_on_disk(struct folio *folio)
 /* The folio is locked and clean; it is unlocked on return. */
 static int write_folio(struct folio *folio, struct writeback_control *wbc)
 {
+	const int late_err = -(int)READ_ONCE(migrate_fs_state.late_error);
 	struct address_space *mapping = folio->mapping;
 	int err = -(int)READ_ONCE(migrate_fs_state.error);
 
 	while (READ_ONCE(migrate_fs_state.hold))
 		schedule_timeout_uninterruptible(STALL_DELAY);
 	atomic_inc(&migrate_fs_state.writes);
-	if (!err)
+	if (!err && !late_err)
 		err = put_on_disk(folio);
 	if (err) {
 		mapping_set_error(mapping, err);
@@ -190,8 +201,8 @@ static int write_folio(struct folio *folio, struct writeback_control *wbc)
 	}
 	folio_start_writeback(folio);
 	folio_unlock(folio);
-	if (end_later(folio))
-		folio_end_writeback(folio);
+	if (end_later(folio, late_err))
+		end_write(folio, late_err);
 	return 0;
 }
 
@@ -385,6 +396,7 @@ static int __init migrate_fs_init(void)
 	struct dentry *dir = debugfs_create_dir("migrate_fs", NULL);
 
 	debugfs_create_u32("error", 0600, dir, &state->error);
+	debugfs_create_u32("late_error", 0600, dir, &state->late_error);
 	debugfs_create_bool("keep_dirty", 0600, dir, &state->keep_dirty);
 	debugfs_create_bool("stall", 0600, dir, &state->stall);
 	debugfs_create_bool("hold", 0600, dir, &state->hold);

@@ -13,6 +13,8 @@ struct page;
 /**
  * struct migrate_fs_state - what the file system does, and has done
  * @error: if not 0, writing a folio fails with this errno
+ * @late_error: if not 0, the disk accepts a folio, does not write it, and reports this
+ *	errno when the writeback ends
  * @keep_dirty: a folio whose write has failed becomes dirty again
  * @stall: no write ends while this is set
  * @hold: no write begins while this is set, as if the disk had no free request
@@ -26,6 +28,7 @@ struct page;
  */
 struct migrate_fs_state {
 	u32 error;
+	u32 late_error;
 	bool keep_dirty;
 	bool stall;
 	bool hold;

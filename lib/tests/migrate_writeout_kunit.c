@@ -281,6 +281,23 @@ static int migrate_isolated(struct writer *w, enum migrate_mode mode,
 	return ret;
 }
 
+/* Take a reference to each isolated folio. The isolation has another one. */
+static void hold_folios(struct writer *w)
+{
+	int i;
+
+	for (i = 0; i < NR; i++)
+		folio_get(w->folio[i]);
+}
+
+static void unhold_folios(struct writer *w)
+{
+	int i;
+
+	for (i = 0; i < NR; i++)
+		folio_put(w->folio[i]);
+}
+
 /* Migrate the file. Returns the number of folios that were not migrated. */
 static int migrate_file(struct writer *w, enum migrate_mode mode,
 			enum migrate_reason reason)
@@ -532,6 +549,55 @@ static void limited(struct kunit *test)
 	expect_file(w);
 }
 
+/**
+ * struct submitter - who submits the writes
+ * @name: its name
+ * @limited: the call has a time limit, so that the flusher threads submit
+ */
+struct submitter {
+	const char *name;
+	bool limited;
+};
+
+static const struct submitter submitters[] = {
+	{ "caller" },
+	{ "flusher threads", .limited = true },
+};
+
+KUNIT_ARRAY_PARAM_DESC(submitter, submitters, name);
+
+/*
+ * The disk accepts all folios, and fails later. They are clean then, so they are
+ * migrated. fsync() returns the error once.
+ */
+static void disk_fails_late(struct kunit *test)
+{
+	const struct submitter *submitter = test->param_value;
+	struct writer *w = test->priv;
+	int left;
+
+	make_file(w);
+	migrate_fs_state.late_error = EIO;
+	if (submitter->limited)
+		left = migrate_limited(w, 6 * A_LONG_TIME);
+	else
+		left = migrate_file(w, MIGRATE_SYNC, MR_SYSCALL);
+	KUNIT_EXPECT_EQ(test, 0, left);
+	KUNIT_EXPECT_EQ(test, 0, nr_dirty(w));
+	expect_counted(w, NR, 0);
+	expect_writes(w, NR);
+	expect_folios(w, 0, NR);
+	expect_disk(w, false);
+	expect_file(w);
+
+	migrate_fs_state.late_error = 0;
+	KUNIT_EXPECT_EQ(test, -EIO, vfs_fsync(w->file, 0));
+	KUNIT_EXPECT_EQ(test, 0, vfs_fsync(w->file, 0));
+	expect_writes(w, NR);
+	/* Nothing holds the new folios, so they can move again. */
+	expect_all_move(w);
+}
+
 /* Expect that no folio moves, and that the call waits, but only until its limit. */
 static void expect_limit(struct writer *w)
 {
@@ -729,15 +795,12 @@ static void server_may_wait(struct kunit *test)
 static void in_use(struct kunit *test)
 {
 	struct writer *w = test->priv;
-	int i;
 
 	make_file(w);
 	isolate(w);
-	for (i = 0; i < NR; i++)
-		folio_get(w->folio[i]);
+	hold_folios(w);
 	KUNIT_EXPECT_EQ(test, NR, migrate_isolated(w, MIGRATE_SYNC, MR_SYSCALL));
-	for (i = 0; i < NR; i++)
-		folio_put(w->folio[i]);
+	unhold_folios(w);
 	expect_nothing(w);
 	expect_all_move(w);
 }
@@ -792,27 +855,84 @@ static void dirty_private_kept(struct kunit *test)
 	expect_file(w);
 }
 
+/*
+ * Private data that is not released also keeps a clean folio from being migrated.
+ * There is nothing to write, so no write is counted.
+ */
+static void clean_private_kept(struct kunit *test)
+{
+	struct writer *w = test->priv;
+
+	migrate_fs_state.private = true;
+	migrate_fs_state.keep_private = true;
+	make_file(w);
+	sync_file(w);
+	KUNIT_EXPECT_EQ(test, NR, migrate_file(w, MIGRATE_SYNC, MR_SYSCALL));
+	expect_nothing(w);
+}
+
 /* Dropping. */
 
+/**
+ * struct refusal - how migrate_folio() refuses private data
+ * @name: its name
+ * @busy: &migrate_fs_state.busy
+ */
+struct refusal {
+	const char *name;
+	bool busy;
+};
+
+static const struct refusal refusals[] = {
+	{ "refused" },
+	{ "busy", .busy = true },
+};
+
+KUNIT_ARRAY_PARAM_DESC(refusal, refusals, name);
+
+/* The callers for which folios are dropped. After -EAGAIN it is only the last one. */
+static const enum migrate_reason droppers[] = {
+	MR_SYSCALL,
+	MR_MEMPOLICY_MBIND,
+	MR_MEMORY_HOTPLUG,
+};
+
 /* Make a clean file with private data that migrate_folio() does not migrate. */
-static void make_private(struct writer *w)
+static void make_private(struct writer *w, const struct refusal *refusal)
 {
 	migrate_fs_state.method = true;
 	migrate_fs_state.private = true;
+	migrate_fs_state.busy = refusal->busy;
 	make_file(w);
 	sync_file(w);
 }
 
+/* All folios have left the page cache, and the disk has their contents. */
+static void expect_dropped(struct writer *w)
+{
+	expect_counted(w, 0, NR);
+	expect_writes(w, 0);
+	KUNIT_EXPECT_EQ(w->test, 0, w->mapping->nrpages);
+	expect_file(w);
+}
+
+/* The file is read again after each call, into new folios with private data. */
 static void private_dropped(struct kunit *test)
 {
 	struct writer *w = test->priv;
+	bool stay;
+	int i;
 
-	make_private(w);
-	KUNIT_EXPECT_EQ(test, 0, migrate_file(w, MIGRATE_SYNC, MR_SYSCALL));
-	expect_counted(w, 0, NR);
-	expect_writes(w, 0);
-	expect_folios(w, 0, 0);
-	expect_file(w);
+	make_private(w, test->param_value);
+	for (i = 0; i < ARRAY_SIZE(droppers); i++) {
+		stay = migrate_fs_state.busy && droppers[i] != MR_MEMORY_HOTPLUG;
+		KUNIT_EXPECT_EQ(test, stay ? NR : 0,
+				migrate_file(w, MIGRATE_SYNC, droppers[i]));
+		if (stay)
+			expect_nothing(w);
+		else
+			expect_dropped(w);
+	}
 }
 
 /* If migrate_folio() refuses a dirty folio, only hot-remove writes it out. */
@@ -820,10 +940,14 @@ static void private_dirty(struct kunit *test)
 {
 	struct writer *w = test->priv;
 
-	make_private(w);
+	make_private(w, test->param_value);
 	dirty_again(w);
 	KUNIT_EXPECT_EQ(test, NR, migrate_file(w, MIGRATE_SYNC, MR_SYSCALL));
 	expect_nothing(w);
+	KUNIT_EXPECT_EQ(test, NR,
+			migrate_file(w, MIGRATE_SYNC, MR_MEMPOLICY_MBIND));
+	expect_nothing(w);
+	KUNIT_EXPECT_EQ(test, NR, nr_dirty(w));
 
 	/* Hot-remove writes out the folio. The next call drops it. */
 	KUNIT_EXPECT_EQ(test, NR,
@@ -831,39 +955,39 @@ static void private_dirty(struct kunit *test)
 	expect_counted(w, NR, 0);
 	expect_writes(w, NR);
 	expect_folios(w, NR, 0);
+	atomic_set(&migrate_fs_state.writes, 0);
 	KUNIT_EXPECT_EQ(test, 0,
 			migrate_file(w, MIGRATE_SYNC, MR_MEMORY_HOTPLUG));
-	expect_counted(w, 0, NR);
-	expect_writes(w, NR);
-	expect_folios(w, 0, 0);
-	expect_file(w);
+	expect_dropped(w);
 }
 
-/* After -EAGAIN from migrate_folio() only hot-remove drops the folio. */
-static void private_busy(struct kunit *test)
+/* Folios with other references keep their private data, and are not dropped. */
+static void private_in_use(struct kunit *test)
 {
 	struct writer *w = test->priv;
+	int i, k;
 
-	make_private(w);
-	migrate_fs_state.busy = true;
-	KUNIT_EXPECT_EQ(test, NR, migrate_file(w, MIGRATE_SYNC, MR_SYSCALL));
-	expect_nothing(w);
-	KUNIT_EXPECT_EQ(test, NR,
-			migrate_file(w, MIGRATE_SYNC, MR_MEMPOLICY_MBIND));
-	expect_nothing(w);
-
+	make_private(w, test->param_value);
+	for (i = 0; i < ARRAY_SIZE(droppers); i++) {
+		isolate(w);
+		hold_folios(w);
+		KUNIT_EXPECT_EQ(test, NR,
+				migrate_isolated(w, MIGRATE_SYNC, droppers[i]));
+		for (k = 0; k < NR; k++)
+			KUNIT_EXPECT_TRUE(test, folio_test_private(w->folio[k]));
+		unhold_folios(w);
+		expect_nothing(w);
+	}
 	KUNIT_EXPECT_EQ(test, 0,
 			migrate_file(w, MIGRATE_SYNC, MR_MEMORY_HOTPLUG));
-	expect_counted(w, 0, NR);
-	expect_folios(w, 0, 0);
-	expect_file(w);
+	expect_dropped(w);
 }
 
 static void private_kept(struct kunit *test)
 {
 	struct writer *w = test->priv;
 
-	make_private(w);
+	make_private(w, test->param_value);
 	migrate_fs_state.keep_private = true;
 	KUNIT_EXPECT_EQ(test, NR, migrate_file(w, MIGRATE_SYNC, MR_SYSCALL));
 	expect_nothing(w);
@@ -873,7 +997,7 @@ static void not_to_be_dropped(struct kunit *test)
 {
 	struct writer *w = test->priv;
 
-	make_private(w);
+	make_private(w, test->param_value);
 	sysctl_migrate_resort &= ~MIGRATE_DROP;
 	KUNIT_EXPECT_EQ(test, NR, migrate_file(w, MIGRATE_SYNC, MR_SYSCALL));
 	sysctl_migrate_resort |= MIGRATE_DROP;
@@ -946,6 +1070,7 @@ static struct kunit_case writeout_test_cases[] = {
 	KUNIT_CASE(disk_stalls),
 	KUNIT_CASE(locked),
 	KUNIT_CASE(limited),
+	KUNIT_CASE_PARAM(disk_fails_late, submitter_gen_params),
 	KUNIT_CASE_PARAM(limited_stall, stall_gen_params),
 	KUNIT_CASE(limited_lock),
 	KUNIT_CASE(limited_error),
@@ -957,11 +1082,12 @@ static struct kunit_case writeout_test_cases[] = {
 	KUNIT_CASE(truncated),
 	KUNIT_CASE(dirty_private),
 	KUNIT_CASE(dirty_private_kept),
-	KUNIT_CASE(private_dropped),
-	KUNIT_CASE(private_dirty),
-	KUNIT_CASE(private_busy),
-	KUNIT_CASE(private_kept),
-	KUNIT_CASE(not_to_be_dropped),
+	KUNIT_CASE(clean_private_kept),
+	KUNIT_CASE_PARAM(private_dropped, refusal_gen_params),
+	KUNIT_CASE_PARAM(private_dirty, refusal_gen_params),
+	KUNIT_CASE_PARAM(private_in_use, refusal_gen_params),
+	KUNIT_CASE_PARAM(private_kept, refusal_gen_params),
+	KUNIT_CASE_PARAM(not_to_be_dropped, refusal_gen_params),
 	{}
 };
 

@@ -8,7 +8,8 @@
  *  - anonymous memory, if the nodes that its policy or cpuset allows are full
  *
  * System calls and cpusets move the memory. The tests check the contents and the
- * node of each page, and the contents of the disk.
+ * node of each page, and the contents of the disk. Other tests check that compaction
+ * and reclaim do none of this.
  *
  * Today each file system that writes files back has migrate_folio(). So the tests
  * use the file system lib/tests/migrate_fs.c.
@@ -44,6 +45,8 @@
 #define LEN		(256 * KB)
 #define BIT_OF(node)	(1UL << (node))
 #define SWITCH		"/proc/sys/vm/migrate_resort"
+#define WRITES		"/sys/kernel/debug/migrate_fs/writes"
+#define COMPACT		"/proc/sys/vm/compact_memory"
 #define GROUP		"writeout"
 #define ZRAM		"/sys/block/zram0"
 
@@ -62,6 +65,12 @@
  * for example those of an initramfs, because reclaim swaps them out first.
  */
 #define LITTLE		(24 * MB)
+
+/* A file is written in pieces, and other memory is allocated before each of them. */
+#define PIECES		16
+#define PIECE		(256 * KB)
+#define BETWEEN		(3 * MB)
+#define SPREAD		(PIECES * PIECE)
 
 /* Memory limit of a zram disk. A small part of TOO_MUCH uses it up. */
 #define SMALL		MB
@@ -122,8 +131,19 @@ static void move_by_move_pages(char *mem, long rest)
 	mig_must_move_to(mem, LEN, MIG_B);
 }
 
+/* For a cpuset, the flusher threads write the folios. */
+static void move_by_cpuset(char *mem, long rest)
+{
+	char dir[128];
+
+	mig_enter_cgroup(dir, sizeof(dir), GROUP, "+cpuset");
+	mig_set_mem(dir, MIG_A);
+	mig_expect_on(mem, LEN, MIG_A);
+	mig_set_mem(dir, MIG_B);
+}
+
 /**
- * struct way - a system call that moves memory
+ * struct way - a system call or a cpuset that moves memory
  * @move: moves @mem from MIG_A to MIG_B; @rest is the number of other pages that
  *	migrate_pages(2) does not move
  */
@@ -151,10 +171,13 @@ static void move_to(void *mem, int node)
 	mig_expect_errno(bind_to(mem, LEN, node, MIG_MF_STRICT), 0);
 }
 
+/* With @arg, each write ends with this errno. */
 static void no_leak(const void *arg)
 {
 	char *mem = mig_fs_dirty(mig_fs_file(), LEN, MIG_A);
 
+	if (arg)
+		mig_fs_set("late_error", arg);
 	mig_check_loss(move_to, mem);
 	mig_expect_on(mem, LEN, MIG_A);
 }
@@ -188,6 +211,33 @@ static void disk_fails(const void *arg)
 	mig_fs_set("error", "0");
 	mig_expect_errno(bind_to(mem, LEN, MIG_B, MIG_MF_STRICT), 0);
 	mig_expect_on(mem, LEN, MIG_B);
+	/* Folios that are clean after the error are not written when they move. */
+	if (!arg)
+		mig_fill(mem, LEN, 1);
+	expect_on_disk(fd, mem, LEN);
+}
+
+/*
+ * The disk accepts all folios, and fails later. They are clean then, so they are
+ * moved. fsync(2) reports the error once.
+ */
+static void disk_fails_late(const void *arg)
+{
+	int fd = mig_fs_file();
+	char *mem = mig_fs_dirty(fd, LEN, MIG_A);
+	long before = mig_vmstat("pgmigrate_writeout");
+
+	mig_fs_set("late_error", "5");
+	mig_check(!bind_to(mem, LEN, MIG_B, MIG_MF_STRICT), "mbind: %m");
+	expect_counted("pgmigrate_writeout", before, nr_pages());
+	mig_expect_on(mem, LEN, MIG_B);
+
+	mig_fs_set("late_error", "0");
+	mig_expect_errno(fsync(fd), EIO);
+	mig_expect_errno(fsync(fd), 0);
+	/* The disk does not have the data. Have it written again. */
+	mig_fill(mem, LEN, 1);
+	expect_on_disk(fd, mem, LEN);
 }
 
 static bool ends_within(pid_t pid, double seconds)
@@ -232,22 +282,6 @@ static void disk_stalls(const void *arg)
 	mig_check(waited, "mbind did not wait for the disk");
 	mig_check(ended, "the task that called mbind could not be killed");
 	mig_expect_on(mem, LEN, MIG_A);
-	expect_on_disk(fd, mem, LEN);
-}
-
-/* For a cpuset, the flusher threads write the folios. */
-static void written_for_cpuset(const void *arg)
-{
-	int fd = mig_fs_file();
-	char dir[128], *mem = mig_fs_dirty(fd, LEN, MIG_A);
-	long before = mig_vmstat("pgmigrate_writeout");
-
-	mig_enter_cgroup(dir, sizeof(dir), GROUP, "+cpuset");
-	mig_set_mem(dir, MIG_A);
-	mig_expect_on(mem, LEN, MIG_A);
-	mig_set_mem(dir, MIG_B);
-	expect_counted("pgmigrate_writeout", before, nr_pages());
-	mig_expect_on(mem, LEN, MIG_B);
 	expect_on_disk(fd, mem, LEN);
 }
 
@@ -371,14 +405,24 @@ static void written_to(const void *arg)
  * Dropped
  */
 
-/* Memory of a clean file, with private data that migrate_folio() does not move. */
-static char *clean_private(void)
+/*
+ * New files have migrate_folio(), which does not move their private data. If @busy is
+ * true, it returns -EAGAIN, as if the data were in use.
+ */
+static void use_private(bool busy)
+{
+	mig_fs_set("method", "Y");
+	mig_fs_set("private", "Y");
+	mig_fs_set("busy", busy ? "Y" : "N");
+}
+
+/* Memory of a clean file with private data. */
+static char *clean_private(bool busy)
 {
 	char *mem;
 	int fd;
 
-	mig_fs_set("method", "Y");
-	mig_fs_set("private", "Y");
+	use_private(busy);
 	fd = mig_fs_file();
 	mem = mig_fs_dirty(fd, LEN, MIG_A);
 	mig_check(!fsync(fd), "fsync: %m");
@@ -387,11 +431,13 @@ static char *clean_private(void)
 
 static void dropped(const void *arg)
 {
-	char *mem = clean_private();
+	const struct way *way = arg;
+	long rest = mig_nr_unmovable(0, BIT_OF(MIG_A), BIT_OF(MIG_B));
+	char *mem = clean_private(false);
 	long before = mig_vmstat("pgmigrate_drop");
 	size_t i;
 
-	mig_expect_errno(bind_to(mem, LEN, MIG_B, MIG_MF_STRICT), 0);
+	way->move(mem, rest);
 	expect_counted("pgmigrate_drop", before, nr_pages());
 	for (i = 0; i < LEN; i += mig_psize)
 		mig_check(!(mig_pagemap(mem + i) & MIG_PM_PRESENT),
@@ -403,13 +449,35 @@ static void dropped(const void *arg)
 	mig_expect_on(mem, LEN, MIG_B);
 }
 
-/* An mlocked folio is not dropped. With private data it does not move either. */
-static void not_dropped(const void *arg)
+/* move_pages(2) must report a node for each page, so it leaves them where they are. */
+static void not_dropped_by_move_pages(const void *arg)
 {
-	char *mem = clean_private();
+	char *mem = clean_private(arg);
+	int *status = calloc(nr_pages(), sizeof(*status));
+	long before = mig_vmstat("pgmigrate_drop"), ret;
+	size_t i;
+
+	mig_must_set(SWITCH, "7");
+	ret = mig_move_to(mem, LEN, MIG_B, MIG_MF_MOVE_ALL, status);
+	ret += mig_breaks(MIG_BREAK_STATUS);
+	mig_check(ret == (long)nr_pages(), "move_pages returned %ld", ret);
+	for (i = 0; i < nr_pages(); i++)
+		mig_check(status[i] == -EBUSY, "page %zu: %d", i, status[i]);
+	expect_counted("pgmigrate_drop", before, 0);
+	mig_expect_on(mem, LEN, MIG_A);
+	free(status);
+}
+
+/*
+ * An mlocked folio is not dropped, nor is one that may be in use. With private data it
+ * does not move either.
+ */
+static void not_dropped(const void *busy)
+{
+	char *mem = clean_private(busy);
 	long before = mig_vmstat("pgmigrate_drop");
 
-	mig_check(!mlock(mem, LEN), "mlock: %m");
+	mig_check(busy || !mlock(mem, LEN), "mlock: %m");
 	mig_expect_errno(bind_to(mem, LEN, MIG_B, MIG_MF_STRICT), EIO);
 	expect_counted("pgmigrate_drop", before, 0);
 	mig_expect_on(mem, LEN, MIG_A);
@@ -824,6 +892,59 @@ static void bound_by_cpuset(const void *arg)
 	mig_end_holder(filler);
 }
 
+/* Set a policy, but leave the memory on MIG_A, which the policy does not allow. */
+static void misplace(char *mem, size_t len)
+{
+	mig_check(!mig_mbind(mem, len, MIG_MPOL_BIND, BIT_OF(MIG_B), 0), "mbind: %m");
+}
+
+/*
+ * An earlier mbind(2) has set the policy. Another page has none. Its address is higher,
+ * so it is tried last. It stays, and the call fails.
+ */
+static void swapped_out_by_migrate_pages(const void *arg)
+{
+	char *last = mig_map(mig_psize, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	char *mem = too_much();
+	long before = mig_vmstat("pgmigrate_swapout");
+
+	mig_check(mem < last, "the page without a policy does not come last");
+	mig_must_set(SWITCH, "7");
+	misplace(mem, TOO_MUCH);
+	mig_alloc_on(MIG_A);
+	mig_fill(last, mig_psize, 1);
+	mig_alloc_anywhere();
+
+	mig_expect_errno(mig_migrate_pages(0, BIT_OF(MIG_A), BIT_OF(MIG_B)), ENOMEM);
+	expect_swapped_out(mem, before);
+	mig_check(mig_node_of(last) == MIG_A, "the page without a policy is gone");
+	mig_check(mig_verify(last, mig_psize, 1) == mig_psize, "its contents changed");
+	expect_contents(mem);
+}
+
+/* move_pages(2) must not swap out. mbind(2) swaps out the same memory afterwards. */
+static void not_swapped_out_by_move_pages(const void *arg)
+{
+	char *mem = too_much();
+	long before = mig_vmstat("pgmigrate_swapout"), ret;
+	size_t there;
+
+	mig_must_set(SWITCH, "7");
+	misplace(mem, TOO_MUCH);
+	ret = mig_move_to(mem, TOO_MUCH, MIG_B, MIG_MF_MOVE_ALL, NULL);
+	errno = -ret;
+	mig_expect_errno(ret, ENOMEM);
+	expect_counted("pgmigrate_swapout", before, 0);
+	there = nr_on(mem, MIG_A) + mig_count_on(mem, TOO_MUCH, MIG_B);
+	mig_check(there == TOO_MUCH / mig_psize,
+		  "only %zu pages are on the two nodes", there);
+
+	mig_check(!bind_to(mem, TOO_MUCH, MIG_B, MIG_MF_STRICT), "mbind: %m");
+	expect_swapped_out(mem, before);
+	expect_contents(mem);
+}
+
 /* migrate_pages(2) sets no policy, so memory may stay on MIG_A. */
 static void not_bound(const void *arg)
 {
@@ -893,36 +1014,193 @@ static void not_pinned(const void *arg)
 	expect_contents(mem);
 }
 
+/*
+ * Left alone by compaction and reclaim
+ */
+
+static const char *const counters[] = {
+	"pgmigrate_writeout", "pgmigrate_drop", "pgmigrate_swapout",
+};
+
+/**
+ * struct candidates - memory that system calls would write out, drop or swap out
+ * @fd: a file of migrate_fs, either dirty, or clean with private data
+ * @file: its memory
+ * @anon: anonymous memory on a node that its policy does not allow
+ * @before: the counters
+ */
+struct candidates {
+	int fd;
+	char *file;
+	char *anon;
+	long before[ARRAY_SIZE(counters)];
+};
+
+/*
+ * Fill a file. Its page cache is spread over MIG_A, so compaction finds most of it
+ * wherever it begins and ends.
+ */
+static char *spread_file(int fd)
+{
+	char *data = mig_anon_on(SPREAD, MIG_B), *mem;
+	char *between = mig_map(PIECES * BETWEEN, PROT_READ | PROT_WRITE,
+				MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	ssize_t put;
+	size_t i;
+
+	madvise(between, PIECES * BETWEEN, MADV_NOHUGEPAGE);
+	mig_alloc_on(MIG_A);
+	for (i = 0; i < PIECES; i++) {
+		memset(between + i * BETWEEN, 1, BETWEEN);
+		put = pwrite(fd, data + i * PIECE, PIECE, i * PIECE);
+		mig_check(put == (ssize_t)PIECE, "write of the file: %m");
+	}
+	munmap(between, PIECES * BETWEEN);
+	munmap(data, SPREAD);
+	mem = mig_map(SPREAD, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
+	mig_sum(mem, SPREAD);
+	mig_alloc_anywhere();
+	return mem;
+}
+
+static void make_candidates(struct candidates *c, bool private)
+{
+	size_t i;
+
+	mig_quiet();
+	mig_must_set(SWITCH, "7");
+	if (private)
+		use_private(false);
+	c->fd = mig_fs_file();
+	c->file = spread_file(c->fd);
+	if (private)
+		mig_check(!fsync(c->fd), "fsync: %m");
+	c->anon = mig_anon_on(LEN, MIG_A);
+	misplace(c->anon, LEN);
+	mig_drain();
+	for (i = 0; i < ARRAY_SIZE(counters); i++)
+		c->before[i] = mig_vmstat(counters[i]);
+}
+
+static void expect_not_counted(const struct candidates *c)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(counters); i++)
+		expect_counted(counters[i], c->before[i], 0);
+}
+
+static void expect_same_contents(const struct candidates *c)
+{
+	mig_check(mig_verify(c->anon, LEN, 1) == LEN, "anonymous memory changed");
+	mig_spoil_byte(c->file, SPREAD);
+	mig_check(mig_verify(c->file, SPREAD, 1) == SPREAD, "the file changed");
+	expect_on_disk(c->fd, c->file, SPREAD);
+}
+
+/*
+ * This compaction waits for I/O as a system call does. It tries to move the file and
+ * fails. With @arg, the file has private data.
+ */
+static void left_by_compaction(const void *arg)
+{
+	const size_t nr = SPREAD / mig_psize;
+	long tried, writes, written;
+	struct candidates c;
+	size_t there;
+	int err;
+
+	if (access(COMPACT, F_OK))
+		mig_skip("no compaction");
+	make_candidates(&c, arg);
+	writes = mig_read_long(WRITES);
+	mig_check(writes >= 0, "cannot read " WRITES);
+	tried = mig_vmstat("pgmigrate_fail");
+	err = mig_write(COMPACT, "1");
+	mig_check(!err, COMPACT ": %s", strerror(-err));
+
+	expect_not_counted(&c);
+	written = mig_read_long(WRITES) - writes;
+	mig_check(!written, "%ld pages were written", written);
+	tried = mig_vmstat("pgmigrate_fail") - tried;
+	mig_check(tried > 0, "compaction tried no page");
+	there = mig_count_on(c.file, SPREAD, MIG_A) - mig_breaks(MIG_BREAK_NODE);
+	mig_check(there == nr, "only %zu of %zu pages are mapped", there, nr);
+	expect_same_contents(&c);
+}
+
+/*
+ * Reclaim writes, frees and swaps out in its own way, which is not counted here. With
+ * @arg, the file has private data.
+ */
+static void left_by_reclaim(const void *arg)
+{
+	char dir[128], path[256];
+	struct candidates c;
+	long scanned;
+	int err;
+
+	mig_enter_cgroup(dir, sizeof(dir), GROUP, "+memory");
+	snprintf(path, sizeof(path), "%s/memory.reclaim", dir);
+	if (access(path, F_OK))
+		mig_skip("no memory.reclaim");
+	make_candidates(&c, arg);
+	mig_write("/proc/sys/vm/stat_refresh", "1");
+	scanned = mig_vmstat("pgscan_proactive");
+
+	err = mig_write(path, "8M");
+	mig_check(!err || err == -EAGAIN, "%s: %s", path, strerror(-err));
+	mig_write("/proc/sys/vm/stat_refresh", "1");
+	mig_check(mig_vmstat("pgscan_proactive") > scanned,
+		  "reclaim scanned no pages");
+	expect_not_counted(&c);
+	expect_same_contents(&c);
+}
+
 static const struct mig_case cases[] = {
 	{ "written out: mbind", written, &(const struct way){ move_by_mbind } },
 	{ "written out: migrate_pages", written,
 	  &(const struct way){ move_by_migrate_pages } },
 	{ "written out: move_pages", written,
 	  &(const struct way){ move_by_move_pages } },
+	{ "written out: by a cpuset", written, &(const struct way){ move_by_cpuset } },
 	{ "written out: no memory leaked", no_leak },
+	{ "written out: no memory leaked, disk fails late", no_leak, "5" },
 	{ "written out: switched off", not_written },
 	{ "written out: disk fails", disk_fails },
 	{ "written out: disk fails, dirty again", disk_fails, "dirty" },
+	{ "written out: disk fails late", disk_fails_late },
 	{ "written out: disk stalls", disk_stalls },
 	{ "written out: disk stalls, already under writeback", disk_stalls,
 	  "begun" },
-	{ "written out: by a cpuset", written_for_cpuset },
 	{ "written out: disk of a cpuset stalls", cpuset_stalls },
 	{ "written out: written to meanwhile", written_to },
 	{ "written out: under memory pressure", written_under_pressure },
-	{ "dropped: private data", dropped },
+	{ "dropped: mbind", dropped, &(const struct way){ move_by_mbind } },
+	{ "dropped: migrate_pages", dropped,
+	  &(const struct way){ move_by_migrate_pages } },
+	{ "dropped: by a cpuset", dropped, &(const struct way){ move_by_cpuset } },
+	{ "dropped: not by move_pages", not_dropped_by_move_pages },
+	{ "dropped: not by move_pages, in use", not_dropped_by_move_pages, "busy" },
+	{ "dropped: not if in use", not_dropped, "busy" },
 	{ "dropped: not if mlocked", not_dropped },
 	{ "swapped out: no room", swapped_out },
+	{ "swapped out: migrate_pages", swapped_out_by_migrate_pages },
 	{ "swapped out: base pages of split THPs", split_thp_swapped_out },
 	{ "swapped out: by a cpuset", bound_by_cpuset },
 	{ "swapped out: written to meanwhile", swapped_out_twice },
 	{ "swapped out: switched off", not_swapped_out },
 	{ "swapped out: swap space missing or full", swap_full },
 	{ "swapped out: disk fails", swap_fails },
+	{ "swapped out: not by move_pages", not_swapped_out_by_move_pages },
 	{ "swapped out: not if not bound", not_bound },
 	{ "swapped out: not if mlocked", not_mlocked },
 	{ "swapped out: not if secret", not_secret },
 	{ "swapped out: not if pinned", not_pinned },
+	{ "left by compaction: dirty file", left_by_compaction },
+	{ "left by compaction: private data", left_by_compaction, "private" },
+	{ "left by reclaim: dirty file", left_by_reclaim },
+	{ "left by reclaim: private data", left_by_reclaim, "private" },
 };
 
 int main(int argc, char **argv)
