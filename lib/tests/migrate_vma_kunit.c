@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Tests of mm/migrate_vma.c: for which VMAs migrate() is called, in which order, with
- * which ranges and nodes, and how its errors are returned.
+ * Tests of mm/migrate_vma.c: for which VMAs migrate() is called, in which order,
+ * with which ranges and nodes, how its errors are returned, and when a fatal signal
+ * ends the calls.
  *
  * Each test maps files of a dummy driver into an mm of its own. The methods of the
  * driver move nothing. They record their arguments and return what the test has set.
@@ -15,6 +16,7 @@
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/nodemask.h>
+#include <linux/sched/signal.h>
 #include <linux/string.h>
 
 /* AT() is the address of a page of the area in which the tests map files. */
@@ -45,9 +47,11 @@ struct toy_call {
  * @nr_calls: Number of calls of migrate().
  * @fail_at: The call of migrate() that fails, counted from 0; -1 for none.
  * @err: The error that it returns.
+ * @kill_at: The call of migrate() that gets a fatal signal, as @fail_at.
  * @node: The results of get_node() for the pages from AREA on.
  * @stretch: get_node() reports a range of pages on the same node, not one page.
  * @nr_asked: Number of calls of get_node().
+ * @kill_asked: The call of get_node() that gets a fatal signal, as @fail_at.
  * @still: VMAs have no migrate().
  */
 struct toy {
@@ -55,9 +59,11 @@ struct toy {
 	int nr_calls;
 	int fail_at;
 	int err;
+	int kill_at;
 	int node[PAGES];
 	bool stretch;
 	int nr_asked;
+	int kill_asked;
 	bool still;
 };
 
@@ -78,6 +84,8 @@ static int toy_migrate(struct vm_area_struct *vma, unsigned long start,
 			.flags = flags,
 		};
 	}
+	if (nr == toy->kill_at)
+		send_sig(SIGKILL, current, 1);
 	return nr == toy->fail_at ? toy->err : 0;
 }
 
@@ -88,7 +96,8 @@ static int toy_get_node(struct vm_area_struct *vma, unsigned long addr,
 	unsigned long i = (addr - AREA) >> PAGE_SHIFT;
 	const int nid = toy->node[i];
 
-	toy->nr_asked++;
+	if (toy->nr_asked++ == toy->kill_asked)
+		send_sig(SIGKILL, current, 1);
 	while (toy->stretch && ++i < PAGES && toy->node[i] == nid)
 		*next += PAGE_SIZE;
 	return nid;
@@ -279,6 +288,62 @@ static void error_ends_walk(struct kunit *test)
 	/* The next walk is not affected. */
 	KUNIT_EXPECT_EQ(test, move_mm(MPOL_MF_MOVE), 0);
 	KUNIT_EXPECT_EQ(test, toy->nr_calls, 5);
+}
+
+/*
+ * A positive value is a mistake of the driver. Callers would take it for a number of
+ * pages, so it becomes -EIO, and ends the walk.
+ */
+static void positive_value(struct kunit *test)
+{
+	const nodemask_t from = nodemask_of_node(0), to = nodemask_of_node(1);
+	struct toy *toy = test->priv;
+
+	map_all(test);
+	toy->fail_at = 1;
+	toy->err = 1;
+	kunit_warning_suppress(test) {
+		KUNIT_EXPECT_EQ(test, move_mm(MPOL_MF_MOVE), -EIO);
+		KUNIT_EXPECT_EQ(test, KUNIT_SUPPRESSED_WARNING_COUNT(), 1);
+	}
+	KUNIT_EXPECT_EQ(test, toy->nr_calls, 2);
+
+	toy->fail_at = 2;
+	toy->err = INT_MAX;
+	kunit_warning_suppress(test) {
+		KUNIT_EXPECT_EQ(test, do_migrate_pages(current->mm, &from, &to,
+						       MPOL_MF_MOVE), -EIO);
+		KUNIT_EXPECT_EQ(test, KUNIT_SUPPRESSED_WARNING_COUNT(), 1);
+	}
+	KUNIT_EXPECT_EQ(test, toy->nr_calls, 3);
+}
+
+/*
+ * After a fatal signal no further VMA moves its memory. If the method itself notices
+ * the signal, its -EINTR is returned.
+ */
+static void killed_in_walk(struct kunit *test)
+{
+	struct toy *toy = test->priv;
+
+	map_all(test);
+	allow_signal(SIGKILL);
+	toy->kill_at = 1;
+	KUNIT_EXPECT_EQ(test, move_mm(MPOL_MF_MOVE), -EINTR);
+	KUNIT_EXPECT_TRUE(test, fatal_signal_pending(current));
+	KUNIT_EXPECT_EQ(test, toy->nr_calls, 2);
+	/* The signal is still pending. */
+	KUNIT_EXPECT_EQ(test, move_mm(MPOL_MF_MOVE), -EINTR);
+	KUNIT_EXPECT_EQ(test, toy->nr_calls, 2);
+	flush_signals(current);
+	disallow_signal(SIGKILL);
+
+	toy->fail_at = 3;
+	toy->err = -EINTR;
+	KUNIT_EXPECT_EQ(test, move_mm(MPOL_MF_MOVE), -EINTR);
+	KUNIT_EXPECT_EQ(test, toy->nr_calls, 4);
+	KUNIT_EXPECT_EQ(test, move_mm(MPOL_MF_MOVE), 0);
+	KUNIT_EXPECT_EQ(test, toy->nr_calls, 7);
 }
 
 /* migrate() gets either MPOL_MF_MOVE or MPOL_MF_MOVE_ALL, and no other flag. */
@@ -476,6 +541,59 @@ static void memory_counted(struct kunit *test)
 	mmap_read_unlock(current->mm);
 }
 
+/* A node that cannot exist is a mistake of the driver. The page is not counted. */
+static void impossible_node(struct kunit *test)
+{
+	struct toy *toy = test->priv;
+	struct vm_area_struct *vma;
+	unsigned long nr[1] = {};
+
+	toy->node[1] = MAX_NUMNODES;
+	map_toy(test, toy, 0, 3);
+	mmap_read_lock(current->mm);
+	vma = vma_lookup(current->mm, AREA);
+	kunit_warning_suppress(test) {
+		KUNIT_EXPECT_EQ(test, vma_memory_node(vma, AT(1), NULL), -ENOENT);
+		KUNIT_EXPECT_EQ(test, KUNIT_SUPPRESSED_WARNING_COUNT(), 1);
+	}
+	kunit_warning_suppress(test) {
+		KUNIT_EXPECT_EQ(test, vma_count_memory(vma, nr), 2);
+		KUNIT_EXPECT_EQ(test, KUNIT_SUPPRESSED_WARNING_COUNT(), 1);
+	}
+	mmap_read_unlock(current->mm);
+	KUNIT_EXPECT_EQ(test, nr[0], 2);
+}
+
+/*
+ * After a fatal signal no more pages are counted, and none is reported to be on a
+ * wrong node, as the result has no user.
+ */
+static void killed_in_query(struct kunit *test)
+{
+	const nodemask_t allowed = nodemask_of_node(0);
+	struct toy *toy = test->priv;
+	struct vm_area_struct *vma;
+	unsigned long nr[2] = {};
+
+	toy->node[2] = 1;
+	toy->kill_asked = 1;
+	map_toy(test, toy, 0, 4);
+	allow_signal(SIGKILL);
+	mmap_read_lock(current->mm);
+	vma = vma_lookup(current->mm, AREA);
+	KUNIT_EXPECT_EQ(test, vma_count_memory(vma, nr), 2);
+	KUNIT_EXPECT_TRUE(test, fatal_signal_pending(current));
+	KUNIT_EXPECT_EQ(test, toy->nr_asked, 2);
+	KUNIT_EXPECT_EQ(test, nr[0], 2);
+	KUNIT_EXPECT_FALSE(test, vma_misplaced(vma, AT(0), AT(4), &allowed));
+	KUNIT_EXPECT_EQ(test, toy->nr_asked, 3);
+	flush_signals(current);
+	disallow_signal(SIGKILL);
+	KUNIT_EXPECT_TRUE(test, vma_misplaced(vma, AT(0), AT(4), &allowed));
+	KUNIT_EXPECT_EQ(test, toy->nr_asked, 6);
+	mmap_read_unlock(current->mm);
+}
+
 /**
  * struct pairing - two sets of nodes and the targets that are expected
  * @what: Name of the case.
@@ -589,6 +707,8 @@ static int migrate_vma_test_init(struct kunit *test)
 	if (!toy || err)
 		return err ?: -ENOMEM;
 	toy->fail_at = -1;
+	toy->kill_at = -1;
+	toy->kill_asked = -1;
 	test->priv = toy;
 	return 0;
 }
@@ -600,12 +720,16 @@ static struct kunit_case migrate_vma_test_cases[] = {
 	KUNIT_CASE(range_cuts),
 	KUNIT_CASE(range_in_hole),
 	KUNIT_CASE(error_ends_walk),
+	KUNIT_CASE(positive_value),
+	KUNIT_CASE(killed_in_walk),
 	KUNIT_CASE(flags_passed),
 	KUNIT_CASE(whole_process),
 	KUNIT_CASE(policy_nodes),
 	KUNIT_CASE(strict_left),
 	KUNIT_CASE(strict_unmovable),
 	KUNIT_CASE(memory_counted),
+	KUNIT_CASE(impossible_node),
+	KUNIT_CASE(killed_in_query),
 	KUNIT_CASE_PARAM(targets, pairing_gen_params),
 	KUNIT_CASE(moved_once),
 	{}

@@ -4,7 +4,8 @@
  *
  * System calls and cpusets move the memory. System calls and numa_maps report its
  * nodes. During a move other threads and processes write to the memory, unmap it,
- * fork and exit. Each step of the driver is made to fail.
+ * fork, exit, and move it to another node. Each step of the driver is made to fail,
+ * and to take so long that its caller is killed. The target node runs out of memory.
  *
  * The module test_vma_migrate must be loaded. At the end of each case, end_memory()
  * checks that the driver has freed all pages that it allocated.
@@ -43,7 +44,15 @@
 #define SOME_UID	12345
 #define WRITERS		3
 #define READERS		2
+#define ASKER		(WRITERS + READERS)
 #define RUN_SECONDS	3
+#define LONG_MS		20000	/* longer than any caller may take that is killed */
+#define FAIL_SPACE	"/sys/kernel/debug/fail_page_alloc/space"
+/* Pages: one batch and what else a system call allocates, but not two batches. */
+#define LITTLE		"60"
+/* More than the kernel can reclaim on a full node. */
+#define MORE		(64UL << 20)
+#define MOST_FILES	64
 
 /**
  * struct memory - the memory that a case works on
@@ -120,7 +129,7 @@ static long held_at_rest(void)
  * The memory
  */
 
-static struct memory new_memory(size_t pages)
+static struct memory more_memory(size_t pages)
 {
 	struct memory m = { .len = pages * mig_psize };
 
@@ -128,9 +137,17 @@ static struct memory new_memory(size_t pages)
 	if (m.fd < 0 && errno == ENOENT)
 		mig_skip("the module test_vma_migrate is not loaded");
 	mig_check(m.fd >= 0, DEVICE ": %m");
+	m.mem = mig_map(m.len, PROT_READ | PROT_WRITE, MAP_SHARED, m.fd);
+	return m;
+}
+
+/* The first memory of a case: the driver must have no pages yet. */
+static struct memory new_memory(size_t pages)
+{
+	struct memory m = more_memory(pages);
+
 	mig_check(!held_at_rest(),
 		  "the driver has pages that another process uses or that were leaked");
-	m.mem = mig_map(m.len, PROT_READ | PROT_WRITE, MAP_SHARED, m.fd);
 	return m;
 }
 
@@ -210,6 +227,26 @@ static void expect_good_end(pid_t pid)
 		  WTERMSIG(status));
 	if (WEXITSTATUS(status))
 		_exit(WEXITSTATUS(status));
+}
+
+/* Kill a process. It must exit soon, although a step of the driver takes LONG_MS. */
+static void expect_killed(pid_t pid)
+{
+	double start = mig_seconds();
+	int status;
+
+	kill(pid, SIGKILL);
+	mig_check(waitpid(pid, &status, 0) == pid, "waitpid: %m");
+	mig_check(mig_seconds() - start < 5 * mig_patience(),
+		  "the killed process exited after %.1f s", mig_seconds() - start);
+	expect_long("the signal that ended the process",
+		    WIFSIGNALED(status) ? WTERMSIG(status) : 0, SIGKILL);
+}
+
+/* Has a child not exited yet? */
+static bool is_running(pid_t pid)
+{
+	return waitpid(pid, NULL, WNOHANG) == 0;
 }
 
 /*
@@ -547,6 +584,17 @@ static void read_numa_maps(const void *addr, char *line, size_t size)
 	mig_fail("numa_maps has no line for %p", addr);
 }
 
+/* The number of pages on a node, according to a line of numa_maps. */
+static size_t nr_in_line(const char *line, int node)
+{
+	char name[32];
+	const char *at;
+
+	snprintf(name, sizeof(name), " N%d=", node);
+	at = strstr(line, name);
+	return at ? strtoul(at + strlen(name), NULL, 10) : 0;
+}
+
 static void expect_in_line(const char *line, const char *name, int node, size_t nr)
 {
 	char want[32];
@@ -869,10 +917,12 @@ static void changed_vmas(const void *arg)
  * Errors
  */
 
+/* The steps of a move, in their order. */
+static const char *const steps[] = { "begin", "alloc", "unmap", "copy", "replace" };
+
 /* The error of each step is returned. No page moves, and all targets are freed. */
 static void step_fails(const void *arg)
 {
-	static const char *const steps[] = { "begin", "alloc", "unmap", "copy", "replace" };
 	struct memory m = memory_on(PAGES, MIG_A);
 	const struct way *way = arg;
 	size_t i;
@@ -937,6 +987,155 @@ static void page_pinned(const void *arg)
 	mig_check(!ioctl(m.fd, TVM_UNPIN, &range), "TVM_UNPIN: %m");
 	expect_long(way->name, way->move(&m, MIG_B, MIG_MF_MOVE), 0);
 	expect_moved(&m, MIG_B);
+	end_memory(&m);
+}
+
+/*
+ * Move memory while this process can allocate only LITTLE pages. Later page faults
+ * would be retried without end. So move it first without the limit, to a node where
+ * it is already: then the pages that this code needs are mapped.
+ */
+static long move_with_little(const struct memory *m, const struct way *way)
+{
+	int fd = mig_fail_pages(0);
+	long ret;
+
+	mig_must_set(FAIL_SPACE, LITTLE);
+	expect_long(way->name, way->move(m, MIG_A, MIG_MF_MOVE), 0);
+	mig_check(pwrite(fd, "1", 1, 0) == 1, "make-it-fail: %m");
+	ret = way->move(m, MIG_B, MIG_MF_MOVE);
+	mig_check(pwrite(fd, "0", 1, 0) == 1, "make-it-fail: %m");
+	close(fd);
+	return ret;
+}
+
+/*
+ * The driver gets too little memory. Whole batches move, or single pages by
+ * move_pages(2). The driver frees the targets of the batch that has failed.
+ */
+static void little_memory(const void *arg)
+{
+	const struct way *way = arg;
+	struct memory m = memory_on(PAGES, MIG_A);
+	long moved = counter("moved"), nr;
+
+	expect_long(way->name, move_with_little(&m, way), -ENOMEM);
+	nr = counter("moved") - moved;
+	mig_check(nr > 0 && nr < PAGES, "%ld of %d pages moved", nr, PAGES);
+	if (way->move != by_move_pages)
+		expect_long("moved", nr, BATCH);
+	expect_long("pages held", held(), PAGES);
+	expect_on(m.mem, nr * mig_psize, MIG_B);
+	expect_on(m.mem + nr * mig_psize, m.len - nr * mig_psize, MIG_A);
+	expect_contents(&m);
+	expect_long(way->name, way->move(&m, MIG_B, MIG_MF_MOVE), 0);
+	expect_moved(&m, MIG_B);
+	end_memory(&m);
+}
+
+/* Get the path of the file with the number of huge pages of a node. */
+static void huge_pages_file(char *path, size_t size, int node)
+{
+	long kb = mig_meminfo("Hugepagesize");
+
+	if (kb <= 0)
+		mig_skip("no hugetlb pages of the default size");
+	snprintf(path, size,
+		 "/sys/devices/system/node/node%d/hugepages/hugepages-%ldkB/nr_hugepages",
+		 node, kb);
+}
+
+/* Make memory on MIG_A that does not fit on MIG_B. Return the number of files. */
+static size_t too_much(struct memory *m)
+{
+	const size_t size = TVM_PAGES * mig_psize, left = mig_node_free(MIG_B);
+	size_t i, nr = (left + MORE) / size + 1;
+
+	mig_check(nr <= MOST_FILES, "%zu MiB of node %d are still free", left >> 20,
+		  MIG_B);
+	for (i = 0; i < nr; i++) {
+		m[i] = i ? more_memory(TVM_PAGES) : new_memory(TVM_PAGES);
+		place(&m[i], 0, TVM_PAGES, MIG_A);
+		mig_fill(m[i].mem, m[i].len, 1);
+	}
+	return nr;
+}
+
+/* Return the number of pages on MIG_B. All others must be on MIG_A. */
+static long nr_on_b(const struct memory *m, size_t nr)
+{
+	long there, sum = 0;
+	size_t i;
+
+	for (i = 0; i < nr; i++) {
+		there = mig_count_on(m[i].mem, m[i].len, MIG_B);
+		expect_long("pages that stayed",
+			    mig_count_on(m[i].mem, m[i].len, MIG_A), TVM_PAGES - there);
+		expect_contents(&m[i]);
+		sum += there;
+	}
+	return sum;
+}
+
+/*
+ * Huge pages fill the target node. The driver must not take memory of a third node.
+ * When the huge pages have been freed, all memory moves.
+ */
+static void full_node(const void *arg)
+{
+	struct memory m[MOST_FILES];
+	long have, moved = counter("moved");
+	char path[160];
+	size_t i, nr;
+
+	huge_pages_file(path, sizeof(path), MIG_B);
+	have = mig_read_long(path);
+	mig_write("/proc/sys/vm/drop_caches", "1");
+	mig_must_set(path, "1000000");
+	nr = too_much(m);
+	expect_long("migrate_pages", by_migrate_pages(m, MIG_B, 0), -ENOMEM);
+	expect_long("moved", counter("moved") - moved, nr_on_b(m, nr));
+	expect_long("pages held", held(), nr * TVM_PAGES);
+
+	mig_write_number(path, have);
+	expect_long("migrate_pages", by_migrate_pages(m, MIG_B, 0), 0);
+	for (i = 0; i < nr; i++)
+		expect_moved(&m[i], MIG_B);
+	for (i = 1; i < nr; i++) {
+		munmap(m[i].mem, m[i].len);
+		close(m[i].fd);
+	}
+	end_memory(&m[0]);
+}
+
+/* Return a node without memory. It need not exist. */
+static int node_without_memory(void)
+{
+	int i = 0, node = 0;
+
+	while (i < mig_nr_nodes) {
+		if (mig_nodes[i++] == node) {
+			node++;
+			i = 0;
+		}
+	}
+	if (node == MIG_MAX_NODES)
+		mig_skip("all nodes have memory");
+	return node;
+}
+
+/* System calls refuse a target without memory, so the driver is not called. */
+static void target_without_memory(const void *arg)
+{
+	struct memory m = memory_on(FEW, MIG_A);
+	long begun = nr_hits("begin");
+	int node = node_without_memory();
+
+	expect_long("move_pages", by_move_pages(&m, node, MIG_MF_MOVE), -ENODEV);
+	expect_long("mbind", by_mbind(&m, node, MIG_MF_MOVE), -EINVAL);
+	expect_long("migrate_pages", by_migrate_pages(&m, node, 0), -EINVAL);
+	expect_long("moves begun", nr_hits("begin") - begun, 0);
+	expect_moved(&m, MIG_A);
 	end_memory(&m);
 }
 
@@ -1294,6 +1493,82 @@ static void *read_all(void *arg)
 	return NULL;
 }
 
+/* Each page must be on MIG_A or MIG_B, according to a query of all pages. */
+static void ask_pages(const struct memory *m)
+{
+	void *pages[PAGES];
+	int status[PAGES];
+	size_t i;
+
+	for (i = 0; i < PAGES; i++)
+		pages[i] = m->mem + i * mig_psize;
+	expect_long("the query", mig_move_pages(0, PAGES, pages, NULL, status, 0), 0);
+	for (i = 0; i < PAGES; i++)
+		mig_check(status[i] == MIG_A || status[i] == MIG_B,
+			  "page %zu is reported on node %d", i, status[i]);
+}
+
+/*
+ * Ask for the nodes without end. A page may move while numa_maps counts, but must be
+ * counted once.
+ */
+static void *ask_all(void *arg)
+{
+	struct work *w = arg;
+	char line[512];
+
+	while (!w->stop) {
+		ask_pages(w->m);
+		read_numa_maps(w->m->mem, line, sizeof(line));
+		mig_check(nr_in_line(line, MIG_A) + nr_in_line(line, MIG_B) == PAGES,
+			  "numa_maps does not count %d pages: %s", PAGES, line);
+	}
+	return NULL;
+}
+
+/**
+ * struct users - threads that use the memory
+ * @work: what each of them does
+ * @threads: the threads
+ * @nr: the number of threads
+ */
+struct users {
+	struct work work[ASKER + 1];
+	pthread_t threads[ASKER + 1];
+	int nr;
+};
+
+/*
+ * Start the threads from @first up to @last. The first WRITERS of all threads write,
+ * the next READERS read, and ASKER asks for the nodes.
+ */
+static void start_users(struct users *u, const struct memory *m, int first, int last)
+{
+	void *(*job)(void *arg);
+	int i;
+
+	u->nr = last - first + 1;
+	for (i = 0; i < u->nr; i++) {
+		u->work[i].m = m;
+		u->work[i].index = first + i;
+		job = first + i == ASKER ? ask_all : read_all;
+		if (first + i < WRITERS)
+			job = write_all;
+		mig_check(!pthread_create(&u->threads[i], NULL, job, &u->work[i]),
+			  "no thread");
+	}
+}
+
+static void stop_users(struct users *u)
+{
+	int i;
+
+	for (i = 0; i < u->nr; i++)
+		u->work[i].stop = true;
+	for (i = 0; i < u->nr; i++)
+		pthread_join(u->threads[i], NULL);
+}
+
 /* After the writers have stopped, all words of a writer must have its last value. */
 static void expect_written(const struct memory *m)
 {
@@ -1332,28 +1607,17 @@ static void move_around(const struct memory *m, const struct way *way, size_t nr
 /* Threads write and read during the moves. The driver sleeps in @step, if any. */
 static void write_while_moved(const struct way *way, size_t nr, const char *step)
 {
-	struct work work[WRITERS + READERS] = {};
-	pthread_t threads[WRITERS + READERS];
+	struct users users = {};
 	struct memory m;
-	int i;
 
 	prepare(way);
 	m = new_memory(PAGES);
 	place(&m, 0, PAGES, MIG_A);
 	if (step)
 		set_knob(step, "sleep_ms", 2);
-	for (i = 0; i < WRITERS + READERS; i++) {
-		work[i].m = &m;
-		work[i].index = i;
-		mig_check(!pthread_create(&threads[i], NULL,
-					  i < WRITERS ? write_all : read_all, &work[i]),
-			  "no thread");
-	}
+	start_users(&users, &m, 0, ASKER - 1);
 	move_around(&m, way, nr);
-	for (i = 0; i < WRITERS + READERS; i++)
-		work[i].stop = true;
-	for (i = 0; i < WRITERS + READERS; i++)
-		pthread_join(threads[i], NULL);
+	stop_users(&users);
 	expect_written(&m);
 	end_memory(&m);
 }
@@ -1394,6 +1658,124 @@ static void written_by_others(const void *arg)
 	for (i = 0; i < WRITERS; i++)
 		expect_good_end(pids[i]);
 	expect_written(&m);
+	end_memory(&m);
+}
+
+/**
+ * struct rival - one of two movers that move the same memory to different nodes
+ * @m: the memory
+ * @way: how it moves
+ * @node: where it moves to
+ * @enough: the counter "moved" after so many moves that both movers have moved pages
+ */
+struct rival {
+	const struct memory *m;
+	const struct way *way;
+	int node;
+	long enough;
+};
+
+/*
+ * Move for RUN_SECONDS, or longer until there were enough moves. If the other mover
+ * has moved a page back, move_pages(2) sets the status of the page to -EBUSY.
+ */
+static void *move_against(void *arg)
+{
+	const double end = mig_seconds() + RUN_SECONDS;
+	const double last = end + 20 * mig_patience();
+	const struct rival *r = arg;
+	long ret;
+
+	do {
+		ret = r->way->move(r->m, r->node, MIG_MF_MOVE_ALL);
+		if (ret != -EBUSY || r->way->move != by_move_pages)
+			expect_long(r->way->name, ret, 0);
+	} while (mig_seconds() < end ||
+		 (counter("moved") < r->enough && mig_seconds() < last));
+	return NULL;
+}
+
+static void rivals_in_threads(struct rival *rivals)
+{
+	struct users users = {};
+	pthread_t thread;
+
+	start_users(&users, rivals->m, 0, ASKER);
+	mig_check(!pthread_create(&thread, NULL, move_against, &rivals[0]), "no thread");
+	move_against(&rivals[1]);
+	pthread_join(thread, NULL);
+	stop_users(&users);
+}
+
+/* This process has a mover and the writers. Its child has the other users. */
+static void rivals_in_processes(struct rival *rivals)
+{
+	struct users users = {};
+	pid_t pid = fork();
+
+	mig_check(pid >= 0, "fork: %m");
+	if (!pid) {
+		start_users(&users, rivals->m, WRITERS, ASKER);
+		move_against(&rivals[0]);
+		stop_users(&users);
+		_exit(0);
+	}
+	start_users(&users, rivals->m, 0, WRITERS - 1);
+	move_against(&rivals[1]);
+	stop_users(&users);
+	expect_good_end(pid);
+}
+
+/**
+ * struct contest - how two movers move the same memory at the same time
+ * @ways: the ways in which they move
+ * @run: starts them
+ */
+struct contest {
+	const struct way *ways[2];
+	void (*run)(struct rival *rivals);
+};
+
+static const struct contest contests[] = {
+	{ { &ways[0], &ways[1] }, rivals_in_threads },
+	{ { &ways[0], &ways[2] }, rivals_in_threads },
+	{ { &ways[1], &ways[2] }, rivals_in_threads },
+	{ { &ways[2], &ways[0] }, rivals_in_processes },
+	{ { &ways[0], &ways[1] }, rivals_in_processes },
+};
+
+/*
+ * One mover moves all pages to MIG_A, and the other one to MIG_B. If only one of
+ * them worked, no page would move more than once.
+ */
+static void two_movers(const void *arg)
+{
+	const struct contest *contest = arg;
+	struct memory m = new_memory(PAGES);
+	struct rival rivals[2];
+	size_t there;
+	int i;
+
+	place(&m, 0, PAGES, MIG_A);
+	for (i = 0; i < 2; i++)
+		rivals[i] = (struct rival) {
+			.m = &m,
+			.way = contest->ways[i],
+			.node = i ? MIG_B : MIG_A,
+			.enough = counter("moved") + 4 * PAGES,
+		};
+	contest->run(rivals);
+	mig_check(counter("moved") >= rivals[0].enough, "a mover has moved nothing");
+	expect_written(&m);
+	there = mig_count_on(m.mem, m.len, MIG_A) + mig_count_on(m.mem, m.len, MIG_B) +
+		mig_breaks(MIG_BREAK_NODE);
+	mig_check(there == PAGES, "%zu of %d pages are on a target", there, PAGES);
+
+	expect_long("the last move",
+		    rivals[0].way->move(&m, MIG_B, MIG_MF_MOVE_ALL), 0);
+	expect_on(m.mem, m.len, MIG_B);
+	expect_written(&m);
+	expect_long("pages held", held(), PAGES);
 	end_memory(&m);
 }
 
@@ -1554,31 +1936,39 @@ static void exit_while_moved(const void *arg)
 	end_memory(&m);
 }
 
-/* If the mover is killed it exits soon. The memory stays where it was. */
-static void mover_killed(const void *arg)
+/* Start a process that moves the memory. Return when it has reached @step. */
+static pid_t fork_mover(const struct memory *m, const struct way *way,
+			const char *step)
 {
-	const struct way *way = arg;
-	struct memory m = memory_on(PAGES, MIG_A);
-	long before = nr_hits("copy");
-	double start;
-	pid_t pid;
+	long before = nr_hits(step);
+	pid_t pid = fork();
 
-	set_knob("copy", "sleep_ms", 20000);
-	pid = fork();
 	mig_check(pid >= 0, "fork: %m");
 	if (!pid) {
-		way->move(&m, MIG_B, MIG_MF_MOVE_ALL);
+		way->move(m, MIG_B, MIG_MF_MOVE_ALL);
 		_exit(1);
 	}
-	wait_for_hit("copy", before);
-	start = mig_seconds();
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
-	set_knob("copy", "sleep_ms", 0);
-	mig_check(mig_seconds() - start < 5 * mig_patience(),
-		  "the killed mover exited after %.1f s", mig_seconds() - start);
-	expect_on(m.mem, m.len, MIG_A);
-	expect_contents(&m);
+	wait_for_hit(step, before);
+	return pid;
+}
+
+/*
+ * If the mover is killed in any step it exits soon. The memory stays where it was,
+ * and the driver frees the targets.
+ */
+static void mover_killed(const void *arg)
+{
+	struct memory m = memory_on(PAGES, MIG_A);
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(steps); i++) {
+		set_knob(steps[i], "sleep_ms", LONG_MS);
+		expect_killed(fork_mover(&m, arg, steps[i]));
+		set_knob(steps[i], "sleep_ms", 0);
+		expect_long("pages held", held(), PAGES);
+		expect_on(m.mem, m.len, MIG_A);
+		expect_contents(&m);
+	}
 	end_memory(&m);
 }
 
@@ -1608,6 +1998,194 @@ static void mover_signalled(const void *arg)
 	expect_long(way->name, there, 0);
 	expect_long(way->name, back, 0);
 	expect_moved(&m, MIG_A);
+	end_memory(&m);
+}
+
+/*
+ * Faults and queries that take long
+ */
+
+/*
+ * Start a process that reads a page, or has a system call read it. Return when it
+ * should be in the fault.
+ */
+static pid_t fork_accessor(char *addr, bool by_kernel)
+{
+	int ready[2], data[2];
+	char byte;
+	pid_t pid;
+
+	mig_check(!pipe(ready) && !pipe(data), "pipe: %m");
+	pid = fork();
+	mig_check(pid >= 0, "fork: %m");
+	if (!pid) {
+		mig_check(write(ready[1], "", 1) == 1, "write: %m");
+		if (by_kernel && write(data[1], addr, 1) < 0)
+			_exit(2);
+		_exit(mig_sum(addr, mig_psize) & 1);
+	}
+	mig_check(read(ready[0], &byte, 1) == 1, "read: %m");
+	usleep(50000);
+	return pid;
+}
+
+/*
+ * A process waits in a fault until a move is over. If it is killed it exits before.
+ * With an argument the kernel accesses the memory, in a system call of the process.
+ */
+static void killed_in_fault(const void *arg)
+{
+	struct memory m = memory_on(FEW, MIG_A);
+	pid_t mover, pid;
+
+	set_knob("copy", "sleep_ms", LONG_MS);
+	mover = fork_mover(&m, &ways[2], "copy");
+	pid = fork_accessor(m.mem, arg);
+	expect_killed(pid);
+	mig_check(is_running(mover), "the move did not last");
+	expect_killed(mover);
+	set_knob("copy", "sleep_ms", 0);
+	expect_moved(&m, MIG_A);
+	end_memory(&m);
+}
+
+/*
+ * A mover waits until a fault is over. If it is killed it exits before. The process
+ * in the fault is killed then, so the fault allocates no page.
+ */
+static void killed_behind_fault(const void *arg)
+{
+	struct memory m = new_memory(FEW), rest = m;
+	const size_t last = m.len - mig_psize;
+	pid_t pid, mover;
+	long before;
+
+	place(&m, 0, FEW - 1, MIG_A);
+	rest.len = last;
+	mig_fill(rest.mem, rest.len, 1);
+	before = nr_hits("fault");
+	set_knob("fault", "sleep_ms", LONG_MS);
+	pid = fork_accessor(m.mem + last, false);
+	wait_for_hit("fault", before);
+	mover = fork_mover(&rest, arg, "begin");
+	usleep(50000);
+	expect_killed(mover);
+	mig_check(is_running(pid), "the fault did not last");
+	expect_killed(pid);
+	set_knob("fault", "sleep_ms", 0);
+	expect_long("pages held", held(), FEW - 1);
+	expect_moved(&rest, MIG_A);
+	expect_long("the lost page", mig_node_of(m.mem + last), -ENOENT);
+	end_memory(&m);
+}
+
+static long ask_move_pages(const struct memory *m)
+{
+	return mig_node_of(m->mem);
+}
+
+static long ask_get_mempolicy(const struct memory *m)
+{
+	return mig_node_by_policy(m->mem);
+}
+
+static long ask_numa_maps(const struct memory *m)
+{
+	char line[512];
+
+	read_numa_maps(m->mem, line, sizeof(line));
+	return nr_in_line(line, MIG_A) == m->len / mig_psize ? MIG_A : -EAGAIN;
+}
+
+static long ask_mbind(const struct memory *m)
+{
+	long err = by_mbind(m, MIG_A, MIG_MF_STRICT);
+
+	return err ? err : MIG_A;
+}
+
+/**
+ * struct question - a system call that asks for the node of the memory
+ * @name: its name
+ * @ask: returns the node of all pages, or a negative errno
+ */
+struct question {
+	const char *name;
+	long (*ask)(const struct memory *m);
+};
+
+static const struct question questions[] = {
+	{ "move_pages", ask_move_pages },
+	{ "get_mempolicy", ask_get_mempolicy },
+	{ "numa_maps", ask_numa_maps },
+	{ "mbind", ask_mbind },
+};
+
+/* A process that asks the driver exits soon if it is killed. */
+static void killed_in_query(const void *arg)
+{
+	struct memory m = memory_on(FEW, MIG_A);
+	long before = nr_hits("query");
+	const struct question *q = arg;
+	pid_t pid;
+
+	set_knob("query", "sleep_ms", LONG_MS);
+	pid = fork();
+	mig_check(pid >= 0, "fork: %m");
+	if (!pid) {
+		q->ask(&m);
+		_exit(1);
+	}
+	wait_for_hit("query", before);
+	expect_killed(pid);
+	set_knob("query", "sleep_ms", 0);
+	expect_long(q->name, q->ask(&m), MIG_A);
+	expect_moved(&m, MIG_A);
+	end_memory(&m);
+}
+
+/**
+ * struct asker - a thread that asks once
+ * @m: the memory
+ * @q: the question
+ * @answer: what @q returned
+ */
+struct asker {
+	const struct memory *m;
+	const struct question *q;
+	long answer;
+};
+
+static void *ask_once(void *arg)
+{
+	struct asker *asker = arg;
+
+	asker->answer = asker->q->ask(asker->m);
+	return NULL;
+}
+
+/*
+ * munmap(2) waits for the query, which uses the VMA. The query began after @start and
+ * takes 500 ms. Demand less, because on a slow machine the kernel's time may be late
+ * when the driver sets its timer.
+ */
+static void munmap_while_queried(const void *arg)
+{
+	struct memory m = memory_on(FEW, MIG_A);
+	struct asker asker = { .m = &m, .q = arg };
+	long before = nr_hits("query");
+	pthread_t thread;
+	double start;
+
+	set_knob("query", "sleep_ms", 500);
+	start = mig_seconds();
+	mig_check(!pthread_create(&thread, NULL, ask_once, &asker), "no thread");
+	wait_for_hit("query", before);
+	mig_check(!munmap(m.mem, m.len), "munmap: %m");
+	mig_check(mig_seconds() - start > 0.1, "munmap did not wait for the query");
+	pthread_join(thread, NULL);
+	expect_long(asker.q->name, asker.answer, MIG_A);
+	m.mem = NULL;
 	end_memory(&m);
 }
 
@@ -1673,21 +2251,92 @@ static void cpuset_placement(const void *arg)
 	end_memory(&m);
 }
 
-/* A write to cpuset.mems does not return errors of the driver. The memory stays. */
+/*
+ * A write to cpuset.mems does not return errors of the driver. The memory stays, and
+ * so do the folios of the process. They move if MIG_B becomes the node of the cpuset
+ * once more.
+ */
 static void cpuset_fails(const void *arg)
 {
 	struct memory m;
+	char *anon;
 	long before;
+	size_t i;
 
 	enter_cpuset();
-	m = new_memory(8);
-	mig_fill(m.mem, m.len, 1);
-	before = nr_hits("begin");
-	set_knob("begin", "error", EIO);
-	write_number_in(CPUSET, "cpuset.mems", MIG_B);
-	wait_for_hit("begin", before);
-	expect_on(m.mem, m.len, MIG_A);
+	m = memory_on(PAGES, MIG_A);
+	anon = mig_anon_on(m.len, MIG_A);
+	for (i = 0; i < ARRAY_SIZE(steps); i++) {
+		before = nr_hits(steps[i]);
+		set_knob(steps[i], "error", EXDEV);
+		expect_long(steps[i], by_cpuset(&m, MIG_B, 0), -EAGAIN);
+		set_knob(steps[i], "error", 0);
+		expect_long("hits", nr_hits(steps[i]) - before, 1);
+		expect_on(m.mem, m.len, MIG_A);
+		expect_on(anon, m.len, MIG_A);
+		expect_contents(&m);
+		expect_long("pages held", held(), PAGES);
+		expect_long("cpuset", by_cpuset(&m, MIG_A, 0), 0);
+	}
+	expect_long("cpuset", by_cpuset(&m, MIG_B, 0), 0);
+	expect_on(anon, m.len, MIG_B);
+	expect_moved(&m, MIG_B);
+	end_memory(&m);
+}
+
+/* The same with a pinned page in the second batch. The first batch moves. */
+static void cpuset_pinned(const void *arg)
+{
+	struct tvm_range range = { .first = BATCH + 3, .nr = 1 };
+	const size_t first = BATCH * mig_psize;
+	struct memory m;
+	char *anon;
+
+	enter_cpuset();
+	m = memory_on(PAGES, MIG_A);
+	anon = mig_anon_on(m.len, MIG_A);
+	mig_check(!ioctl(m.fd, TVM_PIN, &range), "TVM_PIN: %m");
+	expect_long("cpuset", by_cpuset(&m, MIG_B, 0), -EAGAIN);
+	expect_on(m.mem, first, MIG_B);
+	expect_on(m.mem + first, m.len - first, MIG_A);
+	expect_on(anon, m.len, MIG_A);
 	expect_contents(&m);
+	expect_long("pages held", held(), PAGES);
+	mig_check(!ioctl(m.fd, TVM_UNPIN, &range), "TVM_UNPIN: %m");
+	expect_long("cpuset", by_cpuset(&m, MIG_A, 0), 0);
+	expect_long("cpuset", by_cpuset(&m, MIG_B, 0), 0);
+	expect_on(anon, m.len, MIG_B);
+	expect_moved(&m, MIG_B);
+	end_memory(&m);
+}
+
+/*
+ * A VMA without migrate() is left out, without an error. The argument gives its
+ * methods. The other memory of the process moves, as if there were no such VMA. In
+ * the end both nodes are allowed, so that -b can move a page.
+ */
+static void cpuset_without_migrate(const void *arg)
+{
+	const long moved = counter("moved"), begun = nr_hits("begin");
+	const unsigned long *methods = arg;
+	struct memory m;
+	long asked;
+	char *anon;
+
+	enter_cpuset();
+	m = memory_on(FEW, MIG_A);
+	map_again(&m, *methods);
+	mig_check(mig_verify(m.mem, m.len, 1) == m.len, "contents changed");
+	anon = mig_anon_on(m.len, MIG_A);
+	asked = nr_hits("query");
+	write_number_in(CPUSET, "cpuset.mems", MIG_B);
+	write_in(CPUSET, "cpuset.mems", list_of(2, mig_nodes));
+	mig_expect_on(anon, m.len, MIG_B);
+	expect_long("moves begun", nr_hits("begin") - begun, 0);
+	expect_long("queries", nr_hits("query") - asked, 0);
+	expect_long("moved", counter("moved") - moved, 0);
+	map_again(&m, TVM_MIGRATE | TVM_GET_NODE);
+	expect_moved(&m, MIG_A);
 	end_memory(&m);
 }
 
@@ -1710,6 +2359,8 @@ static void cpuset_v1(const void *arg)
 	expect_moved(&m, MIG_B);
 	end_memory(&m);
 }
+
+static const unsigned long no_methods, only_get_node = TVM_GET_NODE;
 
 static const struct placement apart = { 4, 0x3, 0xc, { 2, 3, 2, 3 } };
 static const struct placement next_node = { 4, 0x7, 0xe, { 1, 2, 3, 3 } };
@@ -1749,6 +2400,11 @@ static const struct mig_case cases[] = {
 	{ "pinned: move_pages", page_pinned, &ways[0] },
 	{ "pinned: mbind", page_pinned, &ways[1] },
 	{ "pinned: migrate_pages", page_pinned, &ways[2] },
+	{ "little memory: move_pages", little_memory, &ways[0] },
+	{ "little memory: mbind", little_memory, &ways[1] },
+	{ "little memory: migrate_pages", little_memory, &ways[2] },
+	{ "full node", full_node },
+	{ "target without memory", target_without_memory },
 	{ "fault fails", fault_fails },
 	{ "private mapping", private_refused },
 	{ "VMA without the methods", without_method },
@@ -1767,6 +2423,11 @@ static const struct mig_case cases[] = {
 	{ "written while moved: cpuset", written_in_cpuset },
 	{ "written while moved: cpuset, slow copy", written_in_cpuset, "copy" },
 	{ "written by others", written_by_others },
+	{ "two movers: move_pages, mbind", two_movers, &contests[0] },
+	{ "two movers: move_pages, migrate_pages", two_movers, &contests[1] },
+	{ "two movers: mbind, migrate_pages", two_movers, &contests[2] },
+	{ "two processes: migrate_pages, move_pages", two_movers, &contests[3] },
+	{ "two processes: move_pages, mbind", two_movers, &contests[4] },
 	{ "fork while moved: move_pages", fork_while_moved, &ways[0] },
 	{ "fork while moved: mbind", fork_while_moved, &ways[1] },
 	{ "fork while moved: migrate_pages", fork_while_moved, &ways[2] },
@@ -1784,9 +2445,24 @@ static const struct mig_case cases[] = {
 	{ "mover signalled: move_pages", mover_signalled, &ways[0] },
 	{ "mover signalled: mbind", mover_signalled, &ways[1] },
 	{ "mover signalled: migrate_pages", mover_signalled, &ways[2] },
+	{ "killed in a fault", killed_in_fault },
+	{ "killed in a fault: system call", killed_in_fault, "kernel" },
+	{ "killed behind a fault: mbind", killed_behind_fault, &ways[1] },
+	{ "killed behind a fault: migrate_pages", killed_behind_fault, &ways[2] },
+	{ "killed in a query: move_pages", killed_in_query, &questions[0] },
+	{ "killed in a query: get_mempolicy", killed_in_query, &questions[1] },
+	{ "killed in a query: numa_maps", killed_in_query, &questions[2] },
+	{ "killed in a query: mbind", killed_in_query, &questions[3] },
+	{ "munmap while queried: move_pages", munmap_while_queried, &questions[0] },
+	{ "munmap while queried: get_mempolicy", munmap_while_queried, &questions[1] },
+	{ "munmap while queried: numa_maps", munmap_while_queried, &questions[2] },
+	{ "munmap while queried: mbind", munmap_while_queried, &questions[3] },
 	{ "cpuset: another one", cpuset_entered },
 	{ "cpuset: placement", cpuset_placement, &versions[1] },
 	{ "cpuset: driver fails", cpuset_fails },
+	{ "cpuset: pinned", cpuset_pinned },
+	{ "cpuset: VMA without the methods", cpuset_without_migrate, &no_methods },
+	{ "cpuset: VMA without migrate", cpuset_without_migrate, &only_get_node },
 	/* Last, because the controller may need a moment to return to version 2. */
 	{ "cpuset: placement, v1", cpuset_placement, &versions[0] },
 	{ "cpuset: v1", cpuset_v1 },
