@@ -374,7 +374,20 @@ static bool migrate_is_written(struct migrate_run *run, struct folio *folio)
 	return migrate_wait_writeback(run, folio) && !folio_test_dirty(folio);
 }
 
-/* Wait at most half a second until the flusher threads have put their references. */
+/* Sleep for a tick. Returns false if the call must not wait any more. */
+static bool migrate_sleep(struct migrate_run *run)
+{
+	if (run->mc->patience)
+		return migrate_pause(run, 1);
+	schedule_timeout_killable(1);
+	return !fatal_signal_pending(current);
+}
+
+/*
+ * Wait at most half a second until other tasks have put their references. The flusher
+ * threads have some to folios that they have written. folio_end_writeback() has one
+ * until it has woken the tasks that wait.
+ */
 static void migrate_wait_refs(struct migrate_run *run, struct list_head *again)
 {
 	const unsigned long end = jiffies + HZ / 2;
@@ -382,7 +395,7 @@ static void migrate_wait_refs(struct migrate_run *run, struct list_head *again)
 
 	list_for_each_entry(folio, again, lru) {
 		while (migrate_is_in_use(folio)) {
-			if (time_after(jiffies, end) || !migrate_pause(run, 1))
+			if (time_after(jiffies, end) || !migrate_sleep(run))
 				return;
 		}
 	}
@@ -712,7 +725,6 @@ void migrate_help(struct migrate_run *run, struct list_head *aside,
 		if (migrate_help_end(run, folio))
 			list_move_tail(&folio->lru, again);
 	}
-	if (mc->patience)
-		migrate_wait_refs(run, again);
+	migrate_wait_refs(run, again);
 	list_splice_tail(&begun, aside);
 }
