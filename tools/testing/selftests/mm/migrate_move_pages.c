@@ -1890,7 +1890,9 @@ static void ask_for_long(int gate)
 	}
 	nr = QUERY_FEW * (QUERY_SECONDS * mig_patience() / best);
 	if (nr > QUERY_MOST)
-		mig_skip("%.9f s an address are too few", best / QUERY_FEW);
+		nr = QUERY_MOST;
+	if (nr * best / QUERY_FEW < 2 * KILLED_SECONDS * mig_patience())
+		mig_skip("a query of one address takes only %.9f s", best / QUERY_FEW);
 	if (write(gate, "", 1) == 1)
 		mig_move_pages(0, nr, pages, NULL, status, 0);
 	_exit(0);

@@ -1051,8 +1051,8 @@ static size_t too_much(struct memory *m)
 	const size_t size = TVM_PAGES * mig_psize, left = mig_node_free(MIG_B);
 	size_t i, nr = (left + MORE) / size + 1;
 
-	mig_check(nr <= MOST_FILES, "%zu MiB of node %d are still free", left >> 20,
-		  MIG_B);
+	if (nr > MOST_FILES)
+		mig_skip("%zu MiB of node %d are still free", left >> 20, MIG_B);
 	for (i = 0; i < nr; i++) {
 		m[i] = i ? more_memory(TVM_PAGES) : new_memory(TVM_PAGES);
 		place(&m[i], 0, TVM_PAGES, MIG_A);
