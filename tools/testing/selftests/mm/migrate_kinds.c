@@ -1685,12 +1685,6 @@ static void failed_moves_no_leak(const void *arg)
 #define PTES_BUG								\
 	"unmapping a large folio PTE by PTE marks it as partially mapped, so that the next move splits it"
 
-#define TWICE_BUG								\
-	"an address inside of a queued folio is reported busy"
-
-#define FAILED_BUG								\
-	"a failure leaves the statuses of its neighbours unwritten"
-
 #define COUNTERS_BUG								\
 	"FileHugePages of the source node still counts huge pages of files that moved, and the migration of a swap cache folio changes a memory cgroup counter that does not include it"
 
@@ -1760,14 +1754,14 @@ static const struct mig_case cases[] = {
 	KIND("xfs, huge pages, dirty", xfs_huge, 1, 0,
 	     .need = MIG_KPF_THP | MIG_KPF_DIRTY,
 	     .opts = KIND_WRITTEN_BACK | KIND_MISCOUNTED, .after = check_on_disk),
-	KNOWN(TWICE_BUG, "block device, clean", block_device, 0, 256 * KB,
+	KNOWN(MIG_TWICE_BUG, "block device, clean", block_device, 0, 256 * KB,
 	      .need = MIG_KPF_PRIVATE,
 	      .opts = KIND_WRITTEN_BACK),
-	KNOWN(TWICE_BUG, "block device, dirty", block_device, 1, 256 * KB,
+	KNOWN(MIG_TWICE_BUG, "block device, dirty", block_device, 1, 256 * KB,
 	      .need = MIG_KPF_PRIVATE | MIG_KPF_DIRTY,
 	      .opts = KIND_WRITTEN_BACK),
 	KIND("no migrate_folio, clean", ramfs, 0, 64 * KB),
-	KNOWN(FAILED_BUG, "no migrate_folio, dirty", ramfs, 1, 16 * KB, .opts = KIND_STAYS,
+	KNOWN(MIG_FAILED_BUG, "no migrate_folio, dirty", ramfs, 1, 16 * KB, .opts = KIND_STAYS,
 	      .status = -EBUSY, .need = MIG_KPF_DIRTY, .after = check_anon),
 	KIND("shared anon", shared_anon, 0, 512 * KB,
 	     .need = MIG_KPF_SWAPBACKED, .after = check_anon),
@@ -1799,9 +1793,9 @@ static const struct mig_case cases[] = {
 	     .need = MIG_KPF_HUGE, .after = check_subpool),
 	KIND("program text", text, 0, 64 * KB, .after = check_text),
 	KIND("aio ring", aio_ring, 0, 0, .after = check_aio),
-	KNOWN(FAILED_BUG, "secretmem", secret, 0, 64 * KB, .opts = KIND_STAYS,
+	KNOWN(MIG_FAILED_BUG, "secretmem", secret, 0, 64 * KB, .opts = KIND_STAYS,
 	      .status = -EBUSY, .after = check_anon),
-	KNOWN(FAILED_BUG, "pinned", pinned, 0, 64 * KB, .opts = KIND_STAYS,
+	KNOWN(MIG_FAILED_BUG, "pinned", pinned, 0, 64 * KB, .opts = KIND_STAYS,
 	      .status = -EBUSY, .after = check_unpinned),
 	{ .name = "failed moves lose no memory", .run = failed_moves_no_leak },
 };

@@ -1402,7 +1402,7 @@ void mig_quiet(void)
 
 /*
  * Prepare that this process can allocate no folio of @min_order or a higher order.
- * Return a file: when "1" is written to its beginning, allocations fail until "0" is.
+ * Return a file for mig_set_failing().
  */
 int mig_fail_pages(unsigned int min_order)
 {
@@ -1420,6 +1420,12 @@ int mig_fail_pages(unsigned int min_order)
 	mig_must_set(FAIL_PAGES "times", "-1");
 	mig_must_set(FAIL_PAGES "probability", "100");
 	return fd;
+}
+
+/* Begin or end the failures that mig_fail_pages() has prepared. */
+void mig_set_failing(int fd, bool failing)
+{
+	mig_check(pwrite(fd, failing ? "1" : "0", 1, 0) == 1, "make-it-fail: %m");
 }
 
 /*

@@ -72,6 +72,10 @@
 #define MIG_KPF_MLOCKED		MIG_BIT(33)
 #define MIG_KPF_PRIVATE		MIG_BIT(35)
 
+/* Mistakes of the base in move_pages(2) that cases of several programs see. */
+#define MIG_TWICE_BUG	"an address inside of a queued folio is reported busy"
+#define MIG_FAILED_BUG	"a failure leaves the statuses of its neighbours unwritten"
+
 /**
  * struct mig_case - a test case
  * @name: name in the output, by which -c and -x select cases
@@ -231,6 +235,7 @@ int mig_fs_file(void);
 void mig_read_all(int fd, size_t len);
 void mig_quiet(void);
 int mig_fail_pages(unsigned int min_order);
+void mig_set_failing(int fd, bool failing);
 char *mig_fs_dirty(int fd, size_t len, int node);
 size_t mig_node_free(int node);
 int mig_hold(void *mem, size_t len);

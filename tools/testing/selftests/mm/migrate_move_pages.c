@@ -1433,9 +1433,9 @@ static void error_behind_pinned(const void *arg)
 static void move_without_memory(int fd)
 {
 	forget_statuses();
-	mig_check(pwrite(fd, "1", 1, 0) == 1, "make-it-fail: %m");
+	mig_set_failing(fd, true);
 	call_raw(call.nr, call.pages, call.nodes, call.status);
-	mig_check(pwrite(fd, "0", 1, 0) == 1, "make-it-fail: %m");
+	mig_set_failing(fd, false);
 }
 
 static void no_memory(const void *arg)
@@ -1926,8 +1926,6 @@ static void query_killed(const void *arg)
 	mig_check(WIFSIGNALED(status), "the query ended by itself");
 }
 
-#define TWICE_BUG	"an address inside of a queued folio is reported busy"
-#define FAILED_BUG	"a failure leaves the statuses of its neighbours unwritten"
 #define SHARED_BUG	"a page that no other process maps is reported as shared"
 #define MOVING_BUG	"a page that another task is migrating is reported as absent"
 #define DRAIN_BUG	"the LRU caches of all CPUs are drained although that cannot help"
@@ -1959,15 +1957,15 @@ static const struct mig_case cases[] = {
 	{ "mapping of pfns", mapped_by_pfn },
 	{ "alternating nodes", alternating },
 	{ "random pages to random nodes", at_random },
-	{ "same page twice", same_page_twice, .known_bug = TWICE_BUG },
+	{ "same page twice", same_page_twice, .known_bug = MIG_TWICE_BUG },
 	{ "same page to two nodes", page_to_two_nodes },
-	{ "pages of one folio to two nodes", folio_to_two_nodes, .known_bug = TWICE_BUG },
-	{ "all pages of 64K folios", large_in_full, .known_bug = TWICE_BUG },
-	{ "all pages of a PMD THP", huge_in_full, .known_bug = TWICE_BUG },
+	{ "pages of one folio to two nodes", folio_to_two_nodes, .known_bug = MIG_TWICE_BUG },
+	{ "all pages of 64K folios", large_in_full, .known_bug = MIG_TWICE_BUG },
+	{ "all pages of a PMD THP", huge_in_full, .known_bug = MIG_TWICE_BUG },
 	{ "all pages of 64K folios, backwards", large_backwards,
-	  .known_bug = TWICE_BUG },
+	  .known_bug = MIG_TWICE_BUG },
 	{ "all pages of 64K folios, alternating nodes", large_alternating,
-	  .known_bug = TWICE_BUG },
+	  .known_bug = MIG_TWICE_BUG },
 	{ "shared page without MOVE_ALL: EACCES", shared_stays },
 	{ "page of a file mapped twice", page_mapped_twice,
 	  .known_bug = SHARED_BUG },
@@ -1977,11 +1975,11 @@ static const struct mig_case cases[] = {
 	{ "page of a file that 65 processes map", file_of_many },
 	{ "page of a file with thousands of VMAs", file_of_many_vmas,
 	  .known_bug = SHARED_BUG },
-	{ "page that KSM has merged: EACCES", merged_by_ksm, .known_bug = TWICE_BUG },
+	{ "page that KSM has merged: EACCES", merged_by_ksm, .known_bug = MIG_TWICE_BUG },
 	{ "large folio, last mapped by the third of three processes", last_of_three,
 	  .known_bug = SHARED_BUG },
 	{ "large folio of which others map a page", large_shared,
-	  .known_bug = TWICE_BUG },
+	  .known_bug = MIG_TWICE_BUG },
 	{ "cached by a CPU and mapped often", cached_and_mapped_often },
 	{ "page drained from an LRU cache during the move", drained_during_move },
 	{ "page of a ring, no cache is drained", ring_drains_nothing,
@@ -1996,14 +1994,14 @@ static const struct mig_case cases[] = {
 	{ "page that another process is migrating", moved_by_other_process,
 	  .known_bug = MOVING_BUG },
 	{ "query that is killed", query_killed, .known_bug = KILLED_BUG },
-	{ "next to a pinned page", pinned_neighbour, .known_bug = FAILED_BUG },
+	{ "next to a pinned page", pinned_neighbour, .known_bug = MIG_FAILED_BUG },
 	{ "why a page did not move", cause_is_traced },
 	{ "pinned page before another node", pinned_before_other_node,
-	  .known_bug = FAILED_BUG },
+	  .known_bug = MIG_FAILED_BUG },
 	{ "next to a memfd_secret page", refused_neighbour,
-	  .known_bug = FAILED_BUG },
+	  .known_bug = MIG_FAILED_BUG },
 	{ "error behind a pinned page", error_behind_pinned,
-	  .known_bug = FAILED_BUG },
+	  .known_bug = MIG_FAILED_BUG },
 	{ "pages of another process", other_process },
 	{ "32-bit form", from_32bit },
 	{ "addresses beyond 4 GiB", high_addresses },

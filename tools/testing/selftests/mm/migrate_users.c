@@ -2267,10 +2267,10 @@ static int pin_without_huge(void *mem, size_t len)
 {
 	int fd = mig_fail_pages(__builtin_ctzl(thp_size() / mig_psize)), pin, err;
 
-	mig_check(pwrite(fd, "1", 1, 0) == 1, "make-it-fail: %m");
+	mig_set_failing(fd, true);
 	pin = mig_try_pin(mem, len);
 	err = errno;
-	mig_check(pwrite(fd, "0", 1, 0) == 1, "make-it-fail: %m");
+	mig_set_failing(fd, false);
 	close(fd);
 	errno = err;
 	return pin;

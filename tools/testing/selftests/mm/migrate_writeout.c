@@ -1037,7 +1037,7 @@ struct candidates {
 };
 
 /*
- * Fill a file. Its page cache is spread over MIG_A, so compaction finds most of it
+ * Fill a file. Its page cache is spread over MIG_A, so compaction finds some of it
  * wherever it begins and ends.
  */
 static char *spread_file(int fd)
